@@ -1,0 +1,86 @@
+/*
+ * conf.h - the configuration: one table of options feeds the YAML file, the environment, the command
+ * line's --set, `config show` and the documentation.
+ *
+ * Order: --set KEY=VALUE, then environment TOWLINE_<KEY> (dots become _, upper case), then file, then default.
+ * ${NAME} and ${file:PATH} are expanded in every value of the file; an unset variable is an error.
+ */
+#ifndef CORE_CONF_H
+#define CORE_CONF_H
+
+#include "core/arena.h"
+#include "core/err.h"
+
+/* One of `tables:`; patterns are SCHEMA.TABLE with * and ? (fnmatch), first match from the end wins. */
+struct conf_table {
+	const char *pattern;
+	bool exclude; /* written "!pattern" */
+};
+
+struct conf_pair {
+	const char *key, *value;
+};
+
+enum on_error { ON_ERROR_STOP = 0, ON_ERROR_DEADLETTER };
+
+struct conf_sink {
+	const char *name, *url;
+	const char *schema;     /* PostgreSQL: put every table into this schema; NULL: as at the source */
+	const char *apply;      /* transaction | key */
+	bool create_tables;
+	const char *on_schema_change; /* apply | stop | ignore */
+	enum on_error on_error;
+	int64_t batch_rows;     /* most rows in one batch */
+	int64_t batch_bytes;
+};
+
+struct conf {
+	struct arena arena;     /* holds everything below */
+	const char *path;       /* of the file; NULL: none */
+	const char *name;       /* topic prefix; slot, publication and marker names follow from it */
+	const char *node;       /* this node's name in the spine */
+	const char *source_url; /* NULL: no source */
+	const char *slot, *publication; /* default towline_<name>, made fit for PostgreSQL */
+	int64_t heartbeat_ms;
+	int64_t group_rows, group_ms; /* a group is closed at this many changes, or after this many ms */
+	struct conf_table *tables;
+	int ntables;
+	const char *brokers;    /* host:port,...; "embedded": the in-process broker */
+	bool embedded;
+	const char *topic;      /* template: {name}.{schema}.{table} */
+	int64_t partitions, replication;
+	struct conf_pair *kafka_options; /* for librdkafka as they are */
+	int nkafka_options;
+	const char *registry;   /* URL; NULL: none */
+	const char *registry_user, *registry_password, *registry_ca;
+	struct conf_sink *sinks;
+	int nsinks;
+	int64_t memory_bytes;   /* budget for queues and batches of one process */
+	const char *log_level, *log_format;
+};
+
+/*
+ * Read path (NULL: environment and sets only), apply `sets` ("kafka.partitions=6"; nsets of them), and check. On
+ * FATAL the text is "file:line:col: ..." and, after a newline, the line and a caret under it; a
+ * misspelt key gets "did you mean". exit is EXIT_CONFIG. c is zeroed by the caller; conf_free releases.
+ */
+enum rc conf_load(struct conf *c, const char *path, const char *const *sets, int nsets, struct err *err) MUST_CHECK;
+void conf_free(struct conf *c);
+
+/* The sink of that name, or NULL. */
+const struct conf_sink *conf_sink(const struct conf *c, const char *name);
+
+/* Does a table belong to this pipeline? No patterns: every table does. */
+bool conf_wants(const struct conf *c, struct slice schema, struct slice table);
+
+/* A URL without its password: into a, for logs and --json. */
+const char *conf_mask_url(struct arena *a, const char *url);
+
+/* Everything that holds, one "key value origin" a line (origin: default | file:LINE | environment | --set), or JSON. Secrets masked. */
+struct buf;
+void conf_show(const struct conf *c, bool json, struct buf *out);
+
+/* The documented sample configuration, made from the same table. */
+void conf_example(struct buf *out);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * kafka.h - librdkafka handles made our way, its errors as verdicts, and the embedded broker.
+ *
+ * Everything that the project knows of librdkafka's settings stands here. The rooms use rd_kafka_* calls on
+ * the handles themselves where a wrapper would only rename them.
+ */
+#ifndef CORE_KAFKA_H
+#define CORE_KAFKA_H
+
+#include "core/conf.h"
+
+#include <librdkafka/rdkafka.h>
+
+/*
+ * The in-process broker of librdkafka (rdkafka_mock.h): for trials and tests. Keeps 5 MiB a partition in
+ * memory and drops silently after that, so its users bound what is unread (DESIGN section 7).
+ */
+struct broker;
+enum rc broker_start(struct broker **out, struct err *err) MUST_CHECK;
+const char *broker_address(const struct broker *b); /* host:port, lives as long as b */
+enum rc broker_topic(struct broker *b, const char *topic, int partitions, struct err *err) MUST_CHECK;
+void broker_stop(struct broker *b);
+
+/* How to reach Kafka: the configuration, and the embedded broker where there is one (else NULL). */
+struct kafka {
+	const struct conf *conf;
+	struct broker *broker;
+};
+
+/* A producer: idempotent, acks=all, bounded queue, delivery events on its main queue. */
+enum rc kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err) MUST_CHECK;
+
+/* A consumer for partitions that the caller starts itself; queue_kbytes bounds what is fetched ahead per partition. */
+enum rc kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct err *err) MUST_CHECK;
+
+/* librdkafka's code as a verdict with the text "what: reason". */
+enum rc kafka_fail(rd_kafka_resp_err_t code, struct err *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Number of partitions of a topic; 0 when it does not exist. */
+enum rc kafka_partitions(rd_kafka_t *rk, const char *topic, int *n, struct err *err) MUST_CHECK;
+
+/* Make the topic when it is missing; a topic that exists is left as it is. *n: its partitions. */
+enum rc kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, bool compact,
+    int *n, struct err *err) MUST_CHECK;
+
+/* Offsets [low, high) that one partition holds now. */
+enum rc kafka_offsets(rd_kafka_t *rk, const char *topic, int partition, int64_t *low, int64_t *high, struct err *err) MUST_CHECK;
+
+/* An eventfd that becomes readable when q has something; the caller reads and closes it. */
+int kafka_queue_fd(rd_kafka_queue_t *q);
+
+#endif

@@ -1,0 +1,49 @@
+#include "core/table.h"
+
+int
+table_column(const struct table *tbl, struct slice name)
+{
+	for (int i = 0; i < tbl->ncols; i++)
+		if (slice_eq(tbl->cols[i].name, name))
+			return i;
+	return -1;
+}
+
+static bool
+text_same(const char *a, const char *b)
+{
+	return slice_eq(slice_of(a), slice_of(b)) && !a == !b;
+}
+
+static bool
+wire_same(const struct wire_type *a, const struct wire_type *b)
+{
+	return a->wire == b->wire && a->precision == b->precision && a->scale == b->scale &&
+	    a->length == b->length && text_same(a->semantic, b->semantic) &&
+	    text_same(a->allowed, b->allowed) && text_same(a->source_type, b->source_type) &&
+	    !a->item == !b->item && (!a->item || wire_same(a->item, b->item));
+}
+
+static bool
+column_same(const struct column *a, const struct column *b)
+{
+	return slice_eq(a->name, b->name) && wire_same(&a->type, &b->type) &&
+	    slice_eq(a->type_name, b->type_name) && a->typid == b->typid && a->typmod == b->typmod &&
+	    a->notnull == b->notnull && a->identity == b->identity && a->has_default == b->has_default &&
+	    slice_eq(a->default_json, b->default_json);
+}
+
+bool
+table_same(const struct table *a, const struct table *b)
+{
+	if (!slice_eq(a->schema, b->schema) || !slice_eq(a->name, b->name) || a->relid != b->relid ||
+	    a->identity != b->identity || a->ncols != b->ncols || a->nkeys != b->nkeys)
+		return false;
+	for (int i = 0; i < a->nkeys; i++)
+		if (a->keys[i] != b->keys[i])
+			return false;
+	for (int i = 0; i < a->ncols; i++)
+		if (!column_same(&a->cols[i], &b->cols[i]))
+			return false;
+	return true;
+}

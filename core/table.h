@@ -1,0 +1,70 @@
+/*
+ * table.h - a table at one version: names, columns, key, and how each column travels.
+ *
+ * A version never changes once made; a schema change makes a new one. It lives in an arena of its own.
+ * The producer makes it from RELATION and the catalogue, the consumer from the writer's Avro schema.
+ */
+#ifndef CORE_TABLE_H
+#define CORE_TABLE_H
+
+#include "core/base.h"
+
+/* How a column stands in Avro. The semantic name (connect.name) says what it means. */
+enum wire {
+	W_BOOL = 1,
+	W_INT16,      /* int with connect.type int16 */
+	W_INT32,      /* int */
+	W_INT64,      /* long */
+	W_FLOAT,
+	W_DOUBLE,
+	W_STRING,
+	W_BYTES,
+	W_DECIMAL,    /* bytes, org.apache.kafka.connect.data.Decimal, scale and precision below */
+	W_VARDECIMAL, /* record io.debezium.data.VariableScaleDecimal */
+	W_ARRAY,      /* array of ["null", item] of the wire type `item` */
+	W_OTHER,      /* any other schema, as foreign topics have: value kind V_AVRO */
+};
+
+struct wire_type {
+	enum wire wire;
+	const char *semantic;  /* connect.name, e.g. "io.debezium.time.MicroTimestamp"; NULL: none */
+	int precision;         /* W_DECIMAL; 0: not given */
+	int scale;             /* W_DECIMAL */
+	int length;            /* parameter "length" of io.debezium.data.Bits; 0: none */
+	const char *allowed;   /* parameter "allowed" of io.debezium.data.Enum: labels with commas; NULL: none */
+	const char *source_type; /* parameter __debezium.source.column.type: travels as text; NULL: none */
+	const struct wire_type *item; /* W_ARRAY */
+};
+
+struct column {
+	struct slice name;      /* as in the catalogue; ends in a NUL */
+	struct wire_type type;
+	struct slice type_name; /* the source's own words: "character varying(20)"; empty: not known */
+	uint32_t typid;         /* PostgreSQL: type oid at the source; 0: not known */
+	int32_t typmod;         /* PostgreSQL: atttypmod; -1: none */
+	bool notnull;
+	bool identity;          /* part of what the source sends as old key (REPLICA IDENTITY) */
+	bool has_default;       /* a default stands in the schema */
+	struct slice default_json; /* the default as JSON of its Avro type, e.g. `0` or `"x"` */
+};
+
+enum replica_identity { IDENTITY_DEFAULT = 'd', IDENTITY_NOTHING = 'n', IDENTITY_FULL = 'f', IDENTITY_INDEX = 'i' };
+
+struct table {
+	struct slice schema, name; /* end in a NUL */
+	uint32_t relid;            /* PostgreSQL: oid at the source */
+	uint32_t version;          /* dense per topic, from 1: stands in the `tl` header */
+	char identity;             /* enum replica_identity */
+	int ncols;
+	struct column *cols;       /* in attnum order */
+	int nkeys;                 /* 0: no key */
+	int *keys;                 /* indexes into cols, in key order */
+};
+
+/* Index of the column of that name, or -1. */
+int table_column(const struct table *tbl, struct slice name);
+
+/* True when both describe the same shape: a repeated RELATION message needs no new version. */
+bool table_same(const struct table *a, const struct table *b);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * header.h - the record header `tl`: position, generation and what Debezium's envelope cannot say.
+ *
+ *   version   1 byte, 1
+ *   flags     uvarint, TL_* below
+ *   gen       uvarint    generation of the writer
+ *   seq       uvarint    the actor's dense transaction counter
+ *   index     uvarint    of this message in its transaction, from 0; a tombstone has its own
+ *   lsn       uvarint    commit LSN
+ *   if TL_UNCHANGED:  uvarint n, then n bytes: bit i (byte i/8, bit i%8) set = column i of `after` was not sent (unchanged TOAST)
+ *   if TL_EXACT:      uvarint count, then count times: uvarint column * 2 + (1 for `before`), uvarint length, text:
+ *                     the source's own text where the Avro form loses something
+ *
+ * A reader of version 1 passes over bytes behind what it knows, so that fields may be added at the end.
+ */
+#ifndef SCHEMAS_HEADER_H
+#define SCHEMAS_HEADER_H
+
+#include "core/arena.h"
+#include "core/buf.h"
+#include "core/cursor.h"
+#include "core/err.h"
+#include "core/value.h"
+
+#define TL_HEADER "tl"
+
+enum {
+	TL_TOMBSTONE = 1,    /* the null value after a delete: no change of its own */
+	TL_BEFORE_FULL = 2,  /* `before` is the whole old row; without it only the key in it counts */
+	TL_MOVED_FROM = 4,   /* the delete half of an update that changed the key */
+	TL_MOVED_TO = 8,     /* the create half; index is MOVED_FROM's + 2 (+ 1 with tombstones off) */
+	TL_UNCHANGED = 16,
+	TL_EXACT = 32,
+	TL_LAST = 64,        /* last message of its transaction */
+};
+
+struct tl {
+	uint32_t flags;
+	uint64_t gen, seq, index, lsn;
+	struct slice unchanged; /* the bitmap */
+	struct slice exact;     /* the encoded list, count first */
+};
+
+/* Append the header. after/before (ncols values, or NULL) give the bitmap and the exact texts and set their flags. */
+void tl_put(struct buf *out, const struct tl *h, const struct value *before, const struct value *after, int ncols);
+
+/* REJECT: short, or another version. Slices point into s. */
+enum rc tl_take(struct slice s, struct tl *h, struct err *err) MUST_CHECK;
+
+/* Put what the header says into decoded rows: unchanged columns become V_ABSENT, exact texts are attached. REJECT: a column index beyond ncols. */
+enum rc tl_apply(const struct tl *h, struct value *before, struct value *after, int ncols, struct err *err) MUST_CHECK;
+
+#endif
