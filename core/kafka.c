@@ -1,0 +1,345 @@
+#include "core/kafka.h"
+
+#include <librdkafka/rdkafka_mock.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { REQUEST_MS = 15000 };
+
+struct broker {
+	rd_kafka_t *rk; /* the handle that the mock cluster hangs on */
+	rd_kafka_mock_cluster_t *cluster;
+};
+
+/* ---- errors ---- */
+
+/* Codes that another try can cure. Everything else waits for an operator. */
+static bool
+passing(rd_kafka_resp_err_t code)
+{
+	switch (code) {
+	case RD_KAFKA_RESP_ERR__TRANSPORT:
+	case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+	case RD_KAFKA_RESP_ERR__TIMED_OUT:
+	case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
+	case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
+	case RD_KAFKA_RESP_ERR__RESOLVE:
+	case RD_KAFKA_RESP_ERR__WAIT_COORD:
+	case RD_KAFKA_RESP_ERR__QUEUE_FULL:
+	case RD_KAFKA_RESP_ERR__FATAL: /* the idempotent producer gave up: it is made anew */
+	case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
+	case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
+	case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+	case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+	case RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
+	case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+	case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+	case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
+	case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
+	case RD_KAFKA_RESP_ERR_NOT_CONTROLLER:
+	case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR:
+	case RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER:
+	case RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID:
+	case RD_KAFKA_RESP_ERR_FETCH_SESSION_ID_NOT_FOUND:
+	case RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static const char *
+fix_for(rd_kafka_resp_err_t code)
+{
+	switch (code) {
+	case RD_KAFKA_RESP_ERR__TRANSPORT:
+	case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+	case RD_KAFKA_RESP_ERR__RESOLVE:
+		return "; is Kafka up, and kafka.brokers right?";
+	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+		return "; give this principal the right with kafka-acls --add --allow-principal";
+	case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+	case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+		return "; check sasl.* and security.protocol in kafka.options";
+	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+		return "; raise max.message.bytes of the topic and message.max.bytes in kafka.options";
+	default:
+		return "";
+	}
+}
+
+enum rc
+kafka_fail(rd_kafka_resp_err_t code, struct err *err, const char *fmt, ...)
+{
+	char what[512];
+	va_list ap;
+	enum rc rc = passing(code) ? RETRY : FATAL;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof what, fmt, ap);
+	va_end(ap);
+	return fail(err, rc, "%s: %s%s", what, rd_kafka_err2str(code), fix_for(code));
+}
+
+/* ---- handles ---- */
+
+static enum rc
+set(rd_kafka_conf_t *conf, const char *key, const char *value, struct err *err)
+{
+	char text[512];
+
+	if (rd_kafka_conf_set(conf, key, value, text, sizeof text) == RD_KAFKA_CONF_OK)
+		return OK;
+	return fail_exit(err, FATAL, EXIT_CONFIG, "kafka.options: %s", text);
+}
+
+/* librdkafka's own log lines become ours at debug: what matters arrives as events and errors as well. */
+static void
+log_quiet(const rd_kafka_t *rk, int level, const char *fac, const char *buf)
+{
+	(void)rk, (void)level, (void)fac, (void)buf;
+}
+
+static enum rc
+make(const struct kafka *k, rd_kafka_type_t type, const struct conf_pair *pairs, size_t n, rd_kafka_t **out, struct err *err)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	const char *brokers = k->broker ? broker_address(k->broker) : k->conf->brokers;
+	char text[512];
+	enum rc rc;
+
+	if (!brokers) {
+		rd_kafka_conf_destroy(conf);
+		return fail_exit(err, FATAL, EXIT_CONFIG, "kafka is not configured; set kafka: HOST:PORT");
+	}
+	rd_kafka_conf_set_log_cb(conf, log_quiet);
+	rc = set(conf, "bootstrap.servers", brokers, err);
+	for (size_t i = 0; rc == OK && i < n; i++)
+		rc = set(conf, pairs[i].key, pairs[i].value, err);
+	for (int i = 0; rc == OK && i < k->conf->nkafka_options; i++)
+		rc = set(conf, k->conf->kafka_options[i].key, k->conf->kafka_options[i].value, err);
+	if (rc != OK) {
+		rd_kafka_conf_destroy(conf);
+		return rc;
+	}
+	*out = rd_kafka_new(type, conf, text, sizeof text);
+	if (!*out) {
+		rd_kafka_conf_destroy(conf);
+		return fail_exit(err, FATAL, EXIT_CONFIG, "kafka: %s", text);
+	}
+	return OK;
+}
+
+/* Nagle would hold a lone GROUP record back for 40 ms (on by default before 2.10). */
+#define COMMON_PAIRS { "client.id", "towline" }, { "socket.nagle.disable", "true" }, { "socket.keepalive.enable", "true" }, \
+	{ "reconnect.backoff.max.ms", "2000" }, { "allow.auto.create.topics", "false" }
+
+enum rc
+kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err)
+{
+	/* message.timeout 0: never give a row up; the bounded queue is the back-pressure. */
+	static const struct conf_pair pairs[] = {
+		COMMON_PAIRS,
+		{ "enable.idempotence", "true" }, { "acks", "all" }, { "message.timeout.ms", "0" },
+		{ "linger.ms", "1" }, { "compression.type", "lz4" }, { "batch.size", "262144" },
+		{ "batch.num.messages", "20000" }, { "queue.buffering.max.messages", "200000" },
+		{ "queue.buffering.max.kbytes", "24576" },
+	};
+
+	return make(k, RD_KAFKA_PRODUCER, pairs, COUNTOF(pairs), out, err);
+}
+
+enum rc
+kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct err *err)
+{
+	char kbytes[16], fetch[16];
+	snprintf(kbytes, sizeof kbytes, "%d", queue_kbytes);
+	snprintf(fetch, sizeof fetch, "%d", queue_kbytes < 1024 ? queue_kbytes * 1024 : 1024 * 1024);
+	/* A lost position is an error, never a jump to one of the ends; the mock broker answers after fetch.wait.max.ms only. */
+	struct conf_pair pairs[] = {
+		COMMON_PAIRS,
+		{ "enable.auto.commit", "false" }, { "enable.auto.offset.store", "false" },
+		{ "auto.offset.reset", "error" }, { "check.crcs", "true" },
+		{ "queued.max.messages.kbytes", kbytes }, { "queued.min.messages", "100000" },
+		{ "fetch.message.max.bytes", fetch }, { "fetch.error.backoff.ms", "100" },
+		{ "fetch.wait.max.ms", k->broker ? "5" : "500" },
+	};
+	return make(k, RD_KAFKA_CONSUMER, pairs, COUNTOF(pairs), out, err);
+}
+
+int
+kafka_queue_fd(rd_kafka_queue_t *q)
+{
+	static const uint64_t one = 1;
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	if (fd < 0)
+		die("eventfd: out of descriptors");
+	rd_kafka_queue_io_event_enable(q, fd, &one, sizeof one);
+	return fd;
+}
+
+/* ---- topics ---- */
+
+enum rc
+kafka_partitions(rd_kafka_t *rk, const char *topic, int *n, struct err *err)
+{
+	rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
+	const struct rd_kafka_metadata *md = NULL;
+	rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 0, rkt, &md, REQUEST_MS);
+	enum rc rc = OK;
+
+	*n = 0;
+	if (code) {
+		rc = kafka_fail(code, err, "metadata of topic %s", topic);
+		goto out;
+	}
+	code = md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	if (!code)
+		*n = md->topics[0].partition_cnt;
+	else if (code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		rc = kafka_fail(code, err, "topic %s", topic);
+out:
+	if (md)
+		rd_kafka_metadata_destroy(md);
+	rd_kafka_topic_destroy(rkt);
+	return rc;
+}
+
+static enum rc
+topic_result(rd_kafka_event_t *ev, const char *topic, struct err *err)
+{
+	const rd_kafka_topic_result_t **list;
+	size_t n = 0;
+	rd_kafka_resp_err_t code = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+
+	if (code)
+		return kafka_fail(code, err, "create topic %s", topic);
+	list = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &n);
+	code = n ? rd_kafka_topic_result_error(list[0]) : RD_KAFKA_RESP_ERR__FAIL;
+	if (!code || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+		return OK;
+	return fail(err, passing(code) ? RETRY : FATAL, "create topic %s: %s%s", topic,
+	    rd_kafka_topic_result_error_string(list[0]) ? rd_kafka_topic_result_error_string(list[0]) : rd_kafka_err2str(code),
+	    fix_for(code));
+}
+
+static enum rc
+topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication, bool compact, struct err *err)
+{
+	char text[512] = "";
+	rd_kafka_NewTopic_t *nt = rd_kafka_NewTopic_new(topic, partitions, replication, text, sizeof text);
+	rd_kafka_AdminOptions_t *opt = NULL;
+	rd_kafka_queue_t *q = NULL;
+	rd_kafka_event_t *ev = NULL;
+	enum rc rc;
+
+	if (!nt)
+		return fail(err, FATAL, "topic %s: %s", topic, text);
+	if (compact)
+		rd_kafka_NewTopic_set_config(nt, "cleanup.policy", "compact");
+	opt = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+	rd_kafka_AdminOptions_set_request_timeout(opt, REQUEST_MS, text, sizeof text);
+	q = rd_kafka_queue_new(rk);
+	rd_kafka_CreateTopics(rk, &nt, 1, opt, q);
+	ev = rd_kafka_queue_poll(q, REQUEST_MS + 1000);
+	rc = topic_result(ev, topic, err);
+	if (ev)
+		rd_kafka_event_destroy(ev);
+	rd_kafka_queue_destroy(q);
+	rd_kafka_AdminOptions_destroy(opt);
+	rd_kafka_NewTopic_destroy(nt);
+	return rc;
+}
+
+enum rc
+kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, bool compact, int *n, struct err *err)
+{
+	enum rc rc = kafka_partitions(rk, topic, n, err);
+
+	if (rc != OK || *n > 0)
+		return rc;
+	if (k->broker)
+		rc = broker_topic(k->broker, topic, partitions, err);
+	else
+		rc = topic_create(rk, topic, partitions, (int)k->conf->replication, compact, err);
+	if (rc != OK)
+		return rc;
+	/* The other brokers learn of a new topic a little later than its controller. */
+	for (int tries = 0; tries < 100; tries++) {
+		rc = kafka_partitions(rk, topic, n, err);
+		if (rc == FATAL || (rc == OK && *n > 0))
+			return rc;
+		usleep(20 * 1000);
+	}
+	return fail(err, RETRY, "topic %s was created but does not show up", topic);
+}
+
+enum rc
+kafka_offsets(rd_kafka_t *rk, const char *topic, int partition, int64_t *low, int64_t *high, struct err *err)
+{
+	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, REQUEST_MS);
+
+	return code ? kafka_fail(code, err, "offsets of %s [%d]", topic, partition) : OK;
+}
+
+/* ---- the embedded broker ---- */
+
+enum rc
+broker_start(struct broker **out, struct err *err)
+{
+	char text[512];
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	struct broker *b = calloc(1, sizeof *b);
+
+	if (!b)
+		die("out of memory");
+	rd_kafka_conf_set_log_cb(conf, log_quiet);
+	b->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+	if (!b->rk) {
+		rd_kafka_conf_destroy(conf);
+		free(b);
+		return fail(err, FATAL, "embedded broker: %s", text);
+	}
+	b->cluster = rd_kafka_mock_cluster_new(b->rk, 1);
+	if (!b->cluster) {
+		broker_stop(b);
+		return fail(err, FATAL, "embedded broker: no free port on 127.0.0.1?");
+	}
+	*out = b;
+	return OK;
+}
+
+const char *
+broker_address(const struct broker *b)
+{
+	return rd_kafka_mock_cluster_bootstraps(b->cluster);
+}
+
+enum rc
+broker_topic(struct broker *b, const char *topic, int partitions, struct err *err)
+{
+	rd_kafka_resp_err_t code = rd_kafka_mock_topic_create(b->cluster, topic, partitions, 1);
+
+	return code && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS ? kafka_fail(code, err, "create topic %s", topic) : OK;
+}
+
+void
+broker_stop(struct broker *b)
+{
+	if (!b)
+		return;
+	if (b->cluster)
+		rd_kafka_mock_cluster_destroy(b->cluster);
+	rd_kafka_destroy(b->rk);
+	free(b);
+}
