@@ -131,6 +131,8 @@ make(const struct kafka *k, rd_kafka_type_t type, const struct conf_pair *pairs,
 		rd_kafka_conf_destroy(conf);
 		return rc;
 	}
+	if (type == RD_KAFKA_PRODUCER)
+		rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
 	*out = rd_kafka_new(type, conf, text, sizeof text);
 	if (!*out) {
 		rd_kafka_conf_destroy(conf);
@@ -168,7 +170,7 @@ kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct
 	struct conf_pair pairs[] = {
 		COMMON_PAIRS,
 		{ "enable.auto.commit", "false" }, { "enable.auto.offset.store", "false" },
-		{ "auto.offset.reset", "error" }, { "check.crcs", "true" },
+		{ "auto.offset.reset", "error" }, { "check.crcs", "true" }, { "enable.partition.eof", "true" },
 		{ "queued.max.messages.kbytes", kbytes }, { "queued.min.messages", "100000" },
 		{ "fetch.message.max.bytes", fetch }, { "fetch.error.backoff.ms", "100" },
 		{ "fetch.wait.max.ms", k->broker ? "5" : "500" },

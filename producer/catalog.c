@@ -1,0 +1,301 @@
+#include "producer/catalog.h"
+#include "core/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char columns_sql[] =
+	"SELECT a.attname, a.atttypid, a.atttypmod, a.attnotnull, pg_get_expr(d.adbin, d.adrelid),"
+	"       coalesce((SELECT array_position(i.indkey::int2[], a.attnum) FROM pg_index i"
+	"                  WHERE i.indrelid = a.attrelid AND i.indexrelid = k.idx"
+	"                    AND array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts), -1),"
+	"       format_type(a.atttypid, a.atttypmod)"
+	"  FROM pg_attribute a"
+	"  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+	" CROSS JOIN (SELECT coalesce("
+	/* The key: with REPLICA IDENTITY USING INDEX its columns (an old row has no others), else the primary key, else a unique index. */
+	"        (SELECT indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+	"          WHERE i.indrelid = $1 AND i.indisreplident AND c.relreplident = 'i'),"
+	"        (SELECT indexrelid FROM pg_index WHERE indrelid = $1 AND indisprimary),"
+	"        (SELECT indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+	"          WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
+	"            AND c.relreplident = 'f' AND NOT EXISTS (SELECT FROM pg_attribute n WHERE n.attrelid = $1"
+	"              AND n.attnum = ANY(i.indkey::int2[]) AND NOT n.attnotnull)"
+	"          ORDER BY indexrelid LIMIT 1)) AS idx) k"
+	" WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped";
+
+/* A type with its base (domains) and element (arrays) resolved: rows from the type asked for down. */
+static const char type_sql[] =
+	"WITH RECURSIVE t(depth, oid, typmod) AS ("
+	"  SELECT 0, $1::oid, $2::int4"
+	"  UNION ALL"
+	"  SELECT depth + 1, CASE WHEN p.typtype = 'd' THEN p.typbasetype ELSE p.typelem END,"
+	"         CASE WHEN p.typtype = 'd' AND t.typmod = -1 THEN p.typtypmod ELSE t.typmod END"
+	"    FROM t JOIN pg_type p ON p.oid = t.oid"
+	"   WHERE depth < 8 AND (p.typtype = 'd' OR (p.typelem <> 0 AND p.typlen = -1 AND p.typcategory = 'A')))"
+	" SELECT p.oid, t.typmod, p.typtype, format_type(p.oid, t.typmod),"
+	"        (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum e WHERE e.enumtypid = p.oid)"
+	"   FROM t JOIN pg_type p ON p.oid = t.oid ORDER BY depth";
+
+static const char *
+number(char buf[static 24], int64_t v)
+{
+	snprintf(buf, 24, "%lld", (long long)v);
+	return buf;
+}
+
+/* Build the chain; a domain step is skipped, as the base is what travels. */
+static enum rc
+load_type(PGconn *conn, uint32_t oid, int32_t typmod, struct arena *a, struct pg_type *out, struct err *err)
+{
+	char n1[24], n2[24];
+	const char *params[2] = { number(n1, oid), number(n2, typmod) };
+	PGresult *res = NULL;
+	struct pg_type *at = out;
+	enum rc rc = pg_exec_params(conn, "read pg_type", type_sql, 2, params, &res, err);
+
+	*out = (struct pg_type){ .oid = oid, .typmod = typmod, .typtype = 'b', .name = arena_printf(a, "%u", oid) };
+	for (int i = 0; rc == OK && i < PQntuples(res); i++) {
+		struct pg_type t = {
+			.oid = (uint32_t)strtoul(PQgetvalue(res, i, 0), NULL, 10),
+			.typmod = (int32_t)strtol(PQgetvalue(res, i, 1), NULL, 10),
+			.typtype = *PQgetvalue(res, i, 2),
+			.name = arena_text(a, slice_of(PQgetvalue(res, i, 3))),
+			.labels = PQgetisnull(res, i, 4) ? NULL : arena_text(a, slice_of(PQgetvalue(res, i, 4))),
+		};
+		bool domain = t.typtype == 'd';
+
+		*at = t;
+		if (!domain && i + 1 < PQntuples(res)) {
+			struct pg_type *item = arena_new(a, struct pg_type);
+
+			at->item = item;
+			at = item;
+		}
+	}
+	PQclear(res);
+	return rc;
+}
+
+/* 'abc'::text or 'abc'::character varying -> abc, with '' undone; false: not a plain literal. */
+static bool
+literal_text(const char *expr, struct arena *a, struct slice *out)
+{
+	char *p;
+	size_t n = 0;
+
+	if (*expr != '\'')
+		return false;
+	p = arena_raw(a, strlen(expr) + 1);
+	for (expr++; *expr; expr++) {
+		if (*expr == '\'' && *++expr != '\'')
+			break;
+		p[n++] = *expr;
+	}
+	*out = (struct slice){ p, n };
+	return expr[0] == ':' && expr[1] == ':' && !strpbrk(expr + 2, "()'");
+}
+
+static void
+json_text(struct buf *b, struct slice s)
+{
+	buf_byte(b, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t ch = (uint8_t)s.p[i];
+
+		if (ch == '"' || ch == '\\')
+			buf_printf(b, "\\%c", ch);
+		else if (ch < 0x20)
+			buf_printf(b, "\\u%04x", ch);
+		else
+			buf_byte(b, ch);
+	}
+	buf_byte(b, '"');
+}
+
+/*
+ * The default as JSON of the Avro type, where the catalogue has a constant; a sequence is the zero of its type,
+ * as Debezium writes it. Any other expression: no default is claimed.
+ */
+static void
+load_default(struct column *col, const char *expr, struct arena *a)
+{
+	struct slice text = slice_of(expr);
+	struct buf b = { 0 };
+	char *end;
+
+	switch (col->type.wire) {
+	case W_BOOL:
+		if (slice_is(text, "true") || slice_is(text, "false"))
+			buf_slice(&b, text);
+		break;
+	case W_INT16:
+	case W_INT32:
+	case W_INT64:
+		if (col->type.semantic)
+			break;
+		if (strncmp(expr, "nextval(", 8) == 0) {
+			buf_text(&b, "0");
+			break;
+		}
+		if (*expr == '\'' && !literal_text(expr, a, &text))
+			break;
+		if (text.n && text.n < 20) {
+			long long v = strtoll(arena_text(a, text), &end, 10);
+
+			if (!*end)
+				buf_printf(&b, "%lld", v);
+		}
+		break;
+	case W_STRING:
+		if (!col->type.semantic && !col->type.source_type && literal_text(expr, a, &text))
+			json_text(&b, text);
+		break;
+	default:
+		break;
+	}
+	if (b.n) {
+		col->has_default = true;
+		col->default_json = arena_slice(a, buf_view(&b));
+	}
+	buf_free(&b);
+}
+
+/* Row of the catalogue for a column of RELATION, or -1: gone, or of another type by now. */
+static int
+row_of(const PGresult *res, const struct pgo_column *col)
+{
+	for (int i = 0; i < PQntuples(res); i++)
+		if (slice_is(col->name, PQgetvalue(res, i, 0)) && strtoul(PQgetvalue(res, i, 1), NULL, 10) == col->typid)
+			return i;
+	return -1;
+}
+
+static void
+place_key(struct table *t, int column, int place, struct arena *a)
+{
+	if (!t->keys)
+		t->keys = arena_array(a, (size_t)t->ncols, sizeof *t->keys);
+	t->keys[place] = column;
+	if (place + 1 > t->nkeys)
+		t->nkeys = place + 1;
+}
+
+/* The catalogue no longer has the key (the table is gone): the columns that RELATION flags are what old rows bring. */
+static void
+key_from_relation(struct table *t, const struct pgo *msg, struct arena *a)
+{
+	t->nkeys = 0;
+	if (msg->identity == IDENTITY_FULL)
+		return;
+	for (int i = 0; i < t->ncols; i++)
+		if (msg->cols[i].flags & RELATION_KEY)
+			place_key(t, i, t->nkeys, a);
+}
+
+static enum rc
+load_column(PGconn *conn, const PGresult *res, const struct pgo_column *msg, int i, struct relation *r, int *found, struct err *err)
+{
+	struct arena *a = &r->arena;
+	struct column *col = &r->table.cols[i];
+	int row = row_of(res, msg);
+	enum rc rc = load_type(conn, msg->typid, msg->typmod, a, &r->types[i], err);
+
+	if (rc != OK)
+		return rc;
+	*col = (struct column){
+		.name = arena_slice(a, msg->name),
+		.typid = msg->typid,
+		.typmod = msg->typmod,
+		.identity = msg->flags & RELATION_KEY,
+		.type = pgtype_wire(&r->types[i], a),
+		.type_name = arena_slice(a, slice_of(r->types[i].name)),
+	};
+	r->binary = r->binary && pgtype_binary(&r->types[i]);
+	if (row < 0)
+		return OK;
+	col->notnull = *PQgetvalue(res, row, 3) == 't';
+	if (!PQgetisnull(res, row, 4))
+		load_default(col, PQgetvalue(res, row, 4), a);
+	int place = (int)strtol(PQgetvalue(res, row, 5), NULL, 10); /* indkey is an int2vector: subscripts from 0 */
+	if (place >= 0 && place < r->table.ncols) {
+		place_key(&r->table, i, place, a);
+		++*found;
+	}
+	return OK;
+}
+
+enum rc
+catalog_relation(PGconn *conn, const struct pgo *msg, struct relation **out, struct err *err)
+{
+	struct relation *r = calloc(1, sizeof *r);
+	char relid[24];
+	const char *params[1] = { number(relid, msg->relid) };
+	PGresult *res = NULL;
+	int found = 0;
+	enum rc rc;
+
+	if (!r)
+		die("out of memory");
+	r->binary = true;
+	r->types = arena_array(&r->arena, (size_t)msg->ncols, sizeof *r->types);
+	r->table = (struct table){
+		.schema = arena_slice(&r->arena, msg->schema),
+		.name = arena_slice(&r->arena, msg->name),
+		.relid = msg->relid,
+		.identity = msg->identity,
+		.ncols = msg->ncols,
+		.cols = arena_array(&r->arena, (size_t)msg->ncols, sizeof(struct column)),
+	};
+	rc = pg_exec_params(conn, "read the catalogue", columns_sql, 1, params, &res, err);
+	for (int i = 0; rc == OK && i < msg->ncols; i++)
+		rc = load_column(conn, res, &msg->cols[i], i, r, &found, err);
+	PQclear(res);
+	if (rc != OK) {
+		catalog_free(r);
+		return fail_in(err, "table %.*s.%.*s", SLICE_ARG(msg->schema), SLICE_ARG(msg->name));
+	}
+	if (found == 0 || found != r->table.nkeys)
+		key_from_relation(&r->table, msg, &r->arena);
+	*out = r;
+	return OK;
+}
+
+void
+catalog_free(struct relation *r)
+{
+	while (r) {
+		struct relation *prev = r->prev;
+		struct arena a = r->arena;
+
+		arena_free(&a);
+		free(r);
+		r = prev;
+	}
+}
+
+enum rc
+catalog_all_binary(PGconn *conn, const char *publication, bool *yes, struct err *err)
+{
+	static const char sql[] =
+		"SELECT DISTINCT a.atttypid, a.atttypmod FROM pg_publication_tables p"
+		"  JOIN pg_namespace n ON n.nspname = p.schemaname"
+		"  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
+		"  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+		" WHERE p.pubname = $1";
+	struct arena a = { 0 };
+	PGresult *res = NULL;
+	enum rc rc = pg_exec_params(conn, "read the published columns", sql, 1, &publication, &res, err);
+
+	*yes = true;
+	for (int i = 0; rc == OK && *yes && i < PQntuples(res); i++) {
+		struct pg_type t;
+
+		rc = load_type(conn, (uint32_t)strtoul(PQgetvalue(res, i, 0), NULL, 10), (int32_t)strtol(PQgetvalue(res, i, 1), NULL, 10), &a, &t, err);
+		if (rc == OK)
+			*yes = pgtype_binary(&t);
+	}
+	PQclear(res);
+	arena_free(&a);
+	return rc;
+}

@@ -1,0 +1,63 @@
+/*
+ * source.h - where changes come from, as one stream of events in commit order.
+ *
+ * A source gives whole transactions one after another: BEGIN, changes, COMMIT. It never blocks: AGAIN means wait for
+ * the descriptor. It may forget its log only up to what was confirmed.
+ */
+#ifndef PRODUCER_SOURCE_H
+#define PRODUCER_SOURCE_H
+
+#include "core/conf.h"
+#include "core/event.h"
+
+enum source_event_kind {
+	SRC_BEGIN,
+	SRC_CHANGE,
+	SRC_COMMIT,
+	SRC_IDLE, /* nothing of ours up to lsn: it may be confirmed once nothing before it is pending */
+};
+
+/* Valid until the next call of next. */
+struct source_event {
+	enum source_event_kind kind;
+	struct txn txn;       /* BEGIN: commit_lsn, commit_us, xid; COMMIT: all of it */
+	struct change change; /* CHANGE. A table version's address names it for as long as the source is open */
+	uint64_t lsn;         /* IDLE */
+	size_t bytes;         /* of the message behind it */
+};
+
+/* Who the source is: compared with what the spine remembers. */
+struct source_identity {
+	uint64_t system_id;
+	uint32_t timeline;
+	const char *database;
+	uint64_t confirmed;    /* where the source would begin to send */
+	bool exists;           /* its memory of us (the slot) is there */
+};
+
+struct source;
+struct source_ops {
+	/* Connect and look; makes the publication when missing, but no slot. FATAL/EXIT_REFUSED: the slot is lost. */
+	enum rc (*identify)(struct source *s, struct source_identity *out, struct err *err);
+	/* Make the slot: changes count from now on. */
+	enum rc (*create)(struct source *s, struct err *err);
+	/* Start to stream. */
+	enum rc (*start)(struct source *s, struct err *err);
+	/* OK: *ev is filled. AGAIN: wait for fd. */
+	enum rc (*next)(struct source *s, struct source_event *ev, struct err *err);
+	int (*fd)(struct source *s);
+	/* Everything up to lsn is safe. Cheap; what is sent when is the source's affair, `now` (ms, monotonic) its clock. */
+	enum rc (*confirm)(struct source *s, uint64_t lsn, int64_t now_ms, struct err *err);
+	/* About each second: look after tables that joined the pipeline, heartbeats, ... */
+	enum rc (*tick)(struct source *s, int64_t now_ms, struct err *err);
+	void (*close)(struct source *s);
+};
+
+struct source {
+	const struct source_ops *ops;
+	const struct conf *conf;
+};
+
+enum rc source_pg_open(const struct conf *conf, struct source **out, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,618 @@
+/*
+ * source_pg.c - PostgreSQL's logical replication stream as a source.
+ *
+ * One walsender connection in CopyBoth mode carries the stream, one ordinary connection the questions to the catalogue.
+ * Streaming replication protocol (PostgreSQL documentation, "Streaming Replication Protocol"):
+ *   w  int64 start, int64 end of WAL, int64 time, then a pgoutput message
+ *   k  int64 end of WAL, int64 time, int8 reply at once
+ *   r  (ours) int64 written, int64 flushed, int64 applied, int64 time, int8 0
+ */
+#include "core/cursor.h"
+#include "core/log.h"
+#include "core/pg.h"
+#include "producer/catalog.h"
+#include "producer/publication.h"
+#include "producer/source.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <uthash.h>
+
+enum {
+	FEEDBACK_MIN_MS = 100,  /* between two confirmations that moved */
+	FEEDBACK_MAX_MS = 5000, /* at least one in this time, or wal_sender_timeout ends the connection */
+	TABLES_MS = 5000,       /* between two looks for new tables */
+	WAL_SEGMENT = 16 << 20,
+};
+
+/* Prefix of logical messages that are ours: heartbeats. Not published. */
+static const char own_prefix[] = "towline";
+
+struct slot {
+	uint32_t relid;
+	struct relation *rel;  /* newest version; older ones hang behind it */
+	bool skip;             /* not of this pipeline */
+	UT_hash_handle hh;
+};
+
+struct source_pg {
+	struct source base;
+	PGconn *sql, *repl;
+	struct slot *rels;
+	struct arena arena;     /* the message at hand */
+	struct arena txn_arena; /* the origin's name: lives to the commit */
+	char *copy;             /* the message's bytes; of libpq */
+	bool binary, in_txn;
+	struct txn txn;
+	struct pgo truncate;    /* tables of a TRUNCATE that are still to be told */
+	int truncate_at;
+	int lone;               /* non-transactional message: steps of BEGIN, CHANGE, COMMIT still to be told */
+	struct change lone_change;
+	uint64_t confirmed, sent;  /* to be confirmed; last one told to the server */
+	int64_t feedback_ms, tables_ms, heartbeat_ms;
+	bool reply;             /* the server wants an answer at once */
+	int left_out;
+};
+
+static struct source_pg *
+self(struct source *s)
+{
+	return (struct source_pg *)s;
+}
+
+/* ---- connect, look, create ---- */
+
+static enum rc
+check_wal_level(struct source_pg *s, struct err *err)
+{
+	PGresult *res = NULL;
+	enum rc rc = pg_exec(s->sql, "read wal_level", "SHOW wal_level", &res, err);
+
+	if (rc != OK)
+		return rc;
+	if (strcmp(PQgetvalue(res, 0, 0), "logical") != 0)
+		rc = fail_exit(err, FATAL, EXIT_CONFIG,
+		    "source: wal_level is %s, logical decoding needs logical; run ALTER SYSTEM SET wal_level = logical and restart PostgreSQL",
+		    PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return rc;
+}
+
+static enum rc
+connect_both(struct source_pg *s, struct err *err)
+{
+	enum rc rc = OK;
+
+	if (!s->sql)
+		rc = pg_connect(s->base.conf->source_url, false, &s->sql, err);
+	if (rc == OK)
+		rc = check_wal_level(s, err);
+	if (rc == OK && !s->repl) {
+		rc = pg_connect(s->base.conf->source_url, true, &s->repl, err);
+		if (rc == FATAL && strstr(err->text, "replication"))
+			(void)fail_exit(err, FATAL, EXIT_CONFIG, "%s; run ALTER ROLE %s REPLICATION", err->text, PQuser(s->sql));
+	}
+	return rc == OK ? OK : fail_in(err, "source");
+}
+
+static enum rc
+look_at_slot(struct source_pg *s, struct source_identity *out, struct err *err)
+{
+	static const char sql[] =
+		"SELECT plugin, database = current_database(), confirmed_flush_lsn, coalesce(wal_status, ''), active_pid"
+		"  FROM pg_replication_slots WHERE slot_name = $1";
+	const char *name = s->base.conf->slot;
+	PGresult *res = NULL;
+	enum rc rc = pg_exec_params(s->sql, "look for the slot", sql, 1, &name, &res, err);
+
+	if (rc != OK)
+		return rc;
+	out->exists = PQntuples(res) == 1;
+	if (!out->exists)
+		goto out;
+	if (strcmp(PQgetvalue(res, 0, 0), "pgoutput") != 0 || *PQgetvalue(res, 0, 1) != 't')
+		rc = fail_exit(err, FATAL, EXIT_CONFIG, "slot %s is not a pgoutput slot of this database; choose another with source.slot", name);
+	else if (strcmp(PQgetvalue(res, 0, 3), "lost") == 0)
+		rc = fail_exit(err, FATAL, EXIT_REFUSED,
+		    "slot %s has lost its WAL (max_slot_wal_keep_size), so changes are gone for good; drop the slot and start anew "
+		    "under another name, or copy the tables again", name);
+	else if (!PQgetisnull(res, 0, 4))
+		rc = fail_exit(err, RETRY, EXIT_REFUSED, "slot %s is in use by process %s; stop the other producer, or choose another with source.slot",
+		    name, PQgetvalue(res, 0, 4));
+	else if (!pg_lsn_parse(PQgetvalue(res, 0, 2), &out->confirmed))
+		rc = fail(err, RETRY, "slot %s is being created", name);
+out:
+	PQclear(res);
+	return rc;
+}
+
+static enum rc
+pg_identify(struct source *base, struct source_identity *out, struct err *err)
+{
+	struct source_pg *s = self(base);
+	struct publication_report report;
+	PGresult *res = NULL;
+	enum rc rc = connect_both(s, err);
+
+	*out = (struct source_identity){ 0 };
+	if (rc == OK)
+		rc = pg_exec(s->repl, "IDENTIFY_SYSTEM", "IDENTIFY_SYSTEM", &res, err);
+	if (rc != OK)
+		return rc;
+	out->system_id = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+	out->timeline = (uint32_t)strtoul(PQgetvalue(res, 0, 1), NULL, 10);
+	PQclear(res);
+	out->database = PQdb(s->sql);
+	rc = look_at_slot(s, out, err);
+	if (rc == OK)
+		rc = publication_ensure(s->sql, base->conf, -1, &report, err);
+	if (rc != OK)
+		return rc;
+	s->left_out = report.left_out;
+	s->confirmed = out->confirmed;
+	log_info("producer", "source ready", "database=%s slot=%s publication=%s tables=%d", out->database, base->conf->slot,
+	    base->conf->publication, report.published);
+	return OK;
+}
+
+static enum rc
+pg_create(struct source *base, struct err *err)
+{
+	struct source_pg *s = self(base);
+	struct arena a = { 0 };
+	PGresult *res = NULL;
+	const char *sql = arena_printf(&a, "CREATE_REPLICATION_SLOT %s LOGICAL pgoutput NOEXPORT_SNAPSHOT", pg_ident(&a, slice_of(base->conf->slot)));
+	enum rc rc = pg_exec(s->repl, "create the slot", sql, &res, err);
+
+	if (rc == OK) {
+		pg_lsn_parse(PQgetvalue(res, 0, 1), &s->confirmed);
+		log_info("producer", "slot created", "slot=%s lsn=%s", base->conf->slot, PQgetvalue(res, 0, 1));
+		PQclear(res);
+	} else if (strstr(err->text, "all replication slots are in use")) {
+		rc = fail_exit(err, FATAL, EXIT_CONFIG, "%s; raise max_replication_slots or drop an unused slot", err->text);
+	}
+	arena_free(&a);
+	return rc;
+}
+
+static enum rc
+pg_start(struct source *base, struct err *err)
+{
+	struct source_pg *s = self(base);
+	struct arena a = { 0 };
+	const char *pub = pg_literal(&a, slice_of(pg_ident(&a, slice_of(base->conf->publication))));
+	const char *sql;
+	PGresult *res;
+	enum rc rc = catalog_all_binary(s->sql, base->conf->publication, &s->binary, err);
+
+	if (rc == OK) {
+		sql = arena_printf(&a, "START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names %s, messages 'true'%s)",
+		    pg_ident(&a, slice_of(base->conf->slot)), pub, s->binary ? ", binary 'true'" : "");
+		res = PQexec(s->repl, sql);
+		if (PQresultStatus(res) != PGRES_COPY_BOTH)
+			rc = pg_fail(s->repl, res, err, "start replication");
+		PQclear(res);
+	}
+	if (rc == OK)
+		log_info("producer", "streaming", "slot=%s form=%s", base->conf->slot, s->binary ? "binary" : "text");
+	arena_free(&a);
+	return rc;
+}
+
+/* ---- tables ---- */
+
+static enum rc
+learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
+{
+	struct slot *slot;
+	struct relation *rel;
+	enum rc rc;
+
+	HASH_FIND(hh, s->rels, &m->relid, sizeof m->relid, slot);
+	if (!slot) {
+		slot = calloc(1, sizeof *slot);
+		if (!slot)
+			die("out of memory");
+		slot->relid = m->relid;
+		slot->skip = slice_is(m->schema, "towline") || !conf_wants(s->base.conf, m->schema, m->name);
+		HASH_ADD(hh, s->rels, relid, sizeof slot->relid, slot);
+	}
+	if (slot->skip)
+		return OK;
+	rc = catalog_relation(s->sql, m, &rel, err);
+	if (rc != OK)
+		return rc;
+	if (slot->rel && table_same(&slot->rel->table, &rel->table)) {
+		catalog_free(rel);
+		return OK;
+	}
+	rel->table.version = slot->rel ? slot->rel->table.version + 1 : 1;
+	rel->prev = slot->rel;
+	slot->rel = rel;
+	log_info("producer", "table version", "table=\"%s.%s\" version=%u columns=%d key_columns=%d", rel->table.schema.p, rel->table.name.p,
+	    rel->table.version, rel->table.ncols, rel->table.nkeys);
+	if (s->binary && !rel->binary)
+		return fail(err, RETRY, "table %s.%s has types that only travel as text; streaming again in text form", rel->table.schema.p,
+		    rel->table.name.p);
+	return OK;
+}
+
+static enum rc
+find_relation(struct source_pg *s, uint32_t relid, struct slot **slot, struct err *err)
+{
+	HASH_FIND(hh, s->rels, &relid, sizeof relid, *slot);
+	if (*slot)
+		return OK;
+	return fail(err, FATAL, "pgoutput: a change of relation %u came before its description", relid);
+}
+
+/* ---- rows ---- */
+
+static enum rc
+read_tuple(struct source_pg *s, const struct relation *rel, const struct pgo_tuple *t, const struct value *old, const struct value **out,
+    struct err *err)
+{
+	const struct table *tbl = &rel->table;
+	struct value *row = arena_raw(&s->arena, (size_t)tbl->ncols * sizeof *row);
+
+	if (t->n != tbl->ncols)
+		return fail(err, FATAL, "table %s.%s: a row of %d columns where its description has %d", tbl->schema.p, tbl->name.p, t->n,
+		    tbl->ncols);
+	for (int i = 0; i < t->n; i++) {
+		const struct pgo_cell *cell = &t->cells[i];
+		enum rc rc;
+
+		row[i] = (struct value){ 0 };
+		switch (cell->kind) {
+		case 'n':
+			row[i].kind = V_NULL;
+			break;
+		case 'u': /* the old row has it under REPLICA IDENTITY FULL */
+			row[i] = old ? old[i] : (struct value){ .kind = V_ABSENT };
+			break;
+		default:
+			rc = pgtype_read(&rel->types[i], &tbl->cols[i].type, cell->kind == 'b', cell->data, &s->arena, &row[i], err);
+			if (rc != OK)
+				return fail_in(err, "table %s.%s, column %s", tbl->schema.p, tbl->name.p, tbl->cols[i].name.p);
+		}
+	}
+	*out = row;
+	return OK;
+}
+
+/* Of a key-only old row the other columns are sent as null: they are not known. */
+static void
+blank_non_key(const struct table *tbl, const struct value *row)
+{
+	struct value *v = (struct value *)(uintptr_t)row; /* made by read_tuple just now */
+
+	for (int i = 0; i < tbl->ncols; i++)
+		if (!tbl->cols[i].identity)
+			v[i] = (struct value){ .kind = V_ABSENT };
+}
+
+static enum rc
+read_change(struct source_pg *s, const struct pgo *m, const struct relation *rel, struct change *c, struct err *err)
+{
+	enum rc rc = OK;
+
+	*c = (struct change){ .op = m->type == 'I' ? OP_CREATE : m->type == 'U' ? OP_UPDATE : OP_DELETE, .tbl = &rel->table };
+	if (m->old_kind) {
+		c->before_kind = m->old_kind == 'O' ? BEFORE_FULL : BEFORE_KEY;
+		rc = read_tuple(s, rel, &m->old, NULL, &c->before, err);
+		if (rc == OK && c->before_kind == BEFORE_KEY)
+			blank_non_key(&rel->table, c->before);
+	}
+	if (rc == OK && m->type != 'D')
+		rc = read_tuple(s, rel, &m->new, c->before_kind == BEFORE_FULL ? c->before : NULL, &c->after, err);
+	return rc;
+}
+
+/* ---- events ---- */
+
+/* The tables of one TRUNCATE come as one change each. AGAIN: no more. */
+static enum rc
+next_truncate(struct source_pg *s, struct source_event *ev, struct err *err)
+{
+	while (s->truncate_at < s->truncate.nrels) {
+		struct slot *slot;
+		enum rc rc = find_relation(s, s->truncate.rels[s->truncate_at++], &slot, err);
+
+		if (rc != OK)
+			return rc;
+		if (slot->skip)
+			continue;
+		ev->kind = SRC_CHANGE;
+		ev->change = (struct change){ .op = OP_TRUNCATE, .tbl = &slot->rel->table, .lsn = s->truncate.lsn };
+		return OK;
+	}
+	s->truncate.nrels = 0;
+	return AGAIN;
+}
+
+/* A message outside any transaction is told as a transaction of its own. */
+static void
+next_lone(struct source_pg *s, struct source_event *ev)
+{
+	static const enum source_event_kind kinds[] = { SRC_COMMIT, SRC_CHANGE, SRC_BEGIN };
+
+	ev->kind = kinds[--s->lone];
+	ev->txn = s->txn;
+	ev->change = s->lone_change;
+}
+
+static enum rc
+take_message(struct source_pg *s, const struct pgo *m, uint64_t lsn, struct source_event *ev, struct err *err)
+{
+	struct slot *slot;
+	enum rc rc;
+
+	switch (m->type) {
+	case 'B':
+		arena_reset(&s->txn_arena);
+		s->in_txn = true;
+		s->txn = (struct txn){ .commit_lsn = m->lsn, .commit_us = m->time_us, .xid = m->xid };
+		ev->kind = SRC_BEGIN;
+		ev->txn = s->txn;
+		return OK;
+	case 'C':
+		s->in_txn = false;
+		s->txn.end_lsn = m->end_lsn;
+		ev->kind = SRC_COMMIT;
+		ev->txn = s->txn;
+		return OK;
+	case 'O':
+		s->txn.origin = arena_slice(&s->txn_arena, m->name);
+		s->txn.origin_lsn = m->lsn;
+		return AGAIN;
+	case 'R':
+		rc = learn_relation(s, m, err);
+		return rc == OK ? AGAIN : rc;
+	case 'I':
+	case 'U':
+	case 'D':
+		rc = find_relation(s, m->relid, &slot, err);
+		if (rc != OK || slot->skip)
+			return rc == OK ? AGAIN : rc;
+		ev->kind = SRC_CHANGE;
+		rc = read_change(s, m, slot->rel, &ev->change, err);
+		ev->change.lsn = lsn;
+		ev->txn = s->txn;
+		return rc;
+	case 'T':
+		s->truncate = *m;
+		s->truncate.lsn = lsn;
+		s->truncate_at = 0;
+		return next_truncate(s, ev, err);
+	case 'M':
+		if (slice_is(m->name, own_prefix)) {
+			ev->kind = SRC_IDLE;
+			ev->lsn = s->in_txn ? 0 : m->lsn;
+			return OK;
+		}
+		ev->kind = SRC_CHANGE;
+		ev->change = (struct change){ .op = OP_MESSAGE, .lsn = m->lsn, .prefix = m->name, .content = m->content,
+			.transactional = m->flags & MESSAGE_TRANSACTIONAL };
+		if (s->in_txn)
+			return OK;
+		s->lone_change = ev->change;
+		s->txn = (struct txn){ .commit_lsn = m->lsn, .end_lsn = m->lsn, .commit_us = (int64_t)time(NULL) * 1000000 };
+		s->lone = 3;
+		next_lone(s, ev);
+		return OK;
+	default: /* Y: types are looked up by oid */
+		return AGAIN;
+	}
+}
+
+static enum rc
+take_copy(struct source_pg *s, struct slice bytes, struct source_event *ev, struct err *err)
+{
+	struct cursor c = cursor_of(bytes);
+	char kind = (char)cursor_u8(&c);
+	uint64_t lsn = cursor_be64(&c);
+	struct pgo m;
+	enum rc rc;
+
+	if (kind == 'k') {
+		cursor_be64(&c);
+		s->reply = s->reply || cursor_u8(&c);
+		ev->kind = SRC_IDLE;
+		ev->lsn = lsn;
+		return s->in_txn ? AGAIN : OK;
+	}
+	if (kind != 'w')
+		return fail(err, FATAL, "replication stream: unknown message 0x%02x", (unsigned char)kind);
+	cursor_take(&c, 16);
+	if (c.bad)
+		return fail(err, FATAL, "replication stream: short message of %zu bytes", bytes.n);
+	ev->bytes = cursor_left(&c);
+	rc = pgo_parse(cursor_bytes(&c, cursor_left(&c)), &s->arena, &m, err);
+	if (rc != OK)
+		return fail(err, FATAL, "%s", err->text);
+	return take_message(s, &m, lsn, ev, err);
+}
+
+static enum rc
+stream_ended(struct source_pg *s, struct err *err)
+{
+	PGresult *res = PQgetResult(s->repl);
+	enum rc rc = PQresultStatus(res) == PGRES_FATAL_ERROR ? pg_fail(s->repl, res, err, "replication stream")
+	                                                       : fail(err, RETRY, "replication stream: the server ended it");
+
+	PQclear(res);
+	return rc == REJECT ? fail(err, FATAL, "%s", err->text) : rc;
+}
+
+static enum rc
+pg_next(struct source *base, struct source_event *ev, struct err *err)
+{
+	struct source_pg *s = self(base);
+
+	if (s->lone) {
+		next_lone(s, ev);
+		return OK;
+	}
+	if (s->truncate.nrels) {
+		enum rc rc = next_truncate(s, ev, err);
+
+		if (rc != AGAIN)
+			return rc;
+	}
+	for (bool read = false;;) {
+		enum rc rc;
+		int n;
+
+		if (s->copy)
+			PQfreemem(s->copy);
+		s->copy = NULL;
+		n = PQgetCopyData(s->repl, &s->copy, 1);
+		if (n == 0) {
+			if (read)
+				return AGAIN;
+			if (!PQconsumeInput(s->repl))
+				return pg_fail(s->repl, NULL, err, "replication stream");
+			read = true;
+			continue;
+		}
+		if (n < 0)
+			return stream_ended(s, err);
+		arena_reset(&s->arena);
+		rc = take_copy(s, (struct slice){ s->copy, (size_t)n }, ev, err);
+		if (rc != AGAIN)
+			return rc;
+		read = false;
+	}
+}
+
+static int
+pg_fd(struct source *base)
+{
+	return PQsocket(self(base)->repl);
+}
+
+/* ---- feedback ---- */
+
+static int64_t
+now_pg_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 - PG_EPOCH_US;
+}
+
+static enum rc
+pg_confirm(struct source *base, uint64_t lsn, int64_t now_ms, struct err *err)
+{
+	struct source_pg *s = self(base);
+	char msg[34];
+
+	if (lsn > s->confirmed)
+		s->confirmed = lsn;
+	if (!s->reply && now_ms - s->feedback_ms < (s->confirmed > s->sent ? FEEDBACK_MIN_MS : FEEDBACK_MAX_MS))
+		return OK;
+	/*
+	 * written = flushed = applied: what is only received is not said to be written, or the server, believing us up to
+	 * date, would stop to send the keepalives by which an idle slot moves.
+	 */
+	msg[0] = 'r';
+	put_be64(msg + 1, s->confirmed);
+	put_be64(msg + 9, s->confirmed);
+	put_be64(msg + 17, s->confirmed);
+	put_be64(msg + 25, (uint64_t)now_pg_us());
+	msg[33] = 0;
+	if (PQputCopyData(s->repl, msg, sizeof msg) <= 0 || PQflush(s->repl) < 0)
+		return pg_fail(s->repl, NULL, err, "confirm");
+	s->sent = s->confirmed;
+	s->feedback_ms = now_ms;
+	s->reply = false;
+	return OK;
+}
+
+/*
+ * A server that writes WAL for others only, and no keepalive that would move us: one message of our own does. It costs a few bytes
+ * of WAL, needs no table, and any role may send it.
+ */
+static enum rc
+heartbeat(struct source_pg *s, struct err *err)
+{
+	char sql[256], lsn[20];
+	enum rc rc;
+
+	snprintf(sql, sizeof sql,
+	    "SELECT pg_logical_emit_message(false, '%s', 'heartbeat')"
+	    " WHERE NOT pg_is_in_recovery() AND pg_current_wal_lsn() - '%s'::pg_lsn > %d",
+	    own_prefix, pg_lsn_text(lsn, s->confirmed), WAL_SEGMENT);
+	rc = pg_exec(s->sql, "heartbeat", sql, NULL, err);
+	return rc;
+}
+
+static enum rc
+pg_tick(struct source *base, int64_t now_ms, struct err *err)
+{
+	struct source_pg *s = self(base);
+	struct publication_report report;
+	enum rc rc = OK;
+
+	if (now_ms - s->tables_ms >= TABLES_MS) {
+		s->tables_ms = now_ms;
+		rc = publication_ensure(s->sql, base->conf, s->left_out, &report, err);
+		if (rc != OK)
+			return rc;
+		if (report.added)
+			log_info("producer", "tables joined", "added=%d tables=%d", report.added, report.published);
+		s->left_out = report.left_out;
+	}
+	if (base->conf->heartbeat_ms && now_ms - s->heartbeat_ms >= base->conf->heartbeat_ms) {
+		s->heartbeat_ms = now_ms;
+		rc = heartbeat(s, err);
+	}
+	return rc;
+}
+
+static void
+pg_close(struct source *base)
+{
+	struct source_pg *s = self(base);
+	struct slot *slot, *tmp;
+
+	if (s->copy)
+		PQfreemem(s->copy);
+	PQfinish(s->repl);
+	PQfinish(s->sql);
+	HASH_ITER (hh, s->rels, slot, tmp) {
+		HASH_DEL(s->rels, slot);
+		catalog_free(slot->rel);
+		free(slot);
+	}
+	arena_free(&s->arena);
+	arena_free(&s->txn_arena);
+	free(s);
+}
+
+static const struct source_ops ops = {
+	.identify = pg_identify,
+	.create = pg_create,
+	.start = pg_start,
+	.next = pg_next,
+	.fd = pg_fd,
+	.confirm = pg_confirm,
+	.tick = pg_tick,
+	.close = pg_close,
+};
+
+enum rc
+source_pg_open(const struct conf *conf, struct source **out, struct err *err)
+{
+	struct source_pg *s = calloc(1, sizeof *s);
+
+	(void)err;
+	if (!s)
+		die("out of memory");
+	s->base = (struct source){ &ops, conf };
+	*out = &s->base;
+	return OK;
+}
