@@ -47,7 +47,7 @@ struct net {
 struct work {
 	enum work_kind kind;
 	const struct table *tbl;
-	const bool *present;      /* tbl->ncols, WORK_UPDATE; else NULL */
+	const bool *present;      /* tbl->ncols: columns that all rows carry; NULL: every column, or WORK_DELETE, _TRUNCATE, _ROW */
 	int n;
 	const struct net *nets;   /* n; none for WORK_TRUNCATE */
 };
@@ -71,6 +71,19 @@ void batch_hold(struct batch *b, void *msg);
 
 /* Work out the net effect of all rows; call once, when the batch is full. */
 void batch_plan(struct batch *b);
+
+/*
+ * The value of a key column by which the row is found at the sink: the old one of a moved update or a delete, else the new one (from the
+ * old key where the new row does not carry it). NULL or V_ABSENT: not known.
+ */
+const struct value *row_key(const struct row *r, int col);
+
+/* True when the whole key is known and has no NULL in it; else the row can only be found by its whole old content. */
+bool row_keyed(const struct row *r);
+
+/* Of that key and the table; rows of the same key have the same hash. */
+uint64_t row_hash(const struct row *r);
+bool row_same_key(const struct row *a, const struct row *b);
 
 /* Forget everything; release is called for each held message. */
 void batch_reset(struct batch *b, void (*release)(void *msg));
