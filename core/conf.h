@@ -11,7 +11,7 @@
 #include "core/arena.h"
 #include "core/err.h"
 
-/* One of `tables:`; patterns are SCHEMA.TABLE with * and ? (fnmatch), first match from the end wins. */
+/* One of `tables:`; patterns are SCHEMA.TABLE with * and ? in both, first match from the end wins. */
 struct conf_table {
 	const char *pattern;
 	bool exclude; /* written "!pattern" */
@@ -19,6 +19,7 @@ struct conf_table {
 
 struct conf_pair {
 	const char *key, *value;
+	const char *origin; /* for conf_show */
 };
 
 enum on_error { ON_ERROR_STOP = 0, ON_ERROR_DEADLETTER };
@@ -32,6 +33,7 @@ struct conf_sink {
 	enum on_error on_error;
 	int64_t batch_rows;     /* most rows in one batch */
 	int64_t batch_bytes;
+	const char **origins;   /* of each option of a sink, in the order of the table */
 };
 
 struct conf {
@@ -57,6 +59,7 @@ struct conf {
 	int nsinks;
 	int64_t memory_bytes;   /* budget for queues and batches of one process */
 	const char *log_level, *log_format;
+	const char **origins;   /* of each option, in the order of the table */
 };
 
 /*
@@ -70,17 +73,20 @@ void conf_free(struct conf *c);
 /* The sink of that name, or NULL. */
 const struct conf_sink *conf_sink(const struct conf *c, const char *name);
 
-/* Does a table belong to this pipeline? No patterns: every table does. */
+/*
+ * Does a table belong to this pipeline? No patterns: every table does. A table that no pattern matches
+ * belongs only if the list begins with an exclusion (then it means "all but these").
+ */
 bool conf_wants(const struct conf *c, struct slice schema, struct slice table);
 
-/* A URL without its password: into a, for logs and --json. */
+/* A URL or libpq's "key=value ..." without its passwords: into a, for logs and --json. */
 const char *conf_mask_url(struct arena *a, const char *url);
 
-/* Everything that holds, one "key value origin" a line (origin: default | file:LINE | environment | --set), or JSON. Secrets masked. */
+/* Everything that holds, one "key value origin" a line (origin: default | FILE:LINE | environment | --set), or JSON. Secrets masked. */
 struct buf;
 void conf_show(const struct conf *c, bool json, struct buf *out);
 
-/* The documented sample configuration, made from the same table. */
+/* The documented sample configuration, made from the same table; what is not needed stands as "#key: default". */
 void conf_example(struct buf *out);
 
 #endif

@@ -16,12 +16,20 @@ enum log_format { LOG_AUTO = 0, LOG_TEXT, LOG_LOGFMT, LOG_JSON }; /* AUTO: text 
 void log_setup(enum log_level level, enum log_format format);
 bool log_on(enum log_level level);
 
+/* "error" | "warn" | "info" | "debug", and "auto" | "text" | "logfmt" | "json"; false, and nothing set, for other names. */
+bool log_level_parse(const char *name, enum log_level *level);
+bool log_format_parse(const char *name, enum log_format *format);
+
 /*
  * One line. `at` is the stage ("producer", "sink reports"); `pairs` is a printf format of logfmt
- * pairs ("slot=%s lag_bytes=%llu"), or ""; `msg` is a sentence. Quoting of the values is done here:
- * a pair's value ends at the next space unless the format has it in double quotes.
+ * pairs ("slot=%s lag_bytes=%llu"), or ""; `msg` is a sentence. Quoting of the values is done here: the
+ * format is split into pairs before it is filled in, so an argument may hold spaces and quotes; a space in
+ * the format itself ends a pair unless it stands in double quotes ("took=\"%d ms\"").
  */
 void log_line(enum log_level level, const char *at, const char *msg, const char *pairs, ...) PRINTF_LIKE(4, 5);
+
+/* "" for no pairs is part of the contract. */
+#pragma GCC diagnostic ignored "-Wformat-zero-length"
 
 #define log_error(at, msg, ...) log_line(LOG_ERROR, at, msg, __VA_ARGS__)
 #define log_warn(at, msg, ...)  log_line(LOG_WARN, at, msg, __VA_ARGS__)

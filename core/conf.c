@@ -1,0 +1,320 @@
+/*
+ * The order in which values win: defaults are written first, then the file, the environment, and --set,
+ * each over what was there. Only then come the checks that need more than one value.
+ */
+#include "core/conf_option.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <strings.h>
+
+enum { FILE_MAX = 1 << 20, IDENT_MAX = 63 };
+
+extern char **environ;
+
+/* ---- environment ---- */
+
+/* Is var "TOWLINE_" + path, with everything that is not a letter or digit as '_' and in upper case? */
+static bool
+env_is(struct slice var, const char *path)
+{
+	if (var.n != strlen("TOWLINE_") + strlen(path))
+		return false;
+	for (const char *v = var.p + strlen("TOWLINE_"); *path; path++, v++)
+		if (*v != (isalnum((unsigned char)*path) ? toupper((unsigned char)*path) : '_'))
+			return false;
+	return true;
+}
+
+/* TOWLINE_SINKS_REPORTS_URL: which option, and the sink's name in front of it. */
+static const struct conf_option *
+env_sink_option(struct slice var, struct slice *name)
+{
+	size_t skip = strlen("TOWLINE_SINKS_");
+
+	if (var.n <= skip || memcmp(var.p, "TOWLINE_SINKS_", skip) != 0)
+		return NULL;
+	for (int i = 0; i < conf_nsink_options; i++) {
+		size_t n = strlen(conf_sink_options[i].path);
+
+		/* No option's name ends in "_" and another's: so at most one fits. */
+		if (var.n > skip + 1 + n && var.p[var.n - n - 1] == '_' && strncasecmp(var.p + var.n - n, conf_sink_options[i].path, n) == 0) {
+			*name = (struct slice){ var.p + skip, var.n - n - 1 - skip };
+			return &conf_sink_options[i];
+		}
+	}
+	return NULL;
+}
+
+/* The sink that is meant: one that exists and folds to the same letters, else a new one in lower case. */
+static enum rc
+env_sink(struct conf_loader *ld, struct slice folded, const struct conf_place *at, struct conf_sink **out)
+{
+	struct conf *c = ld->conf;
+	char *name = arena_text(&c->arena, folded);
+
+	for (char *p = name; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	for (int i = 0; i < c->nsinks; i++) {
+		const char *s = c->sinks[i].name;
+		size_t k = 0;
+
+		while (s[k] && name[k] == (isalnum((unsigned char)s[k]) ? tolower((unsigned char)s[k]) : '_'))
+			k++;
+		if (!s[k] && !name[k]) {
+			*out = &c->sinks[i];
+			return OK;
+		}
+	}
+	return conf_sink_add(ld, name, at, out);
+}
+
+/* One variable. Names that nobody knows are left alone: Kubernetes makes TOWLINE_PORT and the like for a service "towline". */
+static enum rc
+env_one(struct conf_loader *ld, struct slice var, const char *value)
+{
+	struct arena *a = &ld->conf->arena;
+	struct conf_item item = { { .what = arena_printf(a, "environment %.*s", SLICE_ARG(var)), .origin = "environment" }, value };
+	struct conf_target to = conf_target_root(ld->conf);
+	const size_t options = strlen("TOWLINE_KAFKA_OPTIONS_");
+	const struct conf_option *opt;
+	struct conf_sink *sink;
+	struct slice name;
+	char *key;
+
+	for (int i = 0; i < conf_noptions; i++)
+		if (env_is(var, conf_options[i].path))
+			return conf_set(ld, &to, &conf_options[i], &item, 1, false);
+	if (var.n > options && memcmp(var.p, "TOWLINE_KAFKA_OPTIONS_", options) == 0) {
+		key = arena_text(a, (struct slice){ var.p + options, var.n - options });
+		for (char *p = key; *p; p++)
+			*p = *p == '_' ? '.' : (char)tolower((unsigned char)*p);
+		return conf_set_pair(ld, key, &item);
+	}
+	opt = env_sink_option(var, &name);
+	if (!opt)
+		return OK;
+	if (env_sink(ld, name, &item.at, &sink))
+		return FATAL;
+	to = conf_target_sink(ld->conf, sink);
+	return conf_set(ld, &to, opt, &item, 1, false);
+}
+
+static enum rc
+apply_environment(struct conf_loader *ld)
+{
+	enum rc rc = OK;
+
+	for (char **e = environ; e && *e && rc == OK; e++) {
+		const char *eq = strchr(*e, '=');
+
+		/* Set but empty counts as not set, as is usual where variables pass through compose files. */
+		if (eq && eq[1] && strncmp(*e, "TOWLINE_", 8) == 0)
+			rc = env_one(ld, (struct slice){ *e, (size_t)(eq - *e) }, arena_text(&ld->conf->arena, slice_of(eq + 1)));
+	}
+	return rc;
+}
+
+/* ---- --set ---- */
+
+/* sinks.NAME=URL and sinks.NAME.OPTION=VALUE; key is what follows "sinks.". */
+static enum rc
+set_sink(struct conf_loader *ld, const char *key, const struct conf_item *item)
+{
+	const char *dot = strchr(key, '.');
+	const char *name = arena_text(&ld->conf->arena, (struct slice){ key, dot ? (size_t)(dot - key) : strlen(key) });
+	const struct conf_option *opt;
+	struct conf_target to;
+	struct conf_sink *sink;
+
+	if (conf_sink_add(ld, name, &item->at, &sink))
+		return FATAL;
+	to = conf_target_sink(ld->conf, sink);
+	opt = dot ? conf_option_find(&to, dot + 1) : conf_option_short(&to, "");
+	return opt ? conf_set(ld, &to, opt, item, 1, false) : conf_unknown(ld, &to, "", dot + 1, &item->at);
+}
+
+/* A key that nobody knows: the guess is made among the keys of its section, if that part is right. */
+static enum rc
+unknown_set(struct conf_loader *ld, const struct conf_target *to, const char *key, const struct conf_place *at)
+{
+	const char *dot = strchr(key, '.');
+	const char *section = dot ? arena_text(&ld->conf->arena, (struct slice){ key, (size_t)(dot - key) }) : "";
+
+	if (dot && conf_is_section(to, section))
+		return conf_unknown(ld, to, section, dot + 1, at);
+	return conf_unknown(ld, to, "", dot ? section : key, at);
+}
+
+static enum rc
+apply_set(struct conf_loader *ld, const char *text)
+{
+	struct arena *a = &ld->conf->arena;
+	const char *eq = strchr(text, '='), *key;
+	struct conf_item item = { { .what = "--set", .origin = "--set" }, eq ? arena_text(a, slice_of(eq + 1)) : "" };
+	struct conf_target to = conf_target_root(ld->conf);
+	const struct conf_option *opt;
+
+	if (!eq || eq == text)
+		return conf_fail(ld, &item.at, "'%.60s' is not KEY=VALUE", text);
+	key = arena_text(a, (struct slice){ text, (size_t)(eq - text) });
+	opt = conf_option_find(&to, key);
+	if (!opt && conf_is_section(&to, key))
+		opt = conf_option_short(&to, key);
+	if (opt)
+		return conf_set(ld, &to, opt, &item, 1, false);
+	if (strncmp(key, "kafka.options.", 14) == 0 && key[14])
+		return conf_set_pair(ld, key + 14, &item);
+	if (strncmp(key, "sinks.", 6) == 0 && key[6])
+		return set_sink(ld, key + 6, &item);
+	return unknown_set(ld, &to, key, &item.at);
+}
+
+/* ---- all of it ---- */
+
+/* Defaults that follow from the name: PostgreSQL's slots want [a-z0-9_], at most 63. */
+static void
+derive(struct conf *c)
+{
+	char *ident = arena_printf(&c->arena, "towline_%s", c->name);
+
+	for (char *p = ident; *p; p++)
+		*p = isalnum((unsigned char)*p) ? (char)tolower((unsigned char)*p) : '_';
+	if (strlen(ident) > IDENT_MAX)
+		ident[IDENT_MAX] = '\0';
+	if (!c->slot)
+		c->slot = ident;
+	if (!c->publication)
+		c->publication = ident;
+	if (!c->node)
+		c->node = c->name;
+	c->embedded = strcmp(c->brokers, "embedded") == 0;
+}
+
+static enum rc
+check_whole(struct conf_loader *ld)
+{
+	struct conf *c = ld->conf;
+	struct conf_place at = { .what = c->path ? c->path : "configuration" };
+
+	if (!c->name)
+		return conf_fail(ld, &at, "there is no name; add 'name: NAME', the prefix of the topics");
+	for (int i = 0; i < c->nsinks; i++)
+		if (!c->sinks[i].url)
+			return conf_fail(ld, &ld->sink_places[i], "sink '%s' has no url; add 'url: postgres://...' or 'url: sqlite:PATH'",
+			    c->sinks[i].name);
+	if (!c->source_url && !c->nsinks)
+		return conf_fail(ld, &at, "there is neither a source nor a sink; add 'source: URL' or 'sinks: { NAME: URL }'");
+	/* Two long names could be cut to the same slot, and then steal each other's changes. */
+	if (c->source_url && !c->slot && strlen("towline_") + strlen(c->name) > IDENT_MAX)
+		return conf_fail(ld, &at, "the name is too long to make a slot's name of it; add 'source: { slot: NAME }'");
+	return OK;
+}
+
+static enum rc
+read_conf_file(struct conf_loader *ld, const char *path)
+{
+	struct conf *c = ld->conf;
+	struct conf_place at;
+	struct slice text;
+	const char *why;
+
+	c->path = arena_text(&c->arena, slice_of(path));
+	at = (struct conf_place){ .what = c->path };
+	if (!conf_read_file(&c->arena, path, FILE_MAX, &text, &why))
+		return conf_fail(ld, &at, "cannot read the configuration: %s", why);
+	return conf_yaml(ld, c->path, text);
+}
+
+enum rc
+conf_load(struct conf *c, const char *path, const char *const *sets, int nsets, struct err *err)
+{
+	struct conf_loader ld = { .conf = c, .err = err };
+	struct conf_target root;
+	enum rc rc;
+
+	c->origins = arena_array(&c->arena, (size_t)conf_noptions, sizeof *c->origins);
+	root = conf_target_root(c);
+	rc = conf_set_defaults(&ld, &root);
+	if (rc == OK && path)
+		rc = read_conf_file(&ld, path);
+	if (rc == OK)
+		rc = apply_environment(&ld);
+	for (int i = 0; i < nsets && rc == OK; i++)
+		rc = apply_set(&ld, sets[i]);
+	if (rc == OK)
+		rc = check_whole(&ld);
+	if (rc == OK)
+		derive(c);
+	return rc;
+}
+
+void
+conf_free(struct conf *c)
+{
+	struct arena a = c->arena;
+
+	arena_free(&a);
+	*c = (struct conf){ 0 };
+}
+
+const struct conf_sink *
+conf_sink(const struct conf *c, const char *name)
+{
+	for (int i = 0; i < c->nsinks; i++)
+		if (strcmp(c->sinks[i].name, name) == 0)
+			return &c->sinks[i];
+	return NULL;
+}
+
+/* ---- table patterns ---- */
+
+/* One character of UTF-8 on: '?' stands for a character, not for a byte of one. */
+static size_t
+next_char(struct slice s, size_t i)
+{
+	i++;
+	while (i < s.n && (s.p[i] & 0xc0) == 0x80)
+		i++;
+	return i;
+}
+
+/* '*' and '?' only. After a mismatch the last star takes one character more: never exponential. */
+static bool
+glob(struct slice pattern, struct slice s)
+{
+	size_t p = 0, i = 0, star = SIZE_MAX, mark = 0;
+
+	while (i < s.n) {
+		if (p < pattern.n && pattern.p[p] == '*') {
+			star = p++;
+			mark = i;
+		} else if (p < pattern.n && pattern.p[p] == '?') {
+			p++;
+			i = next_char(s, i);
+		} else if (p < pattern.n && pattern.p[p] == s.p[i]) {
+			p++;
+			i++;
+		} else if (star != SIZE_MAX) {
+			p = star + 1;
+			i = mark = next_char(s, mark);
+		} else {
+			return false;
+		}
+	}
+	while (p < pattern.n && pattern.p[p] == '*')
+		p++;
+	return p == pattern.n;
+}
+
+bool
+conf_wants(const struct conf *c, struct slice schema, struct slice table)
+{
+	for (int i = c->ntables - 1; i >= 0; i--) {
+		const char *pattern = c->tables[i].pattern, *dot = strchr(pattern, '.');
+
+		if (dot && glob((struct slice){ pattern, (size_t)(dot - pattern) }, schema) && glob(slice_of(dot + 1), table))
+			return !c->tables[i].exclude;
+	}
+	return c->ntables == 0 || c->tables[0].exclude;
+}

@@ -1,0 +1,200 @@
+/*
+ * The table of options. A new option is one line here, one member of struct conf and one line in
+ * docs/configuration.md; everything else (file, environment, --set, show, example) follows from it.
+ */
+#include "core/conf_option.h"
+
+static const char name_chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+static const char *
+check_name(const char *s)
+{
+	size_t n = strspn(s, name_chars);
+
+	return n > 0 && n <= 100 && s[n] == '\0' ? NULL : "must be 1 to 100 letters, digits, '.', '_' or '-'";
+}
+
+static const char *
+check_slot(const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+	return n > 0 && n <= 63 && s[n] == '\0' ? NULL : "must be 1 to 63 small letters, digits or '_', as PostgreSQL wants it";
+}
+
+static const char *
+check_ident(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n > 0 && n <= 63 ? NULL : "must be 1 to 63 bytes long, as PostgreSQL's names are";
+}
+
+static const char *
+check_database(const char *s)
+{
+	static const char *const known[] = { "postgres://", "postgresql://", "sqlite:" };
+	size_t word = strcspn(s, "=:/@ ");
+
+	for (size_t i = 0; i < COUNTOF(known); i++)
+		if (strncmp(s, known[i], strlen(known[i])) == 0)
+			return s[strlen(known[i])] ? NULL : "lacks what follows the scheme";
+	return word > 0 && s[word] == '=' ? NULL :
+	    "must be postgres://USER@HOST/DATABASE, libpq's 'host=... dbname=...', or sqlite:PATH";
+}
+
+static const char *
+check_registry(const char *s)
+{
+	return strncmp(s, "http://", 7) == 0 || strncmp(s, "https://", 8) == 0 ? NULL : "must be http://..., https://... or none";
+}
+
+static const char *
+check_topic(const char *s)
+{
+	static const char *const fields[] = { "{name}", "{schema}", "{table}" };
+	bool table = false;
+
+	while (*s) {
+		size_t n = strspn(s, name_chars);
+
+		for (size_t i = 0; i < COUNTOF(fields) && n == 0; i++)
+			if (strncmp(s, fields[i], strlen(fields[i])) == 0) {
+				n = strlen(fields[i]);
+				table |= i == 2;
+			}
+		if (n == 0)
+			return "may hold {name}, {schema}, {table}, letters, digits, '.', '_' and '-' only";
+		s += n;
+	}
+	return table ? NULL : "must hold {table}, or the changes of all tables would share one topic";
+}
+
+#define AT(member) offsetof(struct conf, member)
+#define SINK(member) offsetof(struct conf_sink, member)
+#define DAY_MS (24 * 3600 * 1000LL)
+#define MB (1024 * 1024LL)
+
+const struct conf_option conf_options[] = {
+	{ "name", "Names this pipeline: prefix of its topics; slot, publication and marker follow from it. Required.",
+	    CONF_TEXT, CONF_OPEN, AT(name), .sample = "inv", .check = check_name },
+	{ "node", "This node's name in the spine.",
+	    CONF_TEXT, 0, AT(node), .standard = "<name>", .check = check_name },
+	{ "memory", "Budget of one process for its queues and batches.",
+	    CONF_SIZE, 0, AT(memory_bytes), .standard = "64MB", .min = 8 * MB, .max = 1024 * 1024 * MB },
+
+	{ "source.url", "The database to read: postgres://USER@HOST/DATABASE or sqlite:PATH. 'source: URL' is short for it.",
+	    CONF_TEXT, CONF_SHORT | CONF_URL | CONF_OPEN, AT(source_url), .sample = "postgres://towline@db1/inventory",
+	    .check = check_database },
+	{ "source.slot", "Replication slot in PostgreSQL; made when missing.",
+	    CONF_TEXT, 0, AT(slot), .standard = "towline_<name>", .check = check_slot },
+	{ "source.publication", "Publication in PostgreSQL; made when missing.",
+	    CONF_TEXT, 0, AT(publication), .standard = "towline_<name>", .check = check_ident },
+	{ "source.heartbeat", "How often a quiet source writes a heartbeat, so that its log can be recycled; 0 turns it off.",
+	    CONF_TIME, 0, AT(heartbeat_ms), .standard = "10s", .min = 0, .max = DAY_MS },
+	{ "source.group_rows", "A group of transactions is closed at this many changes ...",
+	    CONF_INT, 0, AT(group_rows), .standard = "10000", .min = 1, .max = 10000000 },
+	{ "source.group_time", "... or after this time.",
+	    CONF_TIME, 0, AT(group_ms), .standard = "5ms", .min = 0, .max = 60000 },
+
+	{ "tables", "Tables to copy: SCHEMA.TABLE with * and ?; '!' leaves out; the last that matches wins. Nothing: every table.",
+	    CONF_TABLES, CONF_OPEN, AT(tables), .sample = "[public.*, \"!public.audit_*\"]" },
+
+	{ "kafka.brokers", "Where Kafka is: HOST:PORT, a list of them, or 'embedded' (in memory, for trials). 'kafka: HOST:PORT' is short for it.",
+	    CONF_HOSTS, CONF_SHORT | CONF_OPEN, AT(brokers), .standard = "localhost:9092" },
+	{ "kafka.topic", "Topic of a table.",
+	    CONF_TEXT, 0, AT(topic), .standard = "{name}.{schema}.{table}", .sample = "\"{name}.{schema}.{table}\"", .check = check_topic },
+	{ "kafka.partitions", "Partitions of a topic that Towline makes.",
+	    CONF_INT, 0, AT(partitions), .standard = "6", .min = 1, .max = 10000 },
+	{ "kafka.replication", "Replicas of a topic that Towline makes; -1: what the broker has as its default.",
+	    CONF_INT, 0, AT(replication), .standard = "-1", .min = -1, .max = 100 },
+	{ "kafka.options", "Handed to librdkafka as they are, as in security.protocol: SASL_SSL.",
+	    CONF_PAIRS, 0, AT(kafka_options), .sample = "{ compression.type: lz4 }" },
+
+	{ "schemas.registry", "Schema Registry's URL; none: schemas are kept in a topic. 'schemas: URL' is short for it.",
+	    CONF_TEXT, CONF_SHORT | CONF_URL | CONF_NONE, AT(registry), .standard = "none", .check = check_registry },
+	{ "schemas.user", "User name at the registry.",
+	    CONF_TEXT, 0, AT(registry_user), .sample = "towline" },
+	{ "schemas.password", "Password at the registry; ${NAME} and ${file:PATH} keep it out of this file.",
+	    CONF_TEXT, CONF_SECRET, AT(registry_password), .sample = "${REGISTRY_PASSWORD}" },
+	{ "schemas.ca", "File with the certificates that the registry's is checked with; without it, the system's.",
+	    CONF_TEXT, 0, AT(registry_ca), .sample = "/etc/ssl/registry.pem" },
+
+	{ "log.level", "error, warn, info or debug. 'log: LEVEL' is short for it.",
+	    CONF_CHOICE, CONF_SHORT, AT(log_level), .standard = "info", .choices = "error|warn|info|debug" },
+	{ "log.format", "auto (text on a terminal, else logfmt), text, logfmt or json.",
+	    CONF_CHOICE, 0, AT(log_format), .standard = "auto", .choices = "auto|text|logfmt|json" },
+};
+
+const struct conf_option conf_sink_options[] = {
+	{ "url", "The database to write: postgres://USER@HOST/DATABASE or sqlite:PATH. 'sinks: { NAME: URL }' is short for it.",
+	    CONF_TEXT, CONF_SHORT | CONF_URL | CONF_OPEN, SINK(url), .sample = "postgres://towline@db2/inventory",
+	    .check = check_database },
+	{ "schema", "PostgreSQL: the schema that every table goes to; without it, the same as at the source.",
+	    CONF_TEXT, 0, SINK(schema), .sample = "public", .check = check_ident },
+	{ "apply", "transaction: whole source transactions in commit order. key: order per key only, most rows per second.",
+	    CONF_CHOICE, 0, SINK(apply), .standard = "transaction", .choices = "transaction|key" },
+	{ "create_tables", "Make tables that are missing.",
+	    CONF_BOOL, 0, SINK(create_tables), .standard = "true" },
+	{ "on_schema_change", "What a change of a table's columns does: apply it to the sink, stop, or ignore it.",
+	    CONF_CHOICE, 0, SINK(on_schema_change), .standard = "apply", .choices = "apply|stop|ignore" },
+	{ "on_error", "What a row does that the sink refuses: stop, or go to the dead-letter topic.",
+	    CONF_INDEX, 0, SINK(on_error), .standard = "stop", .choices = "stop|dead-letter" },
+	{ "batch_rows", "Most rows in one batch.",
+	    CONF_INT, 0, SINK(batch_rows), .standard = "10000", .min = 1, .max = 10000000 },
+	{ "batch_bytes", "Most bytes in one batch.",
+	    CONF_SIZE, 0, SINK(batch_bytes), .standard = "8MB", .min = 64 * 1024, .max = 1024 * MB },
+};
+
+const int conf_noptions = COUNTOF(conf_options);
+const int conf_nsink_options = COUNTOF(conf_sink_options);
+
+struct conf_target
+conf_target_root(struct conf *c)
+{
+	return (struct conf_target){ c, c->origins, "", conf_options, conf_noptions };
+}
+
+struct conf_target
+conf_target_sink(struct conf *c, struct conf_sink *s)
+{
+	const char *prefix = arena_printf(&c->arena, "sinks.%s.", s->name);
+
+	return (struct conf_target){ s, s->origins, prefix, conf_sink_options, conf_nsink_options };
+}
+
+const struct conf_option *
+conf_option_find(const struct conf_target *to, const char *path)
+{
+	for (int i = 0; i < to->noptions; i++)
+		if (strcmp(to->options[i].path, path) == 0)
+			return &to->options[i];
+	return NULL;
+}
+
+/* Does path stand under section ("source" of "source.url"; everything under "")? */
+static bool
+stands_under(const char *path, const char *section)
+{
+	size_t n = strlen(section);
+
+	return n == 0 || (strncmp(path, section, n) == 0 && path[n] == '.');
+}
+
+const struct conf_option *
+conf_option_short(const struct conf_target *to, const char *section)
+{
+	for (int i = 0; i < to->noptions; i++)
+		if (to->options[i].flags & CONF_SHORT && stands_under(to->options[i].path, section))
+			return &to->options[i];
+	return NULL;
+}
+
+bool
+conf_is_section(const struct conf_target *to, const char *section)
+{
+	for (int i = 0; i < to->noptions; i++)
+		if (*section && stands_under(to->options[i].path, section))
+			return true;
+	return false;
+}
