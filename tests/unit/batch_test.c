@@ -7,13 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
-
 #include "consumer/batch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include <cmocka.h>
 
 enum { COLS = 4, ROUNDS = 8000, TABLES = 3, MODEL_MAX = 512 };
 
