@@ -53,7 +53,8 @@ any_absent(const struct value *row, int ncols)
 }
 
 void
-tl_put(struct buf *out, const struct tl *h, const struct value *before, const struct value *after, int ncols)
+tl_put(struct buf *out, const struct tl *h, const struct value *before, const struct value *after,
+    int ncols)
 {
 	uint64_t nexact = exact_count(before, ncols) + exact_count(after, ncols);
 	uint32_t flags = h->flags & ~(uint32_t)(TL_UNCHANGED | TL_EXACT);
@@ -128,7 +129,8 @@ tl_take(struct slice s, struct tl *h, struct err *err)
 	if (h->flags & TL_EXACT)
 		h->exact = exact_take(&c);
 	if (c.bad)
-		return fail(err, REJECT, "header %s of %zu bytes is cut short or malformed", TL_HEADER, s.n);
+		return fail(err, REJECT, "header %s of %zu bytes is cut short or malformed",
+		    TL_HEADER, s.n);
 	return OK;
 }
 
@@ -139,7 +141,8 @@ unchanged_apply(struct slice bits, struct value *after, int ncols, struct err *e
 		if (!((uint8_t)bits.p[i / 8] >> i % 8 & 1))
 			continue;
 		if (i >= (size_t)ncols)
-			return fail(err, REJECT, "header %s marks column %zu as unchanged, the row has %d columns",
+			return fail(err, REJECT,
+			    "header %s marks column %zu as unchanged, the row has %d columns",
 			    TL_HEADER, i, ncols);
 		if (after)
 			after[i] = (struct value){ .kind = V_ABSENT };
@@ -163,12 +166,14 @@ tl_apply(const struct tl *h, struct value *before, struct value *after, int ncol
 		struct value *row = at & 1 ? before : after;
 
 		if (!c.bad && at / 2 >= (uint64_t)ncols)
-			return fail(err, REJECT, "header %s has the text of column %ju, the row has %d columns",
+			return fail(err, REJECT,
+			    "header %s has the text of column %ju, the row has %d columns",
 			    TL_HEADER, (uintmax_t)(at / 2), ncols);
 		if (row && !c.bad)
 			row[at / 2].exact = text;
 	}
 	if (c.bad)
-		return fail(err, REJECT, "header %s: its list of exact texts is malformed", TL_HEADER);
+		return fail(
+		    err, REJECT, "header %s: its list of exact texts is malformed", TL_HEADER);
 	return OK;
 }

@@ -77,7 +77,7 @@ set(json_t *object, const char *key, json_t *v)
 		die("out of memory for a schema");
 }
 
-/* Text that is not UTF-8 (a SQL_ASCII database has such) becomes "?" here; column_check has the words for it. */
+/* What is not UTF-8 (a SQL_ASCII database has such) becomes "?"; column_check has the words. */
 static void
 set_text(json_t *object, const char *key, const char *text)
 {
@@ -119,7 +119,8 @@ printed(json_t *j, struct arena *a)
 static bool
 name_char(uint8_t c)
 {
-	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	    c == '_';
 }
 
 struct slice
@@ -172,8 +173,15 @@ struct printer {
 };
 
 static const char *const base_type[] = {
-	[W_BOOL] = "boolean", [W_INT16] = "int", [W_INT32] = "int", [W_INT64] = "long", [W_FLOAT] = "float",
-	[W_DOUBLE] = "double", [W_STRING] = "string", [W_BYTES] = "bytes", [W_DECIMAL] = "bytes",
+	[W_BOOL] = "boolean",
+	[W_INT16] = "int",
+	[W_INT32] = "int",
+	[W_INT64] = "long",
+	[W_FLOAT] = "float",
+	[W_DOUBLE] = "double",
+	[W_STRING] = "string",
+	[W_BYTES] = "bytes",
+	[W_DECIMAL] = "bytes",
 	[W_ARRAY] = "array",
 };
 
@@ -199,8 +207,9 @@ wire_params(const struct wire_type *w, const char *source_type)
 static json_t *nullable(json_t *type);
 
 /*
- * The schema of a wire type, its attributes in AvroData's order. dflt is borrowed, NULL: none. A record's
- * default stands at the field alone: a second use of it is only a name, which cannot carry one.
+ * The schema of a wire type, its attributes in AvroData's order. dflt is borrowed, NULL: none. A
+ * record's default stands at the field alone: a second use of it is only a name, which cannot carry
+ * one.
  */
 static json_t *
 wire_json(struct printer *pr, const struct wire_type *w, const char *source_type, json_t *dflt)
@@ -212,7 +221,8 @@ wire_json(struct printer *pr, const struct wire_type *w, const char *source_type
 		bool again = pr->vardecimal;
 
 		pr->vardecimal = true;
-		return again ? must(json_string("io.debezium.data.VariableScaleDecimal")) : constant(vardecimal_text);
+		return again ? must(json_string("io.debezium.data.VariableScaleDecimal"))
+			     : constant(vardecimal_text);
 	}
 	o = must(json_object());
 	set_text(o, "type", base_type[w->wire]);
@@ -220,7 +230,8 @@ wire_json(struct printer *pr, const struct wire_type *w, const char *source_type
 		set(o, "items", nullable(wire_json(pr, w->item, w->item->source_type, NULL)));
 	if (w->wire == W_DECIMAL) {
 		set(o, "scale", json_integer(w->scale));
-		set(o, "precision", json_integer(w->precision ? w->precision : DECIMAL_PRECISION_UNKNOWN));
+		set(o, "precision",
+		    json_integer(w->precision ? w->precision : DECIMAL_PRECISION_UNKNOWN));
 	}
 	if (name)
 		set(o, "connect.version", json_integer(1));
@@ -262,7 +273,8 @@ default_fits(enum wire wire, const json_t *v)
 		return json_is_boolean(v);
 	case W_INT16:
 	case W_INT32:
-		return json_is_integer(v) && json_integer_value(v) >= INT32_MIN && json_integer_value(v) <= INT32_MAX;
+		return json_is_integer(v) && json_integer_value(v) >= INT32_MIN &&
+		    json_integer_value(v) <= INT32_MAX;
 	case W_INT64:
 		return json_is_integer(v);
 	case W_FLOAT:
@@ -291,7 +303,8 @@ column_default(const struct column *col, bool *bad)
 	if (!col->has_default)
 		return NULL;
 	if (col->default_json.n)
-		v = json_loadb(col->default_json.p, col->default_json.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+		v = json_loadb(col->default_json.p, col->default_json.n,
+		    JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	if (json_is_null(v) && !col->notnull)
 		return NULL;
 	if (v && default_fits(col->type.wire, v))
@@ -320,11 +333,12 @@ optional(const char *name, json_t *type)
 	return field(name, nullable(type), json_null());
 }
 
-/* AvroData's rules: in a union the default belongs to the first branch, so a nullable column with one has T first. */
+/* A union's default belongs to its first branch: so a nullable column with a default has T first. */
 static json_t *
 column_field(struct printer *pr, const struct column *col, bool *bad_default)
 {
-	const char *name = schema_adjust(col->name, false, pr->a).p, *source_type = col->type.source_type;
+	const char *name = schema_adjust(col->name, false, pr->a).p;
+	const char *source_type = col->type.source_type;
 	json_t *dflt = column_default(col, bad_default), *type, *u;
 
 	if (source_type && col->type_name.n)
@@ -399,9 +413,11 @@ column_check(const struct table *tbl, const struct column *col, struct err *err)
 	if (!wire_prints(w))
 		return fail(err, REJECT, "column %.*s of %.*s.%.*s has no Avro type of ours",
 		    SLICE_ARG(col->name), SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name));
-	if (!is_utf8(col->type_name) || !is_utf8(slice_of(w->source_type)) || !is_utf8(slice_of(w->allowed)) ||
-	    !is_utf8(slice_of(item->source_type)) || !is_utf8(slice_of(item->allowed)))
-		return fail(err, REJECT, "the type of column %.*s of %.*s.%.*s has a name or label that is not UTF-8",
+	if (!is_utf8(col->type_name) || !is_utf8(slice_of(w->source_type)) ||
+	    !is_utf8(slice_of(w->allowed)) || !is_utf8(slice_of(item->source_type)) ||
+	    !is_utf8(slice_of(item->allowed)))
+		return fail(err, REJECT,
+		    "the type of column %.*s of %.*s.%.*s has a name or label that is not UTF-8",
 		    SLICE_ARG(col->name), SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name));
 	return OK;
 }
@@ -418,9 +434,11 @@ columns_check(const struct table *tbl, struct arena *a, struct err *err)
 		json_t *other = json_object_get(seen, name);
 
 		if (other)
-			rc = fail(err, REJECT, "columns %.*s and %.*s of %.*s.%.*s both become %s in Avro; rename one of them",
-			    SLICE_ARG(tbl->cols[json_integer_value(other)].name), SLICE_ARG(col->name),
-			    SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name), name);
+			rc = fail(err, REJECT,
+			    "columns %.*s and %.*s of %.*s.%.*s both become %s in Avro; rename one of them",
+			    SLICE_ARG(tbl->cols[json_integer_value(other)].name),
+			    SLICE_ARG(col->name), SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name),
+			    name);
 		else
 			rc = column_check(tbl, col, err);
 		set(seen, name, json_integer(i));
@@ -442,9 +460,10 @@ columns_json(const struct table *tbl, struct arena *a, struct err *err)
 		add(fields, column_field(&pr, col, &bad));
 		if (bad) {
 			json_decref(fields);
-			(void)fail(err, REJECT, "default %.*s of column %.*s of %.*s.%.*s is not JSON of its Avro type",
-			    SLICE_ARG(col->default_json), SLICE_ARG(col->name), SLICE_ARG(tbl->schema),
-			    SLICE_ARG(tbl->name));
+			(void)fail(err, REJECT,
+			    "default %.*s of column %.*s of %.*s.%.*s is not JSON of its Avro type",
+			    SLICE_ARG(col->default_json), SLICE_ARG(col->name),
+			    SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name));
 			return NULL;
 		}
 	}
@@ -452,7 +471,8 @@ columns_json(const struct table *tbl, struct arena *a, struct err *err)
 }
 
 enum rc
-schema_value(struct slice prefix, const struct table *tbl, struct arena *a, struct slice *json, struct err *err)
+schema_value(struct slice prefix, const struct table *tbl, struct arena *a, struct slice *json,
+    struct err *err)
 {
 	const char *ns = schema_namespace(prefix, tbl, a).p;
 	json_t *cols, *f;
@@ -522,7 +542,8 @@ schema_fingerprint(struct slice json, uint64_t *fp, struct err *err)
 	char *text;
 
 	if (!j)
-		return fail(err, REJECT, "a schema is not JSON: %s at byte %d", why.text, why.position);
+		return fail(
+		    err, REJECT, "a schema is not JSON: %s at byte %d", why.text, why.position);
 	text = json_dumps(j, JSON_SORT_KEYS | JSON_COMPACT | JSON_ENCODE_ANY);
 	if (!text)
 		die("out of memory for a schema");

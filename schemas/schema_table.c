@@ -1,10 +1,11 @@
 /*
- * Any writer's schemas -> the table they describe. Foreign text: every name is looked up, every depth and
- * count is limited, and what is not understood becomes W_OTHER rather than a guess.
+ * Any writer's schemas -> the table they describe. Foreign text: every name is looked up, every
+ * depth and count is limited, and what is not understood becomes W_OTHER rather than a guess.
  *
- *   envelope: record whose Connect name ends in .Envelope (or with no Connect name, but op beside before or after);
- *             the row is the record in `after` or `before`. Field order, and fields added or missing, do not matter.
- *   row:      any other record: its fields are the columns (a topic flattened by ExtractNewRecordState).
+ *   envelope: a record whose Connect name ends in .Envelope, or one without a Connect name that has
+ *             op beside before or after. The row is the record in `after` or `before`. Field order,
+ *             and fields added or missing, do not matter.
+ *   row:      any other record: its fields are the columns, as in a flattened topic.
  */
 #include "schemas/schema.h"
 
@@ -60,8 +61,8 @@ is_named_kind(const char *type)
 static bool
 is_plain_kind(const char *type)
 {
-	static const char *const kinds[] = { "null", "boolean", "int", "long", "float", "double", "bytes",
-		"string", "array", "map" };
+	static const char *const kinds[] = { "null", "boolean", "int", "long", "float", "double",
+		"bytes", "string", "array", "map" };
 
 	return is_one_of(type, kinds, COUNTOF(kinds));
 }
@@ -92,18 +93,22 @@ fields_collect(struct reading *r, json_t *def, const char *full, const char *ns,
 	size_t i;
 
 	if (!json_is_array(fields))
-		return fail(r->err, REJECT, "the %s's schema: record %s has no fields", r->what, full);
+		return fail(
+		    r->err, REJECT, "the %s's schema: record %s has no fields", r->what, full);
 	seen = json_object();
 	json_array_foreach(fields, i, f) {
 		const char *name = text_at(f, "name");
 
 		if (++r->nfields > FIELDS_MAX)
-			rc = fail(r->err, REJECT, "the %s's schema has more than %d fields", r->what, FIELDS_MAX);
+			rc = fail(r->err, REJECT, "the %s's schema has more than %d fields",
+			    r->what, FIELDS_MAX);
 		else if (!name || !*name || !json_object_get(f, "type"))
-			rc = fail(r->err, REJECT, "the %s's schema: field %zu of %s lacks a name or a type",
-			    r->what, i, full);
+			rc = fail(r->err, REJECT,
+			    "the %s's schema: field %zu of %s lacks a name or a type", r->what, i,
+			    full);
 		else if (json_object_get(seen, name))
-			rc = fail(r->err, REJECT, "the %s's schema: %s has two fields %s", r->what, full, name);
+			rc = fail(r->err, REJECT, "the %s's schema: %s has two fields %s", r->what,
+			    full, name);
 		else
 			rc = names_collect(r, json_object_get(f, "type"), ns, depth);
 		if (rc != OK)
@@ -120,7 +125,8 @@ named_collect(struct reading *r, json_t *def, const char *ns, int depth)
 	const char *name = text_at(def, "name"), *own = text_at(def, "namespace"), *full;
 
 	if (!name || !*name)
-		return fail(r->err, REJECT, "the %s's schema has a %s without a name", r->what, text_at(def, "type"));
+		return fail(r->err, REJECT, "the %s's schema has a %s without a name", r->what,
+		    text_at(def, "type"));
 	full = full_name(r->a, name, own ? own : ns);
 	if (json_object_get(r->names, full))
 		return fail(r->err, REJECT, "the %s's schema defines %s twice", r->what, full);
@@ -139,7 +145,8 @@ names_collect(struct reading *r, json_t *type, const char *ns, int depth)
 	size_t i;
 
 	if (depth > DEPTH_MAX)
-		return fail(r->err, REJECT, "the %s's schema is nested deeper than %d levels", r->what, DEPTH_MAX);
+		return fail(r->err, REJECT, "the %s's schema is nested deeper than %d levels",
+		    r->what, DEPTH_MAX);
 	if (json_is_string(type))
 		return OK;
 	if (json_is_array(type)) {
@@ -149,7 +156,8 @@ names_collect(struct reading *r, json_t *type, const char *ns, int depth)
 		return OK;
 	}
 	if (!inner)
-		return fail(r->err, REJECT, "the %s's schema has a type that is no Avro schema", r->what);
+		return fail(
+		    r->err, REJECT, "the %s's schema has a type that is no Avro schema", r->what);
 	if (!kind)
 		return names_collect(r, inner, ns, depth + 1);
 	if (is_named_kind(kind))
@@ -158,13 +166,14 @@ names_collect(struct reading *r, json_t *type, const char *ns, int depth)
 	if (strcmp(kind, "map") != 0 && strcmp(kind, "array") != 0)
 		return OK;
 	if (!inner)
-		return fail(r->err, REJECT, "the %s's schema: %s without the type of its items", r->what, kind);
+		return fail(r->err, REJECT, "the %s's schema: %s without the type of its items",
+		    r->what, kind);
 	return names_collect(r, inner, ns, depth + 1);
 }
 
 /*
- * To the schema itself: through {"type": {...}} and through names. A definition is never a mere name, so this
- * ends. def is NULL and the error set when a name is not defined.
+ * To the schema itself: through {"type": {...}} and through names. A definition is never a mere
+ * name, so this ends. def is NULL and the error set when a name is not defined.
  */
 static struct node
 resolve(struct reading *r, json_t *type, const char *ns)
@@ -190,7 +199,8 @@ resolve(struct reading *r, json_t *type, const char *ns)
 	if (!def)
 		def = json_object_get(r->names, full = kind);
 	if (!def)
-		(void)fail(r->err, REJECT, "the %s's schema names the type %s, which it does not define", r->what, kind);
+		(void)fail(r->err, REJECT,
+		    "the %s's schema names the type %s, which it does not define", r->what, kind);
 	return (struct node){ def, def ? namespace_of(r->a, full) : "" };
 }
 
@@ -241,8 +251,8 @@ keep(struct reading *r, const char *text)
 }
 
 /*
- * What a type means: the Connect name, else Avro's own logicalType in the same words. A logicalType on a type it is
- * not made for counts as absent (Avro specification, "Logical Types").
+ * What a type means: the Connect name, else Avro's own logicalType in the same words. A logicalType
+ * on a type it is not made for counts as absent (Avro specification, "Logical Types").
  */
 static const char *
 semantic_of(const json_t *def, const char *kind)
@@ -280,8 +290,9 @@ bytes_read(const json_t *def, struct wire_type *w)
 	if (!w->semantic || strcmp(w->semantic, DECIMAL) != 0)
 		return;
 	w->wire = W_DECIMAL;
-	w->scale = int_of(json_object_get(def, "scale"), int_of(json_object_get(params, "scale"), 0));
-	/* With a Connect name, the attribute is 64 when Connect did not know: only the parameter counts. */
+	w->scale =
+	    int_of(json_object_get(def, "scale"), int_of(json_object_get(params, "scale"), 0));
+	/* With a Connect name the attribute is 64 when Connect did not know: ask the parameter. */
 	w->precision = int_of(json_object_get(params, "connect.decimal.precision"),
 	    connect ? 0 : int_of(json_object_get(def, "precision"), 0));
 }
@@ -299,13 +310,15 @@ is_vardecimal(const json_t *def)
 		json_t *f = json_array_get(fields, i);
 		const char *type = text_at(f, "type");
 
-		if (strcmp(text_at(f, "name"), want[i][0]) != 0 || !type || strcmp(type, want[i][1]) != 0)
+		if (strcmp(text_at(f, "name"), want[i][0]) != 0 || !type ||
+		    strcmp(type, want[i][1]) != 0)
 			return false;
 	}
 	return true;
 }
 
-static enum rc wire_read(struct reading *r, struct node n, struct wire_type *w, bool *null_too) MUST_CHECK;
+static enum rc wire_read(
+    struct reading *r, struct node n, struct wire_type *w, bool *null_too) MUST_CHECK;
 
 /* Arrays of what we know by name; an array of arrays or of records stays as it is in Avro. */
 static enum rc
@@ -331,8 +344,12 @@ wire_read(struct reading *r, struct node n, struct wire_type *w, bool *null_too)
 		const char *kind;
 		enum wire wire;
 	} plain[] = {
-		{ "boolean", W_BOOL }, { "int", W_INT32 }, { "long", W_INT64 }, { "float", W_FLOAT },
-		{ "double", W_DOUBLE }, { "string", W_STRING },
+		{ "boolean", W_BOOL },
+		{ "int", W_INT32 },
+		{ "long", W_INT64 },
+		{ "float", W_FLOAT },
+		{ "double", W_DOUBLE },
+		{ "string", W_STRING },
 	};
 	json_t *params;
 	const char *kind, *type;
@@ -422,7 +439,8 @@ is_envelope(const json_t *def)
 	size_t n = name ? strlen(name) : 0;
 
 	if (name)
-		return n >= sizeof suffix - 1 && strcmp(name + n - (sizeof suffix - 1), suffix) == 0;
+		return n >= sizeof suffix - 1 &&
+		    strcmp(name + n - (sizeof suffix - 1), suffix) == 0;
 	return field_type(def, "op") && (field_type(def, "before") || field_type(def, "after"));
 }
 
@@ -442,7 +460,8 @@ image_read(struct reading *r, struct node env, const char *name, struct node *ou
 	if (!out->def)
 		return r->err->rc;
 	if (!is_record(out->def))
-		return fail(r->err, REJECT, "the value's schema is an envelope whose %s is not a record", name);
+		return fail(r->err, REJECT,
+		    "the value's schema is an envelope whose %s is not a record", name);
 	return OK;
 }
 
@@ -455,7 +474,8 @@ row_find(struct reading *r, struct node root, struct node *row)
 
 	*row = root;
 	if (name && strncmp(name, service, sizeof service - 1) == 0)
-		return fail(r->err, REJECT, "the value's schema is %s, which describes no row", name);
+		return fail(
+		    r->err, REJECT, "the value's schema is %s, which describes no row", name);
 	if (!is_envelope(root.def))
 		return OK;
 	if (image_read(r, root, "after", row) != OK || image_read(r, root, "before", &before) != OK)
@@ -463,9 +483,11 @@ row_find(struct reading *r, struct node root, struct node *row)
 	if (!row->def)
 		*row = before;
 	if (!row->def)
-		return fail(r->err, REJECT, "the value's schema is an envelope without before and after");
+		return fail(
+		    r->err, REJECT, "the value's schema is an envelope without before and after");
 	if (before.def && before.def != row->def)
-		return fail(r->err, REJECT, "the value's schema is an envelope whose before and after differ");
+		return fail(r->err, REJECT,
+		    "the value's schema is an envelope whose before and after differ");
 	return OK;
 }
 
@@ -508,10 +530,11 @@ reading_open(struct reading *r, struct slice json, struct node *root)
 	json_error_t why;
 
 	r->names = json_object();
-	r->root = json_loadb(json.n ? json.p : "", json.n, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES,
-	    &why);
+	r->root = json_loadb(json.n ? json.p : "", json.n,
+	    JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
 	if (!r->root)
-		return fail(r->err, REJECT, "the %s's schema is not JSON: %s at byte %d", r->what, why.text, why.position);
+		return fail(r->err, REJECT, "the %s's schema is not JSON: %s at byte %d", r->what,
+		    why.text, why.position);
 	if (names_collect(r, r->root, "", 0) != OK)
 		return r->err->rc;
 	*root = resolve(r, r->root, "");
@@ -556,7 +579,8 @@ key_read(struct reading *r, struct slice json, struct table *tbl)
 		int at = table_column(tbl, slice_of(text_at(f, "name")));
 
 		if (at < 0)
-			return fail(r->err, REJECT, "field %s of the key is not a column of the value", text_at(f, "name"));
+			return fail(r->err, REJECT,
+			    "field %s of the key is not a column of the value", text_at(f, "name"));
 		tbl->keys[tbl->nkeys++] = at;
 		tbl->cols[at].identity = true;
 	}
@@ -564,9 +588,11 @@ key_read(struct reading *r, struct slice json, struct table *tbl)
 }
 
 enum rc
-schema_table(struct slice key, struct slice value, struct arena *a, struct table **out, struct err *err)
+schema_table(
+    struct slice key, struct slice value, struct arena *a, struct table **out, struct err *err)
 {
-	struct reading v = { .a = a, .err = err, .what = "value" }, k = { .a = a, .err = err, .what = "key" };
+	struct reading v = { .a = a, .err = err, .what = "value" };
+	struct reading k = { .a = a, .err = err, .what = "key" };
 	struct table *tbl = arena_new(a, struct table);
 	enum rc rc;
 

@@ -6,8 +6,8 @@
 enum { TOPIC_MAX = 249 };
 
 /*
- * Anything Kafka does not take becomes one _ for each UTF-16 unit, since that is what Debezium counts in:
- * a character of up to three UTF-8 bytes is one unit, one of four bytes is two.
+ * Anything Kafka does not take becomes one _ for each UTF-16 unit, since that is what Debezium
+ * counts in: a character of up to three UTF-8 bytes is one unit, one of four bytes is two.
  */
 static void
 put_legal(struct buf *out, struct slice s)
@@ -15,8 +15,8 @@ put_legal(struct buf *out, struct slice s)
 	for (size_t i = 0; i < s.n; i++) {
 		uint8_t c = (uint8_t)s.p[i];
 
-		if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
-		    c == '_' || c == '-')
+		if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+		    c == '.' || c == '_' || c == '-')
 			buf_byte(out, c);
 		else if (c < 0x80 || c >= 0xc0)
 			buf_text(out, c >= 0xf0 ? "__" : "_");
@@ -33,7 +33,8 @@ take(struct arena *a, struct buf *b)
 }
 
 const char *
-topic_name(struct arena *a, const char *tmpl, const char *name, struct slice schema, struct slice table)
+topic_name(
+    struct arena *a, const char *tmpl, const char *name, struct slice schema, struct slice table)
 {
 	const struct {
 		struct slice mark, text;

@@ -26,7 +26,9 @@ layout(void **state UNUSED)
 {
 	struct value after[9] = { 0 }, before[9] = { 0 };
 	struct buf b = { 0 };
-	struct tl h = { .flags = TL_LAST | TL_BEFORE_FULL, .gen = 3, .seq = 300, .index = 1, .lsn = 0x4000 };
+	struct tl h = {
+		.flags = TL_LAST | TL_BEFORE_FULL, .gen = 3, .seq = 300, .index = 1, .lsn = 0x4000
+	};
 
 	for (int i = 0; i < 9; i++)
 		after[i] = before[i] = value_int(i);
@@ -39,7 +41,13 @@ layout(void **state UNUSED)
 	after[0].exact = SLICE_LIT("NaN");
 	before[2].exact = SLICE_LIT("1 mon");
 	tl_put(&b, &h, before, after, 9);
-	assert_memory_equal(b.p, "\x01\x72\x03\xac\x02\x01\x80\x80\x01" "\x02\x02\x01" "\x02\x05\x05" "1 mon" "\x00\x03" "NaN",
+	assert_memory_equal(b.p,
+	    "\x01\x72\x03\xac\x02\x01\x80\x80\x01"
+	    "\x02\x02\x01"
+	    "\x02\x05\x05"
+	    "1 mon"
+	    "\x00\x03"
+	    "NaN",
 	    b.n);
 	assert_int_equal(b.n, 9 + 3 + 3 + 5 + 2 + 3);
 	buf_free(&b);
@@ -71,13 +79,16 @@ apply(void **state UNUSED)
 	struct value after[3] = { value_int(1), value_int(2), value_null() };
 	struct value before[3] = { value_int(1), value_int(2), value_null() };
 	struct buf b = { 0 };
-	struct tl h = { .gen = UINT64_MAX, .seq = UINT64_MAX, .index = UINT64_MAX, .lsn = UINT64_MAX };
+	struct tl h = {
+		.gen = UINT64_MAX, .seq = UINT64_MAX, .index = UINT64_MAX, .lsn = UINT64_MAX
+	};
 
 	after[1].kind = V_ABSENT;
 	after[2].exact = SLICE_LIT("Infinity");
 	tl_put(&b, &h, NULL, after, 3);
 	h = taken(buf_view(&b));
-	assert_true(h.gen == UINT64_MAX && h.seq == UINT64_MAX && h.index == UINT64_MAX && h.lsn == UINT64_MAX);
+	assert_true(h.gen == UINT64_MAX && h.seq == UINT64_MAX && h.index == UINT64_MAX &&
+	    h.lsn == UINT64_MAX);
 
 	after[1] = value_string(SLICE_LIT("__debezium_unavailable_value"));
 	after[2].exact = (struct slice){ 0 };
@@ -110,13 +121,16 @@ later_fields_are_passed_over(void **state UNUSED)
 	buf_free(&b);
 }
 
-/* Every prefix of a valid header is an error, each in a block of its own, so that ASan sees a read behind it. */
+/* Every prefix of a valid header is an error, each in a block of its own, so that ASan sees a read
+ * behind it. */
 static void
 cut_short(void **state UNUSED)
 {
 	struct value row[20] = { 0 };
 	struct buf b = { 0 };
-	struct tl h = { .flags = TL_LAST, .gen = 1000, .seq = 1u << 30, .index = 5, .lsn = 1ull << 40 };
+	struct tl h = {
+		.flags = TL_LAST, .gen = 1000, .seq = 1u << 30, .index = 5, .lsn = 1ull << 40
+	};
 
 	for (int i = 0; i < 20; i += 3) {
 		row[i] = value_int(i);
@@ -173,7 +187,9 @@ round_trip(void **state UNUSED)
 		int n = (int)(random() % (COLS + 1));
 		struct value sent[2][COLS] = { 0 }, got[2][COLS] = { 0 };
 		struct buf b = { 0 };
-		struct tl h = { .flags = (uint32_t)(random() & 0xf), .gen = (uint64_t)random(), .lsn = (uint64_t)random() << 20 };
+		struct tl h = { .flags = (uint32_t)(random() & 0xf),
+			.gen = (uint64_t)random(),
+			.lsn = (uint64_t)random() << 20 };
 		struct tl back;
 
 		for (int i = 0; i < n; i++)
@@ -190,7 +206,8 @@ round_trip(void **state UNUSED)
 		assert_true(back.gen == h.gen && back.lsn == h.lsn);
 		assert_int_equal(tl_apply(&back, got[0], got[1], n, &err), OK);
 		for (int i = 0; i < n; i++)
-			assert_true(value_eq(&sent[0][i], &got[0][i]) && value_eq(&sent[1][i], &got[1][i]));
+			assert_true(
+			    value_eq(&sent[0][i], &got[0][i]) && value_eq(&sent[1][i], &got[1][i]));
 		buf_free(&b);
 	}
 }

@@ -27,17 +27,21 @@ static struct column debezium_cols[] = {
 	{ NAMED("id"), .type = { .wire = W_INT32 }, .notnull = true, DEFAULT("0") },
 	{ NAMED("name"), .type = { .wire = W_STRING } },
 	{ NAMED("s2"), .type = { .wire = W_INT16 } },
-	{ NAMED("n102"), .type = { .wire = W_DECIMAL, .semantic = DECIMAL, .precision = 10, .scale = 2 } },
+	{ NAMED("n102"),
+	    .type = { .wire = W_DECIMAL, .semantic = DECIMAL, .precision = 10, .scale = 2 } },
 	{ NAMED("nvar"), .type = { .wire = W_VARDECIMAL, .semantic = VARDECIMAL } },
 	{ NAMED("nvar2"), .type = { .wire = W_VARDECIMAL, .semantic = VARDECIMAL } },
 	{ NAMED("mny"), .type = { .wire = W_DECIMAL, .semantic = DECIMAL, .scale = 2 } },
 	{ NAMED("ts"), .type = { .wire = W_INT64, .semantic = "io.debezium.time.MicroTimestamp" } },
-	{ NAMED("tsz"), .type = { .wire = W_STRING, .semantic = "io.debezium.time.ZonedTimestamp" } },
+	{ NAMED("tsz"),
+	    .type = { .wire = W_STRING, .semantic = "io.debezium.time.ZonedTimestamp" } },
 	{ NAMED("d"), .type = { .wire = W_INT32, .semantic = "io.debezium.time.Date" } },
 	{ NAMED("u"), .type = { .wire = W_STRING, .semantic = "io.debezium.data.Uuid" } },
 	{ NAMED("j"), .type = { .wire = W_STRING, .semantic = "io.debezium.data.Json" } },
-	{ NAMED("e"), .type = { .wire = W_STRING, .semantic = "io.debezium.data.Enum", .allowed = "a,b" } },
-	{ NAMED("b5"), .type = { .wire = W_BYTES, .semantic = "io.debezium.data.Bits", .length = 5 } },
+	{ NAMED("e"),
+	    .type = { .wire = W_STRING, .semantic = "io.debezium.data.Enum", .allowed = "a,b" } },
+	{ NAMED("b5"),
+	    .type = { .wire = W_BYTES, .semantic = "io.debezium.data.Bits", .length = 5 } },
 	{ NAMED("ba"), .type = { .wire = W_BYTES } },
 	{ NAMED("arr"), .type = { .wire = W_ARRAY, .item = &item_int } },
 	{ NAMED("dflt"), .type = { .wire = W_STRING }, DEFAULT("\"x\"") },
@@ -48,8 +52,13 @@ table_of(struct column *cols, size_t n)
 {
 	static int first[] = { 0 };
 
-	return (struct table){ .schema = SLICE_LIT("public"), .name = SLICE_LIT("t"), .identity = IDENTITY_DEFAULT,
-		.cols = cols, .ncols = (int)n, .keys = first, .nkeys = 1 };
+	return (struct table){ .schema = SLICE_LIT("public"),
+		.name = SLICE_LIT("t"),
+		.identity = IDENTITY_DEFAULT,
+		.cols = cols,
+		.ncols = (int)n,
+		.keys = first,
+		.nkeys = 1 };
 }
 
 static json_t *
@@ -61,7 +70,8 @@ parsed(struct slice s)
 	return j;
 }
 
-/* avro-c is the judge of structure and names. It takes no \u0000, which stands in defaults only: not its part here. */
+/* avro-c is the judge of structure and names. It takes no \u0000, which stands in defaults only:
+ * not its part here. */
 static void
 avro_takes(struct slice json)
 {
@@ -120,7 +130,8 @@ static json_t *
 column_type(struct slice value, int i)
 {
 	json_t *env = parsed(value);
-	json_t *before = json_array_get(json_object_get(json_array_get(json_object_get(env, "fields"), 0), "type"), 1);
+	json_t *before = json_array_get(
+	    json_object_get(json_array_get(json_object_get(env, "fields"), 0), "type"), 1);
 	json_t *f = json_incref(json_array_get(json_object_get(before, "fields"), (size_t)i));
 
 	json_decref(env);
@@ -160,12 +171,14 @@ column_fields(void **state UNUSED)
 	    "\"default\":\"\\u0000\\u00ff\"}");
 	column_prints((struct column){ NAMED("c"), .type = { .wire = W_BOOL }, DEFAULT("null") },
 	    "{\"name\":\"c\",\"type\":[\"null\",\"boolean\"],\"default\":null}");
-	column_prints((struct column){ NAMED("c"), .type = { .wire = W_DOUBLE }, .notnull = true, DEFAULT("0.5") },
+	column_prints((struct column){ NAMED("c"), .type = { .wire = W_DOUBLE }, .notnull = true,
+			  DEFAULT("0.5") },
 	    "{\"name\":\"c\",\"type\":{\"type\":\"double\",\"connect.default\":0.5},\"default\":0.5}");
 	column_prints((struct column){ NAMED("c"), .type = { .wire = W_ARRAY, .item = &numeric } },
 	    "{\"name\":\"c\",\"type\":[\"null\",{\"type\":\"array\",\"items\":[\"null\",{\"type\":\"bytes\",\"scale\":1,"
 	    "\"precision\":4,\"connect.version\":1,\"connect.parameters\":{\"scale\":\"1\","
-	    "\"connect.decimal.precision\":\"4\"},\"connect.name\":\"" DECIMAL "\",\"logicalType\":\"decimal\"}]}],"
+	    "\"connect.decimal.precision\":\"4\"},\"connect.name\":\"" DECIMAL
+	    "\",\"logicalType\":\"decimal\"}]}],"
 	    "\"default\":null}");
 }
 
@@ -173,11 +186,13 @@ column_fields(void **state UNUSED)
 static void
 source_type_travels(void **state UNUSED)
 {
-	column_prints((struct column){ NAMED("c"), .type = { .wire = W_STRING, .source_type = "tsquery" } },
+	column_prints(
+	    (struct column){ NAMED("c"), .type = { .wire = W_STRING, .source_type = "tsquery" } },
 	    "{\"name\":\"c\",\"type\":[\"null\",{\"type\":\"string\",\"connect.parameters\":"
 	    "{\"__debezium.source.column.type\":\"tsquery\"}}],\"default\":null}");
-	column_prints((struct column){ NAMED("c"), .type = { .wire = W_STRING, .source_type = "varbit[]" },
-	    .type_name = SLICE_LIT("bit varying(5)[]") },
+	column_prints(
+	    (struct column){ NAMED("c"), .type = { .wire = W_STRING, .source_type = "varbit[]" },
+		.type_name = SLICE_LIT("bit varying(5)[]") },
 	    "{\"name\":\"c\",\"type\":[\"null\",{\"type\":\"string\",\"connect.parameters\":"
 	    "{\"__debezium.source.column.type\":\"bit varying(5)[]\"}}],\"default\":null}");
 	column_prints((struct column){ NAMED("c"), .type = { .wire = W_STRING },
@@ -202,13 +217,15 @@ static void
 value_refuses(void **state UNUSED)
 {
 	struct column twins[] = {
-		{ NAMED("a b"), .type = { .wire = W_INT32 } }, { NAMED("a_b"), .type = { .wire = W_INT32 } },
+		{ NAMED("a b"), .type = { .wire = W_INT32 } },
+		{ NAMED("a_b"), .type = { .wire = W_INT32 } },
 	};
 	struct column other = { NAMED("p"), .type = { .wire = W_OTHER } };
 	struct column wrong = { NAMED("n"), .type = { .wire = W_INT32 }, DEFAULT("\"x\"") };
 	struct column wide = { NAMED("n"), .type = { .wire = W_INT32 }, DEFAULT("2147483648") };
 	struct column junk = { NAMED("n"), .type = { .wire = W_INT32 }, DEFAULT("{") };
-	struct column none = { NAMED("n"), .type = { .wire = W_INT32 }, .notnull = true, DEFAULT("null") };
+	struct column none = { NAMED("n"), .type = { .wire = W_INT32 }, .notnull = true,
+		DEFAULT("null") };
 	struct column latin = { NAMED("e"), .type = { .wire = W_STRING, .allowed = "gr\xfcn" } };
 
 	value_rejects(twins, 2, "columns a b and a_b of public.t both become a_b");
@@ -246,7 +263,8 @@ names_adjusted(void **state UNUSED)
 	adjusts("\xf0\x9f\x98\x80", false, "__");
 	adjusts("plain_9", false, "plain_9");
 	tbl.name = SLICE_LIT("my table");
-	assert_true(slice_is(schema_namespace(SLICE_LIT("my-srv"), &tbl, &a), "my_srv.public.my_table"));
+	assert_true(
+	    slice_is(schema_namespace(SLICE_LIT("my-srv"), &tbl, &a), "my_srv.public.my_table"));
 	avro_takes(value_of(&tbl, &a));
 	avro_takes(schema_key(SLICE_LIT("my-srv"), &tbl, &a));
 	tbl.nkeys = 0;
@@ -279,15 +297,19 @@ rejects(const char *key, const char *value, const char *words)
 	arena_free(&a);
 }
 
-#define ROW(fields) "{\"type\":\"record\",\"name\":\"Value\",\"namespace\":\"srv.public.t\",\"fields\":[" fields "]}"
-#define ID "{\"name\":\"id\",\"type\":\"int\"}"
-#define ENVELOPE(fields) "{\"type\":\"record\",\"name\":\"Envelope\",\"namespace\":\"srv.public.t\",\"fields\":[" \
-	fields "],\"connect.name\":\"srv.public.t.Envelope\"}"
-#define BEFORE "{\"name\":\"before\",\"type\":[\"null\"," ROW(ID ",{\"name\":\"v\",\"type\":[\"null\",\"string\"]}") "]}"
-#define AFTER  "{\"name\":\"after\",\"type\":[\"null\",\"Value\"]}"
-#define OP     "{\"name\":\"op\",\"type\":\"string\"}"
+#define RECORD(name) "{\"type\":\"record\",\"name\":\"" name "\","
+#define ROW(fields)  RECORD("Value") "\"namespace\":\"srv.public.t\",\"fields\":[" fields "]}"
+#define ID           "{\"name\":\"id\",\"type\":\"int\"}"
+#define ID_V         ID ",{\"name\":\"v\",\"type\":[\"null\",\"string\"]}"
+#define ENVELOPE(fields)                                                                           \
+	RECORD("Envelope")                                                                         \
+	"\"namespace\":\"srv.public.t\",\"fields\":[" fields                                       \
+	"],\"connect.name\":\"srv.public.t.Envelope\"}"
+#define BEFORE  "{\"name\":\"before\",\"type\":[\"null\"," ROW(ID_V) "]}"
+#define AFTER   "{\"name\":\"after\",\"type\":[\"null\",\"Value\"]}"
+#define OP      "{\"name\":\"op\",\"type\":\"string\"}"
 #define LONG(n) "{\"name\":\"" n "\",\"type\":[\"null\",\"long\"]}"
-#define SOURCE "{\"name\":\"source\",\"type\":{\"type\":\"record\",\"name\":\"Source\",\"fields\":[" LONG("lsn") "]}}"
+#define SOURCE  "{\"name\":\"source\",\"type\":" RECORD("Source") "\"fields\":[" LONG("lsn") "]}}"
 #define TRANSACTION "{\"name\":\"transaction\",\"type\":[\"null\",\"string\"]}"
 
 /* Field order is not the reader's concern, nor what it does not know. */
@@ -298,24 +320,29 @@ every_layout(void **state UNUSED)
 		/* 1.0 - 2.5 */
 		ENVELOPE(BEFORE "," AFTER "," SOURCE "," OP "," LONG("ts_ms") "," TRANSACTION),
 		/* 2.6 */
-		ENVELOPE(BEFORE "," AFTER "," SOURCE "," OP "," LONG("ts_ms") "," LONG("ts_us") "," LONG("ts_ns") "," TRANSACTION),
+		ENVELOPE(BEFORE "," AFTER "," SOURCE "," OP "," LONG("ts_ms") "," LONG("ts_us") ","
+		    LONG("ts_ns") "," TRANSACTION),
 		/* 2.7 on */
-		ENVELOPE(BEFORE "," AFTER "," SOURCE "," TRANSACTION "," OP "," LONG("ts_ms") "," LONG("ts_us") "," LONG("ts_ns")),
+		ENVELOPE(BEFORE "," AFTER "," SOURCE "," TRANSACTION "," OP "," LONG("ts_ms") ","
+		    LONG("ts_us") "," LONG("ts_ns")),
 		/* no Connect name; `after` alone */
-		"{\"type\":\"record\",\"name\":\"Envelope\",\"namespace\":\"srv.public.t\",\"fields\":[" OP
-		",{\"name\":\"after\",\"type\":[\"null\"," ROW(ID ",{\"name\":\"v\",\"type\":[\"null\",\"string\"]}") "]}]}",
+		RECORD("Envelope") "\"namespace\":\"srv.public.t\",\"fields\":[" OP
+		    ",{\"name\":\"after\",\"type\":[\"null\"," ROW(ID_V) "]}]}",
 		/* flattened */
 		ROW(ID ",{\"name\":\"v\",\"type\":[\"string\",\"null\"]}"),
 	};
 
 	for (size_t i = 0; i < COUNTOF(layouts); i++) {
 		struct arena a = { 0 };
-		struct table *t = read_table("{\"type\":\"record\",\"name\":\"Key\",\"fields\":[" ID "]}", layouts[i], &a);
+		struct table *t = read_table(
+		    "{\"type\":\"record\",\"name\":\"Key\",\"fields\":[" ID "]}", layouts[i], &a);
 
 		assert_true(slice_is(t->schema, "public") && slice_is(t->name, "t"));
 		assert_int_equal(t->ncols, 2);
-		assert_true(slice_is(t->cols[0].name, "id") && t->cols[0].notnull && t->cols[0].type.wire == W_INT32);
-		assert_true(slice_is(t->cols[1].name, "v") && !t->cols[1].notnull && t->cols[1].type.wire == W_STRING);
+		assert_true(slice_is(t->cols[0].name, "id") && t->cols[0].notnull &&
+		    t->cols[0].type.wire == W_INT32);
+		assert_true(slice_is(t->cols[1].name, "v") && !t->cols[1].notnull &&
+		    t->cols[1].type.wire == W_STRING);
 		assert_int_equal(t->nkeys, 1);
 		assert_int_equal(t->keys[0], 0);
 		assert_true(t->cols[0].identity && !t->cols[1].identity);
@@ -344,8 +371,10 @@ reads(const char *type, enum wire wire, const char *semantic, bool notnull)
 	arena_free(&a);
 }
 
-#define POINT "{\"type\":\"record\",\"name\":\"Point\",\"namespace\":\"io.debezium.data.geometry\",\"fields\":[" \
-	"{\"name\":\"x\",\"type\":\"double\"}],\"connect.name\":\"io.debezium.data.geometry.Point\"}"
+#define POINT                                                                                      \
+	RECORD("Point")                                                                            \
+	"\"namespace\":\"io.debezium.data.geometry\",\"fields\":[{\"name\":\"x\",\"type\":\"double\"}]," \
+	"\"connect.name\":\"io.debezium.data.geometry.Point\"}"
 
 static void
 foreign_types(void **state UNUSED)
@@ -359,18 +388,24 @@ foreign_types(void **state UNUSED)
 	reads("\"null\"", W_OTHER, NULL, false);
 	reads("[\"int\"]", W_INT32, NULL, true);
 	reads("{\"type\":{\"type\":\"string\"}}", W_STRING, NULL, true);
-	reads("{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":\"int\"}}", W_OTHER, NULL, true);
-	reads("{\"type\":\"array\",\"items\":\"double\",\"connect.name\":\"io.debezium.data.DoubleVector\"}", W_ARRAY,
-	    "io.debezium.data.DoubleVector", true);
+	reads("{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":\"int\"}}", W_OTHER,
+	    NULL, true);
+	reads(
+	    "{\"type\":\"array\",\"items\":\"double\",\"connect.name\":\"io.debezium.data.DoubleVector\"}",
+	    W_ARRAY, "io.debezium.data.DoubleVector", true);
 	/* a record that only calls itself VariableScaleDecimal */
-	reads("{\"type\":\"record\",\"name\":\"V\",\"fields\":[],\"connect.name\":\"" VARDECIMAL "\"}", W_OTHER, VARDECIMAL,
-	    true);
+	reads("{\"type\":\"record\",\"name\":\"V\",\"fields\":[],\"connect.name\":\"" VARDECIMAL
+	      "\"}",
+	    W_OTHER, VARDECIMAL, true);
 	reads("{\"type\":\"int\",\"connect.type\":\"int8\"}", W_INT16, NULL, true);
-	reads("{\"type\":\"int\",\"connect.name\":\"org.apache.kafka.connect.data.Date\",\"logicalType\":\"date\"}", W_INT32,
-	    "io.debezium.time.Date", true);
-	reads("{\"type\":\"long\",\"logicalType\":\"timestamp-micros\"}", W_INT64, "io.debezium.time.MicroTimestamp", true);
+	reads(
+	    "{\"type\":\"int\",\"connect.name\":\"org.apache.kafka.connect.data.Date\",\"logicalType\":\"date\"}",
+	    W_INT32, "io.debezium.time.Date", true);
+	reads("{\"type\":\"long\",\"logicalType\":\"timestamp-micros\"}", W_INT64,
+	    "io.debezium.time.MicroTimestamp", true);
 	reads("{\"type\":\"string\",\"logicalType\":\"timestamp-micros\"}", W_STRING, NULL, true);
-	reads("{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":5}", W_DECIMAL, DECIMAL, true);
+	reads("{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":5}", W_DECIMAL,
+	    DECIMAL, true);
 }
 
 static void
@@ -379,13 +414,21 @@ decimals(void **state UNUSED)
 	struct arena a = { 0 };
 	const struct wire_type *w;
 
-	w = &read_column("{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":5,\"scale\":3}", &a)->type;
+	w = &read_column(
+	    "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":5,\"scale\":3}", &a)
+		 ->type;
 	assert_true(w->precision == 5 && w->scale == 3);
-	w = &read_column("{\"type\":\"bytes\",\"scale\":2,\"precision\":64,\"connect.parameters\":{\"scale\":\"2\"},"
-	    "\"connect.name\":\"" DECIMAL "\"}", &a)->type;
+	w = &read_column(
+	    "{\"type\":\"bytes\",\"scale\":2,\"precision\":64,\"connect.parameters\":{\"scale\":\"2\"},"
+	    "\"connect.name\":\"" DECIMAL "\"}",
+	    &a)
+		 ->type;
 	assert_true(w->precision == 0 && w->scale == 2);
-	w = &read_column("{\"type\":\"bytes\",\"connect.parameters\":{\"scale\":\"7\","
-	    "\"connect.decimal.precision\":\"99999999999\"},\"connect.name\":\"" DECIMAL "\"}", &a)->type;
+	w = &read_column(
+	    "{\"type\":\"bytes\",\"connect.parameters\":{\"scale\":\"7\","
+	    "\"connect.decimal.precision\":\"99999999999\"},\"connect.name\":\"" DECIMAL "\"}",
+	    &a)
+		 ->type;
 	assert_true(w->precision == 0 && w->scale == 7);
 	arena_free(&a);
 }
@@ -405,21 +448,26 @@ bad_schemas(void **state UNUSED)
 	rejects("", "{\"type\":\"record\",\"fields\":[]}", "without a name");
 	rejects("", ROW("{\"name\":\"a\"}"), "lacks a name or a type");
 	rejects("", ROW("{\"name\":\"a\",\"type\":7}"), "no Avro schema");
-	rejects("", ROW("{\"name\":\"a\",\"type\":{\"type\":\"array\"}}"), "without the type of its items");
+	rejects("", ROW("{\"name\":\"a\",\"type\":{\"type\":\"array\"}}"),
+	    "without the type of its items");
 	rejects("", ROW("7"), "lacks a name or a type");
 	rejects("", ROW(ID "," ID), "two fields id");
 	rejects("", ROW("{\"name\":\"a\",\"type\":\"Unknown\"}"), "names the type Unknown");
 	rejects("", ROW("{\"name\":\"a\",\"type\":" ROW(ID) "}"), "twice");
 	rejects("", ENVELOPE(OP), "without before and after");
 	rejects("", ENVELOPE("{\"name\":\"after\",\"type\":\"string\"}"), "after is not a record");
-	rejects("", ENVELOPE(BEFORE ",{\"name\":\"after\",\"type\":{\"type\":\"record\",\"name\":\"Z\",\"fields\":[]}}"),
+	rejects("",
+	    ENVELOPE(BEFORE
+		",{\"name\":\"after\",\"type\":{\"type\":\"record\",\"name\":\"Z\",\"fields\":[]}}"),
 	    "before and after differ");
 	rejects("", schema_message_value(&a).p, "describes no row");
 	rejects("\"long\"", ROW(ID), "the key's schema is not a record");
-	rejects("{\"type\":\"record\",\"name\":\"Key\",\"fields\":[{\"name\":\"x\",\"type\":\"int\"}]}", ROW(ID),
-	    "field x of the key");
+	rejects(
+	    "{\"type\":\"record\",\"name\":\"Key\",\"fields\":[{\"name\":\"x\",\"type\":\"int\"}]}",
+	    ROW(ID), "field x of the key");
 
-	buf_text(&deep, "{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"a\",\"type\":");
+	buf_text(
+	    &deep, "{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"a\",\"type\":");
 	for (int i = 0; i < 100; i++)
 		buf_text(&deep, "{\"type\":\"array\",\"items\":");
 	buf_text(&deep, "\"int\"");
@@ -459,7 +507,8 @@ damaged_schemas(void **state UNUSED)
 			v[(size_t)random() % value.n] = marks[random() % (long)(sizeof marks - 1)];
 		if (random() % 2)
 			k[(size_t)random() % key.n] = marks[random() % (long)(sizeof marks - 1)];
-		(void)!schema_table((struct slice){ k, key.n }, (struct slice){ v, value.n }, &tmp, &t, &err);
+		(void)!schema_table(
+		    (struct slice){ k, key.n }, (struct slice){ v, value.n }, &tmp, &t, &err);
 		arena_free(&tmp);
 	}
 	arena_free(&a);
@@ -484,7 +533,8 @@ static const struct {
 	{ { .wire = W_VARDECIMAL, .semantic = VARDECIMAL }, "{\"scale\":0,\"value\":\"\\u0000\"}" },
 	{ { .wire = W_INT32, .semantic = "io.debezium.time.Date" }, "0" },
 	{ { .wire = W_INT64, .semantic = "io.debezium.time.MicroDuration" }, "1" },
-	{ { .wire = W_STRING, .semantic = "io.debezium.data.Enum", .allowed = "a,b c,\"d\"" }, "\"a\"" },
+	{ { .wire = W_STRING, .semantic = "io.debezium.data.Enum", .allowed = "a,b c,\"d\"" },
+	    "\"a\"" },
 	{ { .wire = W_BYTES, .semantic = "io.debezium.data.Bits", .length = 2147483647 }, "\"\"" },
 	{ { .wire = W_STRING, .source_type = "int4multirange" }, "\"{}\"" },
 };
@@ -496,7 +546,10 @@ random_column(struct column *col, int i, struct arena *a)
 	size_t kind = (size_t)random() % COUNTOF(kinds);
 	char *name = arena_printf(a, "%s_%d", names[(size_t)random() % COUNTOF(names)], i);
 
-	*col = (struct column){ .name = slice_of(name), .type = kinds[kind].type, .notnull = random() % 2, .typmod = -1 };
+	*col = (struct column){ .name = slice_of(name),
+		.type = kinds[kind].type,
+		.notnull = random() % 2,
+		.typmod = -1 };
 	if (col->type.source_type)
 		col->type_name = slice_of(col->type.source_type);
 	if (random() % 3 == 0) {
@@ -516,7 +569,10 @@ random_table(struct table *tbl, struct arena *a)
 {
 	int n = (int)(random() % 30) + 1;
 
-	*tbl = (struct table){ .schema = SLICE_LIT("s1"), .name = SLICE_LIT("t_1"), .identity = IDENTITY_DEFAULT, .ncols = n };
+	*tbl = (struct table){ .schema = SLICE_LIT("s1"),
+		.name = SLICE_LIT("t_1"),
+		.identity = IDENTITY_DEFAULT,
+		.ncols = n };
 	tbl->cols = arena_array(a, (size_t)n, sizeof *tbl->cols);
 	tbl->keys = arena_array(a, (size_t)n, sizeof *tbl->keys);
 	for (int i = 0; i < n; i++) {
@@ -525,7 +581,8 @@ random_table(struct table *tbl, struct arena *a)
 			int at = (int)(random() % (tbl->nkeys + 1));
 
 			/* key order is not column order */
-			memmove(tbl->keys + at + 1, tbl->keys + at, (size_t)(tbl->nkeys - at) * sizeof *tbl->keys);
+			memmove(tbl->keys + at + 1, tbl->keys + at,
+			    (size_t)(tbl->nkeys - at) * sizeof *tbl->keys);
 			tbl->keys[at] = i;
 			tbl->nkeys++;
 			tbl->cols[i].identity = true;
@@ -542,8 +599,10 @@ defaults_equal(struct column *want, struct column *got)
 	assert_int_equal(want->has_default, got->has_default);
 	if (!want->has_default)
 		return;
-	a = json_loadb(want->default_json.p, want->default_json.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-	b = json_loadb(got->default_json.p, got->default_json.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	a = json_loadb(
+	    want->default_json.p, want->default_json.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	b = json_loadb(
+	    got->default_json.p, got->default_json.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	assert_true(json_equal(a, b));
 	json_decref(a);
 	json_decref(b);
@@ -604,9 +663,12 @@ fingerprints(void **state UNUSED)
 	uint64_t fp;
 
 	assert_true(fingerprint("\"int\"") == 0x7275d51a3f395c8f);
-	assert_true(fingerprint("{\"type\":\"bytes\",\"scale\":2}") == fingerprint("{ \"scale\": 2,\n \"type\":\"bytes\" }"));
-	assert_true(fingerprint("{\"type\":\"bytes\",\"scale\":2}") == schema_crc64(SLICE_LIT("{\"scale\":2,\"type\":\"bytes\"}")));
-	assert_true(fingerprint("{\"type\":\"bytes\",\"scale\":2}") != fingerprint("{\"type\":\"bytes\",\"scale\":3}"));
+	assert_true(fingerprint("{\"type\":\"bytes\",\"scale\":2}") ==
+	    fingerprint("{ \"scale\": 2,\n \"type\":\"bytes\" }"));
+	assert_true(fingerprint("{\"type\":\"bytes\",\"scale\":2}") ==
+	    schema_crc64(SLICE_LIT("{\"scale\":2,\"type\":\"bytes\"}")));
+	assert_true(fingerprint("{\"type\":\"bytes\",\"scale\":2}") !=
+	    fingerprint("{\"type\":\"bytes\",\"scale\":3}"));
 	assert_true(fingerprint("[1,2]") != fingerprint("[2,1]"));
 	assert_int_equal(schema_fingerprint(SLICE_LIT("{"), &fp, &err), REJECT);
 	assert_int_equal(schema_fingerprint((struct slice){ NULL, 0 }, &fp, &err), REJECT);

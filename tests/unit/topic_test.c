@@ -6,7 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-/* From the tests of Kafka's Java client (UtilsTest.testMurmur2), and "foobar" and others as well known. */
+/* From the tests of Kafka's Java client (UtilsTest.testMurmur2), and "foobar" and others as well
+ * known. */
 static void
 murmur2_as_java(void **state UNUSED)
 {
@@ -39,7 +40,8 @@ partition_of_negative_hash(void **state UNUSED)
 	}
 }
 
-/* Bytes above 0x7f count as unsigned. Vectors: the algorithm written down a second time, in another language. */
+/* Bytes above 0x7f count as unsigned. Vectors: the algorithm written down a second time, in another
+ * language. */
 static void
 high_bytes(void **state UNUSED)
 {
@@ -63,7 +65,8 @@ names(void **state UNUSED)
 	assert_string_equal(named(&a, usual, "public", "t"), "srv.public.t");
 	assert_string_equal(named(&a, usual, "public", "a b"), "srv.public.a_b");
 	assert_string_equal(named(&a, usual, "p-1", "A.b_c"), "srv.p-1.A.b_c");
-	assert_string_equal(named(&a, usual, "public", "gr\xc3\xbc\xc3\x9f\x65"), "srv.public.gr__e");
+	assert_string_equal(
+	    named(&a, usual, "public", "gr\xc3\xbc\xc3\x9f\x65"), "srv.public.gr__e");
 	assert_string_equal(named(&a, usual, "public", "x\xf0\x9f\x98\x80y"), "srv.public.x__y");
 	assert_string_equal(named(&a, "cdc-{table}", "public", "t"), "cdc-t");
 	assert_string_equal(named(&a, "{table}/{other}", "public", "t"), "t__other_");
