@@ -21,7 +21,10 @@ struct slice schema_namespace(struct slice prefix, const struct table *tbl, stru
 /* The key's schema (record Key), compact JSON in a; empty slice when the table has no key. */
 struct slice schema_key(struct slice prefix, const struct table *tbl, struct arena *a);
 
-/* The envelope's schema, compact JSON in a. REJECT: two columns adjust to one name. */
+/*
+ * The envelope's schema, compact JSON in a. REJECT: two columns adjust to one name, a column is W_OTHER, its default is
+ * not JSON of its type, or a name in its type is not UTF-8. Ask it before schema_key, which cannot refuse.
+ */
 enum rc schema_value(struct slice prefix, const struct table *tbl, struct arena *a, struct slice *json, struct err *err) MUST_CHECK;
 
 /* Key and value schema of logical messages (topic <prefix>.message). */
@@ -31,7 +34,8 @@ struct slice schema_message_value(struct arena *a);
 /*
  * The table that a writer's schemas describe; all in a. key may be empty: then nkeys is 0. schema and table
  * name come from the envelope's namespace (the last two of its parts) and are only a hint: the source block names them exactly.
- * REJECT: not JSON, not an envelope.
+ * Decimals have their Connect names as semantic name; Connect's and Avro's own dates and times get Debezium's, which mean the same.
+ * REJECT: not JSON, not a row, over the limits (64 levels, 10,000 fields), or a field of the key is no column of the value.
  */
 enum rc schema_table(struct slice key, struct slice value, struct arena *a, struct table **out, struct err *err) MUST_CHECK;
 
