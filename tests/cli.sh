@@ -1,0 +1,108 @@
+#!/bin/sh
+# The command line as a user meets it: exit codes, complaints, JSON, help, and that the documents tell of every option.
+# Run from the top of the tree; MODE says which build, TOWLINE overrides the program.
+top=$(pwd)
+towline=${TOWLINE:-$top/build/${MODE:-debug}/towline}
+golden=$top/tests/golden/conf
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+for v in $(env | sed -n 's/^\(TOWLINE_[A-Z0-9_]*\)=.*/\1/p'); do unset "$v"; done
+ok=0 bad=0
+
+pass() { ok=$((ok + 1)); }
+flunk() { bad=$((bad + 1)); echo "FAIL  $1"; sed 's/^/      /' out err; }
+
+# expect NAME CODE STDOUT-PATTERN STDERR-PATTERN ARGUMENTS...: patterns are extended, "" means nothing may be there
+expect() {
+	name=$1 code=$2 want_out=$3 want_err=$4
+	shift 4
+	"$towline" "$@" >out 2>err </dev/null
+	got=$?
+	if [ $got != "$code" ]; then flunk "$name: exit code $got, not $code"; return; fi
+	for stream in out err; do
+		eval want=\$want_$stream
+		if [ -z "$want" ]; then
+			if [ -s $stream ]; then flunk "$name: std$stream should be empty"; return; fi
+		elif ! grep -Eq -e "$want" $stream; then
+			flunk "$name: std$stream lacks /$want/"
+			return
+		fi
+	done
+	pass
+}
+
+is_json() { # FILE NAME
+	if python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$1" 2>/dev/null; then pass; else flunk "$2: not JSON"; fi
+}
+
+expect 'no command' 2 '' '^towline: there is no command'
+expect 'help option' 0 '^Usage: towline ' '' --help
+expect 'help letter' 0 '^Usage: towline ' '' -h
+expect 'help command' 0 '^Exit codes: 0 done' '' help
+expect 'help of one' 0 '^Usage: towline config ' '' help config
+expect 'help of none' 2 '' "unknown command 'confg'; did you mean 'config'" help confg
+expect 'command help' 0 '^Usage: towline config ' '' config --help
+expect 'version option' 0 '^librdkafka [0-9]' '' --version
+expect 'version' 0 '^libpq [0-9]+\.[0-9]+$' '' version
+expect 'version json' 0 '^\{"towline": "[0-9.]+", .*"sqlite": "3\.' '' version --json
+is_json out 'version json'
+expect 'unknown command' 2 '' "^towline: unknown command 'verson'; did you mean 'version'\?$" verson
+expect 'unknown far' 2 '' "^towline: unknown command 'xyzzy'; 'towline help' lists them$" xyzzy
+expect 'unknown long option' 2 '' '^towline: unknown option --jsn; did you mean --json\?$' --jsn version
+expect 'unknown own option' 2 '' '^towline: unknown option --confg; did you mean --config\?$' config show --confg x
+expect 'unknown letter' 2 '' '^towline: unknown option -z' version -z
+expect 'unknown letter after a long option' 2 '' 'unknown option -z' version --quiet -zx
+expect 'option without its value' 2 '' 'option -c needs a value' config show -c
+expect 'long option without its value' 2 '' 'option --set needs a value' config show --set
+expect 'flag with a value' 2 '' 'option --quiet takes no value' version --quiet=3
+expect 'too many arguments' 2 '' "does not know what to do with 'x'" version x
+expect 'too few arguments' 2 '' 'config needs show' config
+expect 'config typo' 2 '' "did you mean 'config show'" config sho
+expect 'two dashes end the options' 2 '' "does not know what to do with '--json'" version -- --json
+expect 'error as json' 2 '' '^\{"error": "unknown command .*", "exit": 2\}$' verson --json
+is_json err 'error as json'
+expect 'no file' 3 '' 'there is no ./towline.yaml; name one with --config' config show
+expect 'named file missing' 3 '' '^towline: /nonexistent.yaml: cannot read the configuration: No such file' -c /nonexistent.yaml config show
+expect 'bad file' 3 '' "unknown_key.yaml:5:3: unknown key 'partitons'; did you mean 'partitions'\?$" config check -c "$golden/unknown_key.yaml"
+expect 'bad file has a caret' 3 '' '^  \^$' config check -c "$golden/unknown_key.yaml"
+expect 'bad file as json' 3 '' '"exit": 3\}$' --json config check -c "$golden/unknown_key.yaml"
+is_json err 'bad file as json'
+expect 'good file' 0 'ok \(inv: a source, 2 sinks\)' '' config check -c "$golden/minimal.yaml"
+expect 'show' 0 '^source.url +postgres://towline:\*\*\*@db1/inventory +.*minimal.yaml:2$' '' config show -c "$golden/minimal.yaml"
+expect 'show as json' 0 '"kafka.partitions": \{"value": 7, "origin": "--set"\}' '' config show --json -c "$golden/full.yaml" \
+	--set kafka.partitions=7
+is_json out 'show as json'
+expect 'bad set' 3 '' "^towline: --set: unknown key 'partitons'; did you mean 'partitions'" config show -c "$golden/minimal.yaml" \
+	--set kafka.partitons=7
+expect 'sets alone' 0 '^kafka.brokers +embedded +--set' '' config show --set name=x --set source=sqlite:a.db --set kafka=embedded
+export TOWLINE_NAME=env TOWLINE_SOURCE_URL=sqlite:e.db
+expect 'environment alone' 0 '^source.url +sqlite:e.db +environment' '' config show
+expect 'set wins over environment' 0 '^name +flag +--set' '' config show --set name=flag
+unset TOWLINE_NAME TOWLINE_SOURCE_URL
+
+"$towline" config example >towline.yaml 2>err || flunk 'example'
+expect 'the example is a configuration, found here' 0 '^towline.yaml: ok' '' config check
+if [ -c /dev/full ]; then
+	"$towline" config example >/dev/full 2>err
+	if [ $? = 1 ] && grep -q 'No space left' err; then pass; else flunk 'a full disk'; fi
+fi
+
+# Every key of the example, and so of the table of options, stands in the documents and the other way round.
+sed -n 's/^ *#\{0,1\}\([a-z_]\{1,\}\):\( .*\)\{0,1\}$/\1/p' towline.yaml | sort -u >keys
+for key in $(cat keys); do
+	if grep -qw -- "$key" "$top/docs/configuration.md"; then pass; else echo "$key" >out; flunk "docs/configuration.md does not tell of '$key'"; fi
+done
+for path in $(sed -n 's/^| `\([a-z_.A-Z]*\)` |.*/\1/p' "$top/docs/configuration.md"); do
+	if grep -qx "${path##*.}" keys; then pass; else echo "$path" >out; flunk "docs/configuration.md tells of '$path', which is no key"; fi
+done
+
+# Each command's help opens with two examples.
+for cmd in $("$towline" help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
+	"$towline" help "$cmd" >out 2>err
+	if [ "$(sed -n 1p out)" = Examples: ] && [ "$(grep -c '^  towline ' out)" -ge 2 ]; then pass
+	else flunk "help $cmd does not open with two examples"; fi
+done
+
+echo "$ok passed, $bad failed"
+[ $bad = 0 ]
