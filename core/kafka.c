@@ -266,14 +266,18 @@ topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication,
 enum rc
 kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, bool compact, int *n, struct err *err)
 {
-	enum rc rc = kafka_partitions(rk, topic, n, err);
+	enum rc rc;
 
+	/* Before anybody asks about the topic: the mock cluster makes what it is asked about, with four partitions. */
+	if (k->broker) {
+		rc = broker_topic(k->broker, topic, partitions, err);
+		if (rc != OK)
+			return rc;
+	}
+	rc = kafka_partitions(rk, topic, n, err);
 	if (rc != OK || *n > 0)
 		return rc;
-	if (k->broker)
-		rc = broker_topic(k->broker, topic, partitions, err);
-	else
-		rc = topic_create(rk, topic, partitions, (int)k->conf->replication, compact, err);
+	rc = topic_create(rk, topic, partitions, (int)k->conf->replication, compact, err);
 	if (rc != OK)
 		return rc;
 	/* The other brokers learn of a new topic a little later than its controller. */

@@ -12,17 +12,25 @@
 
 struct registry;
 
-/* rk: a producer handle to publish schemas with (kind none); NULL for a reader. REJECT/RETRY are not raised here by a registry that is down: its first use does. */
-enum rc registry_open(const struct kafka *k, rd_kafka_t *rk, struct registry **out, struct err *err) MUST_CHECK;
+/*
+ * Nothing is connected yet: a registry that is down is found by the first use. k and its configuration outlive r.
+ * writer: may registry_put; kind none then makes a producer of its own, since the delivery of a schema is awaited
+ * and the events of a shared handle belong to somebody else. FATAL: the configuration is wrong.
+ */
+enum rc registry_open(const struct kafka *k, bool writer, struct registry **out, struct err *err) MUST_CHECK;
 void registry_close(struct registry *r);
 
 /*
  * Register the schema under subject (<topic>-key or <topic>-value) and give the frame to write before each body. Known ones answer from memory.
- * RETRY: registry down or 5xx. FATAL: it refuses (409 incompatible, 401, 403, 422), with its words and the fix.
+ * With OK the schema is where every reader finds it, so that a row may be sent next.
+ * RETRY: registry or Kafka down, 5xx. FATAL: it refuses (409 incompatible, 401, 403, 422), with its words and the fix.
  */
 enum rc registry_put(struct registry *r, const char *subject, struct slice json, struct frame *out, struct err *err) MUST_CHECK;
 
-/* The schema behind a frame; the text lives as long as r. RETRY: down. REJECT: not known there. */
+/*
+ * The schema behind a frame; the text ends in a NUL and lives as long as r. RETRY: down. REJECT: not known there, or a frame of the other
+ * kind. FATAL: the registry refuses us, or is none.
+ */
 enum rc registry_get(struct registry *r, struct frame f, struct slice *json, struct err *err) MUST_CHECK;
 
 /* Reachable and answering? For `check`. *what: one line such as "Confluent API, 12 subjects". */
