@@ -19,7 +19,6 @@ struct conf_table {
 
 struct conf_pair {
 	const char *key, *value;
-	const char *origin; /* for conf_show */
 };
 
 enum on_error { ON_ERROR_STOP = 0, ON_ERROR_DEADLETTER };
@@ -60,6 +59,7 @@ struct conf {
 	int64_t memory_bytes;   /* budget for queues and batches of one process */
 	const char *log_level, *log_format;
 	const char **origins;   /* of each option, in the order of the table */
+	const char **kafka_origins; /* of each of kafka_options */
 };
 
 /*

@@ -457,22 +457,26 @@ enum rc
 conf_set_pair(struct conf_loader *ld, const char *key, const struct conf_item *item)
 {
 	struct conf *c = ld->conf;
-	struct conf_pair *p = NULL;
+	int at = 0, n = c->nkafka_options;
 
-	for (int i = 0; i < c->nkafka_options && !p; i++)
-		if (strcmp(c->kafka_options[i].key, key) == 0)
-			p = &c->kafka_options[i];
-	if (!p) {
-		struct conf_pair *more = arena_array(&c->arena, (size_t)c->nkafka_options + 1, sizeof *more);
+	while (at < n && strcmp(c->kafka_options[at].key, key) != 0)
+		at++;
+	if (at == n) {
+		struct conf_pair *more = arena_array(&c->arena, (size_t)n + 1, sizeof *more);
+		const char **origins = arena_array(&c->arena, (size_t)n + 1, sizeof *origins);
 
-		if (c->nkafka_options >= MANY_MAX)
+		if (n >= MANY_MAX)
 			return conf_fail(ld, &item->at, "more than %d keys in kafka.options", MANY_MAX);
-		if (c->nkafka_options)
-			memcpy(more, c->kafka_options, (size_t)c->nkafka_options * sizeof *more);
+		if (n) {
+			memcpy(more, c->kafka_options, (size_t)n * sizeof *more);
+			memcpy(origins, c->kafka_origins, (size_t)n * sizeof *origins);
+		}
 		c->kafka_options = more;
-		p = &more[c->nkafka_options++];
+		c->kafka_origins = origins;
+		c->nkafka_options++;
 	}
-	*p = (struct conf_pair){ key, item->text, item->at.origin };
+	c->kafka_options[at] = (struct conf_pair){ key, item->text };
+	c->kafka_origins[at] = item->at.origin;
 	return OK;
 }
 

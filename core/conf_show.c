@@ -238,7 +238,7 @@ show_target(struct show *sh, const struct conf *c, const struct conf_target *to)
 			const struct conf_pair *p = &c->kafka_options[k];
 
 			put(sh, arena_printf(&sh->arena, "%s.%s", opt->path, p->key), is_secret_key(p->key) ? "***" : p->value, false,
-			    p->origin);
+			    c->kafka_origins[k]);
 		}
 	}
 }
