@@ -67,6 +67,7 @@ struct sink {
 	const struct sink_ops *ops;
 	const struct conf_sink *conf;
 	const char *pipeline;      /* conf->name */
+	const struct batch *failed; /* after a REJECT: the batch that redo is to be called with; all before it is confirmed */
 };
 
 /* By the URL: postgres://, postgresql:// or a libpq "key=value" string; sqlite:PATH. RETRY: cannot be reached. */

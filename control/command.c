@@ -18,6 +18,9 @@
 
 /* In the order of help. */
 const struct command *const command_table[] = {
+	&command_run,
+	&command_producer,
+	&command_consumer,
 	&command_config,
 	&command_help,
 	&command_version,

@@ -23,6 +23,7 @@ struct flow {
 	_Atomic int64_t lag_us[FLOW_SINKS_MAX];   /* its age when it was committed here */
 	_Atomic uint64_t published;               /* rows in accepted groups */
 	_Atomic uint64_t published_no;            /* number of the last accepted group */
+	_Atomic bool producer_done;               /* nothing more will be published by this process */
 	int wake_fd;                              /* eventfd the producer polls on; -1: none */
 };
 

@@ -147,8 +147,7 @@ inflight_drop(struct inflight *f, uint64_t no)
 		struct group *g = inflight_at(f, f->first_no);
 
 		assert(g->watermark >= watermark);
-		if (g->watermark)
-			watermark = g->watermark;
+		watermark = g->watermark;
 		f->bytes -= g->bytes;
 		f->first_no++;
 	}

@@ -158,7 +158,7 @@ pg_identify(struct source *base, struct source_identity *out, struct err *err)
 }
 
 static enum rc
-pg_create(struct source *base, struct err *err)
+pg_create(struct source *base, uint64_t *from, struct err *err)
 {
 	struct source_pg *s = self(base);
 	struct arena a = { 0 };
@@ -168,6 +168,7 @@ pg_create(struct source *base, struct err *err)
 
 	if (rc == OK) {
 		pg_lsn_parse(PQgetvalue(res, 0, 1), &s->confirmed);
+		*from = s->confirmed;
 		log_info("producer", "slot created", "slot=%s lsn=%s", base->conf->slot, PQgetvalue(res, 0, 1));
 		PQclear(res);
 	} else if (strstr(err->text, "all replication slots are in use")) {
@@ -175,6 +176,35 @@ pg_create(struct source *base, struct err *err)
 	}
 	arena_free(&a);
 	return rc;
+}
+
+/*
+ * The history file of the present timeline has a line for each one before: its number, the LSN where it was left, a reason.
+ */
+static enum rc
+pg_fork(struct source *base, uint32_t timeline, uint64_t *lsn, struct err *err)
+{
+	struct source_pg *s = self(base);
+	char sql[64], at[24];
+	PGresult *res = NULL;
+	enum rc rc = pg_exec(s->repl, "IDENTIFY_SYSTEM", "IDENTIFY_SYSTEM", &res, err);
+
+	*lsn = 0;
+	if (rc != OK)
+		return rc;
+	snprintf(sql, sizeof sql, "TIMELINE_HISTORY %s", PQgetvalue(res, 0, 1));
+	PQclear(res);
+	rc = pg_exec(s->repl, "TIMELINE_HISTORY", sql, &res, err);
+	if (rc != OK)
+		return rc;
+	for (const char *line = PQgetvalue(res, 0, 1); line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+		unsigned tli;
+
+		if (sscanf(line, "%u %23s", &tli, at) == 2 && tli == timeline && !pg_lsn_parse(at, lsn))
+			*lsn = 0;
+	}
+	PQclear(res);
+	return OK;
 }
 
 static enum rc
@@ -596,6 +626,7 @@ pg_close(struct source *base)
 static const struct source_ops ops = {
 	.identify = pg_identify,
 	.create = pg_create,
+	.fork = pg_fork,
 	.start = pg_start,
 	.next = pg_next,
 	.fd = pg_fd,

@@ -126,7 +126,8 @@ adopt(struct spine_state *s, const struct spine_record *r)
 	s->token = r->token;
 	s->no = r->no;
 	s->lsn = r->lsn;
-	s->watermark = r->watermark;
+	if (r->watermark > s->watermark)
+		s->watermark = r->watermark;
 	s->system_id = r->system_id;
 	s->timeline = r->timeline;
 	if (r->commit_us)

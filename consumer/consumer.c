@@ -1,0 +1,750 @@
+/*
+ * consumer.c - follow the spine; take the rows of each group; apply whole transactions in commit order.
+ *
+ *   spine record -> rules -> assemble the group's rows -> batch -> net effect -> sink transaction with its marker
+ *
+ * Groups that are there at once share one sink transaction; a source transaction that goes over several groups is streamed
+ * into one. Everything starts from the sink's marker: the offset of the last group it has, which also tells where every
+ * partition begins. So after any trouble the session is thrown away and a new one begins at the marker.
+ */
+#include "consumer/consumer.h"
+#include "consumer/assemble.h"
+#include "consumer/deadletter.h"
+#include "consumer/decode.h"
+#include "consumer/fetch.h"
+#include "core/log.h"
+#include "core/stop.h"
+#include "schemas/topic.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+enum {
+	WAIT_MS = 100,         /* for a spine record, between two looks at the stop flag */
+	RANGE_MS = 30000,      /* a range of acknowledged rows that is not there by then is lost */
+	REMARK_MS = 60000,     /* the marker moves over BEATs and OPENs at least this often */
+	BACKOFF_MIN_MS = 200,
+	BACKOFF_MAX_MS = 15000,
+};
+
+/* A sink transaction that was sent: kept until the sink has confirmed it, in case it must be redone. */
+struct sent {
+	struct batch batch;
+	struct marker expected, next;
+	uint64_t rows;
+	bool busy;
+};
+
+struct session {
+	const struct kafka *kafka;
+	const struct conf_sink *conf;
+	struct flow *flow;
+	int number;
+	char at[80];               /* "sink NAME", for the log */
+	struct sink *sink;
+	struct fetch *fetch;
+	struct decode *decode;
+	struct deadletter *dead;
+	struct fetch_part *spine;
+	struct spine_state state;
+	struct marker applied;     /* what the sink will have when all that was sent is committed */
+	struct marker next;        /* what it will have with the batch being filled */
+	struct sent sent[2];
+	int fill;                  /* the one being filled */
+	bool open;                 /* a sink transaction is open: begin was called */
+	bool first;                /* no group yet in this session */
+	struct arena group_arena;  /* the group's record and its assembly */
+	uint64_t skip_lsn;         /* embedded broker: transactions up to here are in the sink already */
+	struct row *moved;         /* the delete half of a changed key, waiting for the other */
+	struct row moved_row;
+	uint64_t rows_committed;
+	int64_t marked_ms;
+};
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static void
+release(void *msg)
+{
+	rd_kafka_message_destroy(msg);
+}
+
+static struct batch *
+filling(struct session *s)
+{
+	return &s->sent[s->fill].batch;
+}
+
+/* ---- the sink's transactions ---- */
+
+static void
+note_committed(struct session *s, struct sent *t)
+{
+	s->rows_committed += t->rows;
+	if (s->flow) {
+		atomic_fetch_add(&s->flow->rows[s->number], t->rows);
+		atomic_store(&s->flow->commit_us[s->number], t->next.commit_us);
+		atomic_store(&s->flow->lag_us[s->number], now_us() - t->next.commit_us);
+		atomic_store_explicit(&s->flow->applied[s->number], t->next.no, memory_order_release);
+		if (s->flow->wake_fd >= 0) {
+			uint64_t one = 1;
+
+			if (write(s->flow->wake_fd, &one, sizeof one) < 0)
+				log_debug(s->at, "wake", "%s", "");
+		}
+	}
+	t->busy = false;
+	t->rows = 0;
+	batch_reset(&t->batch, release);
+}
+
+/* Rows that even one by one do not go in: aside with them, or stop, by policy. */
+static enum rc
+set_aside(struct session *s, const struct batch *b, const struct reject *rejects, int n, struct err *err)
+{
+	enum rc rc = OK;
+
+	for (int i = 0; i < n && rc == OK; i++) {
+		const struct row *r = rejects[i].row;
+		const rd_kafka_message_t *m = NULL;
+
+		for (int j = 0; j < b->nheld && !m; j++) {
+			const rd_kafka_message_t *held = b->held[j];
+
+			if (held->offset == r->offset && held->partition == r->partition && strcmp(rd_kafka_topic_name(held->rkt), r->topic) == 0)
+				m = held;
+		}
+		if (!m)
+			return fail(err, FATAL, "%s [%d] offset %" PRId64 " cannot be set aside: its message is gone", r->topic, r->partition, r->offset);
+		log_warn(s->at, "row set aside in the dead-letter topic", "topic=%s partition=%d offset=%" PRId64 " reason=\"%s\"", r->topic, r->partition,
+		    r->offset, rejects[i].reason);
+		rc = deadletter_put(s->dead, m, r->topic, rejects[i].reason, err);
+	}
+	if (rc == OK && n)
+		rc = deadletter_flush(s->dead, err);
+	if (rc == OK && n && s->flow)
+		atomic_fetch_add(&s->flow->parked[s->number], (uint64_t)n);
+	return rc;
+}
+
+/* The set-based form of b was refused: row by row in exact order. The sink's transaction stays open. */
+static enum rc
+redo(struct session *s, const struct batch *b, struct err *err)
+{
+	bool aside = s->conf->on_error == ON_ERROR_DEADLETTER;
+	struct reject *rejects = calloc((size_t)b->nrows + 1, sizeof *rejects);
+	int n = 0;
+	enum rc rc;
+
+	if (!rejects)
+		die("out of memory");
+	log_info(s->at, "batch refused, redone row by row", "rows=%d reason=\"%s\"", b->nrows, err->text);
+	rc = s->sink->ops->redo(s->sink, b, rejects, aside ? b->nrows : 0, &n, err);
+	if (rc == REJECT)
+		rc = fail(err, FATAL, "%s; correct the sink and start again, or set on_error: dead-letter", err->text);
+	if (rc == OK)
+		rc = set_aside(s, b, rejects, n, err);
+	free(rejects);
+	return rc;
+}
+
+static enum rc
+prepare(struct session *s, const struct batch *b, struct err *err)
+{
+	enum rc rc = OK;
+
+	for (int i = 0; i < b->nworks && rc == OK; i++)
+		rc = s->sink->ops->prepare(s->sink, b->works[i].tbl, err);
+	return rc;
+}
+
+/* Send a whole sink transaction: begin, rows, commit. */
+static enum rc
+send_whole(struct session *s, struct sent *t, struct err *err)
+{
+	const struct sink_ops *ops = s->sink->ops;
+	enum rc rc = prepare(s, &t->batch, err);
+
+	if (rc == OK)
+		rc = ops->begin(s->sink, &t->expected, &t->next, err);
+	if (rc == OK)
+		rc = ops->apply(s->sink, &t->batch, err);
+	if (rc == OK)
+		rc = ops->commit(s->sink, &t->next, err);
+	return rc;
+}
+
+static enum rc
+redo_whole(struct session *s, struct sent *t, struct err *err)
+{
+	const struct sink_ops *ops = s->sink->ops;
+	enum rc rc = redo(s, &t->batch, err);
+
+	if (rc == OK)
+		rc = ops->commit(s->sink, &t->next, err);
+	if (rc == OK)
+		rc = ops->settle(s->sink, 0, err);
+	if (rc == OK)
+		note_committed(s, t);
+	return rc;
+}
+
+/*
+ * After a refusal every transaction that was sent and not confirmed is undone in the sink: the older one broke, or the newer one alone.
+ * Redo them in order, one at a time.
+ */
+static enum rc
+recover(struct session *s, struct err *err)
+{
+	enum rc rc = OK;
+
+	for (int i = 1; i <= 2 && rc == OK; i++) {
+		struct sent *t = &s->sent[(s->fill + i) % 2];
+
+		if (t->busy)
+			rc = redo_whole(s, t, err);
+	}
+	return rc;
+}
+
+/* Wait until at most `most` sent transactions are unconfirmed, and let go of those that are. */
+static enum rc
+settle(struct session *s, int most, struct err *err)
+{
+	struct sent *older = &s->sent[!s->fill], *newer = &s->sent[s->fill];
+	enum rc rc = s->sink->ops->settle(s->sink, most, err);
+
+	if (rc == REJECT)
+		return recover(s, err);
+	if (rc == OK && older->busy)
+		note_committed(s, older);
+	if (rc == OK && most == 0 && newer->busy)
+		note_committed(s, newer);
+	return rc;
+}
+
+/* Commit what the batch being filled holds; whole transactions only. */
+static enum rc
+flush(struct session *s, struct err *err)
+{
+	struct sent *t = &s->sent[s->fill];
+	enum rc rc;
+
+	if (s->next.spine_offset == s->applied.spine_offset)
+		return OK;
+	batch_plan(&t->batch);
+	t->expected = s->applied;
+	t->next = s->next;
+	t->rows += (uint64_t)t->batch.nrows;
+	t->busy = true;
+	if (s->open) { /* the end of a streamed transaction */
+		rc = prepare(s, &t->batch, err);
+		if (rc == OK)
+			rc = s->sink->ops->apply(s->sink, &t->batch, err);
+		if (rc == OK)
+			rc = s->sink->ops->settle(s->sink, 0, err);
+		if (rc == REJECT)
+			rc = redo(s, &t->batch, err);
+		if (rc == OK)
+			rc = s->sink->ops->commit(s->sink, &t->next, err);
+		if (rc == OK)
+			rc = s->sink->ops->settle(s->sink, 0, err);
+		s->open = false;
+	} else {
+		rc = send_whole(s, t, err);
+		if (rc == REJECT)
+			rc = recover(s, err);
+	}
+	if (rc != OK)
+		return rc;
+	s->applied = s->next;
+	s->marked_ms = now_ms();
+	/* One may be on its way while the next is read and decoded; its batch is the other one. */
+	rc = settle(s, 1, err);
+	s->fill = !s->fill;
+	return rc;
+}
+
+/* The batch is full inside a source transaction: send its rows, and leave the sink transaction open. */
+static enum rc
+stream(struct session *s, struct err *err)
+{
+	struct sent *t = &s->sent[s->fill];
+	enum rc rc = settle(s, 0, err);
+
+	batch_plan(&t->batch);
+	if (rc == OK)
+		rc = prepare(s, &t->batch, err);
+	if (rc == OK && !s->open)
+		rc = s->sink->ops->begin(s->sink, &s->applied, &s->next, err);
+	s->open = true;
+	if (rc == OK)
+		rc = s->sink->ops->apply(s->sink, &t->batch, err);
+	if (rc == OK)
+		rc = s->sink->ops->settle(s->sink, 0, err);
+	if (rc == REJECT)
+		rc = redo(s, &t->batch, err);
+	t->rows += (uint64_t)t->batch.nrows;
+	batch_reset(&t->batch, release);
+	return rc;
+}
+
+/* ---- rows ---- */
+
+/* A record that is no row of ours: never a crash, never a silent skip. */
+static enum rc
+bad_record(struct session *s, const rd_kafka_message_t *m, const struct fetch_part *p, struct err *err)
+{
+	enum rc rc;
+
+	if (s->conf->on_error != ON_ERROR_DEADLETTER)
+		return fail(err, FATAL, "%s [%d] offset %" PRId64 ": %s; to set such records aside set on_error: dead-letter", p->topic, p->partition,
+		    m->offset, err->text);
+	log_warn(s->at, "record set aside in the dead-letter topic", "topic=%s partition=%d offset=%" PRId64 " reason=\"%s\"", p->topic, p->partition,
+	    m->offset, err->text);
+	rc = deadletter_put(s->dead, m, p->topic, err->text, err);
+	if (rc == OK)
+		rc = deadletter_flush(s->dead, err);
+	if (rc == OK && s->flow)
+		atomic_fetch_add(&s->flow->parked[s->number], 1);
+	return rc;
+}
+
+static void
+fill_row(struct row *r, const rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl, const struct envelope *env, const struct table *tbl)
+{
+	r->op = env->op;
+	r->tbl = tbl;
+	r->before = (struct value *)(uintptr_t)env->before;
+	r->after = (struct value *)(uintptr_t)env->after;
+	r->before_full = tl->flags & TL_BEFORE_FULL;
+	r->seq = tl->seq;
+	r->index = tl->index;
+	r->lsn = tl->lsn;
+	r->topic = p->topic;
+	r->partition = p->partition;
+	r->offset = m->offset;
+}
+
+/* Rows that only the two halves of a changed key make: the delete waits for the create, and the two become one update. */
+static bool
+join_moved(struct session *s, struct row *r, uint32_t flags)
+{
+	if (flags & TL_MOVED_FROM) {
+		s->moved_row = *r;
+		s->moved = &s->moved_row;
+		return false;
+	}
+	if ((flags & TL_MOVED_TO) && s->moved && s->moved->seq == r->seq && s->moved->tbl == r->tbl) {
+		r->op = OP_UPDATE;
+		r->moved = true;
+		r->before = s->moved->before;
+		r->before_full = s->moved->before_full;
+	}
+	s->moved = NULL;
+	return true;
+}
+
+/* Decode one record into the batch. It takes the message. */
+static enum rc
+take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl, struct err *err)
+{
+	struct batch *b = filling(s);
+	struct envelope env;
+	const struct table *tbl;
+	struct value *key;
+	struct row row = { 0 };
+	enum rc rc;
+
+	if ((tl->flags & TL_TOMBSTONE) || p->own || tl->lsn <= s->skip_lsn) {
+		rd_kafka_message_destroy(m);
+		return OK;
+	}
+	rc = decode_record(s->decode, m, tl, &b->arena, &env, &tbl, &key, err);
+	if (rc == REJECT)
+		rc = bad_record(s, m, p, err);
+	else if (rc == OK) {
+		fill_row(&row, m, p, tl, &env, tbl);
+		batch_hold(b, m);
+		b->bytes += m->len + m->key_len;
+		if (join_moved(s, &row, tl->flags))
+			*batch_row(b) = row;
+		return OK;
+	}
+	rd_kafka_message_destroy(m);
+	return rc;
+}
+
+/* ---- groups ---- */
+
+/* What waits at the head of each partition of the group. */
+struct heads {
+	struct fetch_part **parts;
+	rd_kafka_message_t **msgs;
+	struct tl *tls;
+	int n;
+};
+
+static enum rc
+range_lost(const struct assemble *as, const struct heads *h, int i, struct err *err)
+{
+	const struct assemble_part *p = &as->parts[i];
+
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "%s [%d]: of the %" PRId64 " rows at offsets %" PRId64 " to %" PRId64 " that the spine promises %" PRId64 " are there: the topic was truncated or "
+	    "made anew; copy the tables into this sink again", h->parts[i]->topic, h->parts[i]->partition, p->count, p->first, p->last, p->taken);
+}
+
+/* Bring the next record of part i; orphans and foreign records on the way are passed over, counted or set aside. */
+static enum rc
+bring(struct session *s, struct assemble *as, struct heads *h, int i, struct err *err)
+{
+	int64_t until = now_ms() + RANGE_MS;
+
+	for (;;) {
+		rd_kafka_message_t *m;
+		struct err why;
+		bool end, ours;
+		enum rc rc = fetch_next(s->fetch, h->parts[i], WAIT_MS, &m, &end, err);
+		enum assemble_verdict v;
+
+		if (rc == AGAIN) {
+			if (stop_requested() && !s->flow)
+				return AGAIN;
+			if (now_ms() > until)
+				return range_lost(as, h, i, err);
+			continue;
+		}
+		if (rc != OK)
+			return rc;
+		ours = decode_header(m, &h->tls[i], &why);
+		v = assemble_offer(as, i, m->offset, ours ? &h->tls[i] : NULL);
+		if (v == ASSEMBLE_ROW) {
+			h->msgs[i] = m;
+			return OK;
+		}
+		if (v == ASSEMBLE_BEYOND)
+			rc = range_lost(as, h, i, err);
+		else if (v == ASSEMBLE_FOREIGN) {
+			*err = why;
+			rc = bad_record(s, m, h->parts[i], err);
+		} else if (s->flow)
+			atomic_fetch_add(&s->flow->skipped[s->number], 1);
+		rd_kafka_message_destroy(m);
+		if (rc != OK)
+			return rc;
+	}
+}
+
+static enum rc
+heads_open(struct session *s, const struct spine_record *g, struct heads *h, struct err *err)
+{
+	enum rc rc = OK;
+
+	h->n = g->nparts;
+	h->parts = arena_array(&s->group_arena, (size_t)g->nparts, sizeof *h->parts);
+	h->msgs = arena_array(&s->group_arena, (size_t)g->nparts, sizeof *h->msgs);
+	h->tls = arena_array(&s->group_arena, (size_t)g->nparts, sizeof *h->tls);
+	for (int i = 0; i < g->nparts && rc == OK; i++)
+		rc = fetch_part(s->fetch, g->parts[i].topic, g->parts[i].partition, g->parts[i].first, &h->parts[i], err);
+	return rc;
+}
+
+/* All rows of the group, in the order of the source, into batches. */
+static enum rc
+take_rows(struct session *s, const struct spine_record *g, struct err *err)
+{
+	struct assemble as;
+	struct heads h = { 0 };
+	enum rc rc = heads_open(s, g, &h, err);
+
+	assemble_begin(&as, g, &s->group_arena);
+	while (rc == OK) {
+		struct batch *b = filling(s);
+		int i;
+
+		while (rc == OK && (i = assemble_want(&as)) >= 0)
+			rc = bring(s, &as, &h, i, err);
+		if (rc != OK || (i = assemble_next(&as)) < 0)
+			break;
+		rc = take_row(s, h.msgs[i], h.parts[i], &h.tls[i], err);
+		h.msgs[i] = NULL;
+		/* Not between the halves of a changed key: the first one's values live in this batch. */
+		if (rc == OK && !s->moved && (b->nrows >= s->conf->batch_rows * 2 || b->bytes >= (size_t)s->conf->batch_bytes * 2))
+			rc = stream(s, err);
+	}
+	for (int i = 0; i < h.n; i++)
+		if (h.msgs[i])
+			rd_kafka_message_destroy(h.msgs[i]);
+	return rc;
+}
+
+static struct marker
+marker_of(const struct session *s, const struct spine_record *r, const rd_kafka_message_t *m)
+{
+	return (struct marker){ .spine_offset = m->offset, .spine_hash = XXH3_64bits(m->payload, m->len), .gen = s->state.gen, .token = s->state.token,
+		.no = s->state.no, .seq = s->state.seq, .lsn = s->state.lsn, .commit_us = s->state.commit_us, .system_id = r->system_id };
+}
+
+static bool
+batch_full(struct session *s)
+{
+	const struct batch *b = filling(s);
+
+	return b->nrows >= s->conf->batch_rows || b->bytes >= (size_t)s->conf->batch_bytes;
+}
+
+/* An unfinished transaction whose writer is gone: it never happened. What of it was streamed into the sink is rolled back. */
+static enum rc
+void_partial(struct session *s, struct err *err)
+{
+	log_info(s->at, "unfinished transaction dropped: its writer was replaced", "seq=%" PRIu64, s->state.seq + 1);
+	/* Whole transactions that share the batch or the open sink transaction come again from the marker. */
+	return fail(err, RETRY, "an unfinished transaction was dropped; reading again from the marker");
+}
+
+static enum rc
+take_group(struct session *s, const struct spine_record *r, const rd_kafka_message_t *m, struct err *err)
+{
+	enum rc rc = take_rows(s, r, err);
+
+	if (rc != OK)
+		return rc;
+	s->first = false;
+	if (r->flags & SPINE_MORE)
+		return batch_full(s) && !s->moved ? stream(s, err) : OK;
+	s->next = marker_of(s, r, m);
+	return s->open || batch_full(s) ? flush(s, err) : OK;
+}
+
+static enum rc
+take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
+{
+	struct spine_record r;
+	bool partial = s->state.partial;
+	enum rc rc;
+
+	arena_reset(&s->group_arena);
+	rc = spine_take((struct slice){ m->payload, m->len }, &s->group_arena, &r, err);
+	if (rc == REJECT)
+		return fail_exit(err, FATAL, EXIT_REFUSED, "spine offset %" PRId64 ": %s", m->offset, err->text);
+	/* The embedded broker's history begins where the process did; what the sink has is told apart by LSN. */
+	if (s->kafka->broker && !s->state.started && r.kind == SPINE_OPEN)
+		s->state = (struct spine_state){ .gen = r.prev_gen, .no = r.no, .seq = r.seq_to, .lsn = r.lsn };
+	switch (spine_step(&s->state, &r)) {
+	case SPINE_STALE:
+		if (s->flow && r.kind == SPINE_GROUP)
+			atomic_fetch_add(&s->flow->skipped[s->number], 1);
+		return OK;
+	case SPINE_REPEAT:
+		return OK;
+	case SPINE_GAP:
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "the spine has a gap at offset %" PRId64 ": group %" PRIu64 " does not follow %" PRIu64 "; copy the tables into this sink again", m->offset, r.no,
+		    s->state.no);
+	case SPINE_ACCEPT:
+		break;
+	}
+	if (r.kind == SPINE_GROUP)
+		return take_group(s, &r, m, err);
+	if (partial && r.kind == SPINE_OPEN)
+		return void_partial(s, err);
+	/* Not worth a sink transaction each, but the marker must not stay behind what retention keeps. */
+	if (!s->open && filling(s)->nrows == 0 && now_ms() - s->marked_ms >= REMARK_MS) {
+		s->next = marker_of(s, &r, m);
+		rc = flush(s, err);
+	}
+	return rc;
+}
+
+/* ---- session ---- */
+
+/* The record at the marker must be the one that the sink remembers: found here, truncated, re-created or replaced topics. */
+static enum rc
+check_anchor(struct session *s, struct err *err)
+{
+	int64_t until = now_ms() + RANGE_MS;
+	rd_kafka_message_t *m = NULL;
+	bool end, same;
+	enum rc rc;
+
+	do {
+		rc = fetch_next(s->fetch, s->spine, WAIT_MS, &m, &end, err);
+		if (rc == AGAIN && (end || now_ms() > until))
+			break;
+	} while (rc == AGAIN && !stop_requested());
+	if (rc != OK && rc != AGAIN)
+		return rc;
+	if (rc == AGAIN && stop_requested())
+		return AGAIN;
+	same = rc == OK && m->offset == s->applied.spine_offset && XXH3_64bits(m->payload, m->len) == s->applied.spine_hash;
+	if (m)
+		rd_kafka_message_destroy(m);
+	if (same)
+		return OK;
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "%s: the record at offset %" PRId64 " is not the one this sink has applied: the topic was truncated, made anew or replaced; copy the tables into this "
+	    "sink again", s->spine->topic, s->applied.spine_offset);
+}
+
+static enum rc
+start_at_marker(struct session *s, struct err *err)
+{
+	struct arena a = { 0 };
+	const char *topic = topic_own(&a, s->kafka->conf->name, "spine");
+	const struct marker *mk = &s->applied;
+	int64_t low = 0, high = 0;
+	int n = 0;
+	enum rc rc = kafka_partitions(fetch_handle(s->fetch), topic, &n, err);
+
+	if (rc == OK && !n)
+		rc = fail(err, RETRY, "topic %s does not exist yet; has a producer of pipeline %s run against this Kafka?", topic, s->kafka->conf->name);
+	if (rc == OK)
+		rc = kafka_offsets(fetch_handle(s->fetch), topic, 0, &low, &high, err);
+	if (rc == OK && s->kafka->broker) {
+		s->skip_lsn = mk->lsn;
+		rc = fetch_part(s->fetch, slice_of(topic), 0, 0, &s->spine, err);
+	} else if (rc == OK && mk->spine_offset < 0) {
+		if (low > 0)
+			rc = fail_exit(err, FATAL, EXIT_REFUSED,
+			    "%s begins at offset %" PRId64 ": the history before is gone, so a new sink cannot be made from it", topic, low);
+		else
+			rc = fetch_part(s->fetch, slice_of(topic), 0, 0, &s->spine, err);
+	} else if (rc == OK) {
+		s->state = (struct spine_state){ .gen = mk->gen, .token = mk->token, .no = mk->no, .seq = mk->seq, .lsn = mk->lsn, .commit_us = mk->commit_us,
+			.system_id = mk->system_id, .started = true };
+		rc = mk->spine_offset >= high ? fail_exit(err, FATAL, EXIT_REFUSED,
+		    "%s ends at offset %" PRId64 ", before offset %" PRId64 " that this sink has applied: the topic was truncated or made anew; copy the tables into "
+		    "this sink again", topic, high, mk->spine_offset) : fetch_part(s->fetch, slice_of(topic), 0, mk->spine_offset, &s->spine, err);
+		if (rc == OK)
+			rc = check_anchor(s, err);
+	}
+	arena_free(&a);
+	return rc;
+}
+
+static enum rc
+session_open(struct session *s, struct err *err)
+{
+	enum rc rc = sink_open(s->kafka->conf->name, s->conf, &s->sink, err);
+
+	if (rc == OK)
+		rc = s->sink->ops->marker(s->sink, &s->applied, err);
+	if (rc == OK)
+		rc = fetch_open(s->kafka, &s->fetch, err);
+	if (rc == OK)
+		rc = decode_open(s->kafka, &s->decode, err);
+	if (rc != OK)
+		return rc;
+	s->dead = deadletter_open(s->kafka, s->conf->name);
+	rc = start_at_marker(s, err);
+	s->next = s->applied;
+	s->first = true;
+	s->marked_ms = now_ms();
+	if (rc == OK)
+		log_info(s->at, "applying", "pipeline=%s generation=%" PRIu64 " group=%" PRIu64 " seq=%" PRIu64 " spine_offset=%" PRId64,
+		    s->kafka->conf->name, s->applied.gen, s->applied.no, s->applied.seq, s->applied.spine_offset);
+	return rc;
+}
+
+static void
+session_close(struct session *s)
+{
+	for (size_t i = 0; i < COUNTOF(s->sent); i++)
+		batch_free(&s->sent[i].batch, release);
+	if (s->sink) {
+		s->sink->ops->abort(s->sink);
+		s->sink->ops->close(s->sink);
+	}
+	decode_close(s->decode);
+	deadletter_close(s->dead);
+	fetch_close(s->fetch);
+	arena_free(&s->group_arena);
+}
+
+/* With a producer in the same process: go on until everything that it published is here. */
+static bool
+finished(const struct session *s)
+{
+	if (!stop_requested())
+		return false;
+	return !s->flow || (atomic_load(&s->flow->producer_done) &&
+	                       (s->state.no >= atomic_load(&s->flow->published_no) || !atomic_load(&s->flow->published_no)));
+}
+
+static enum rc
+session_loop(struct session *s, struct err *err)
+{
+	enum rc rc = OK;
+
+	while (rc == OK && !finished(s)) {
+		rd_kafka_message_t *m;
+		/* Wait only with empty hands: what is there at once joins the batch, what is not does not hold it up. */
+		bool pending = s->next.spine_offset != s->applied.spine_offset || s->sent[!s->fill].busy;
+		bool end;
+
+		rc = fetch_next(s->fetch, s->spine, pending ? 0 : WAIT_MS, &m, &end, err);
+		if (rc == OK) {
+			rc = take_spine(s, m, err);
+			rd_kafka_message_destroy(m);
+		} else if (rc == AGAIN) {
+			rc = pending && !s->open && !s->state.partial ? flush(s, err) : OK;
+			if (rc == OK && pending)
+				rc = settle(s, 0, err);
+		}
+	}
+	if (rc == OK && !s->open && !s->state.partial)
+		rc = flush(s, err);
+	return rc == OK ? settle(s, 0, err) : rc == AGAIN ? OK : rc;
+}
+
+enum rc
+consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err)
+{
+	int64_t backoff = BACKOFF_MIN_MS;
+
+	do {
+		struct session s = { .kafka = k, .conf = conf, .flow = flow, .number = number };
+		enum rc rc;
+
+		snprintf(s.at, sizeof s.at, "sink %s", conf->name);
+		rc = session_open(&s, err);
+		if (rc == OK) {
+			backoff = BACKOFF_MIN_MS;
+			rc = session_loop(&s, err);
+		}
+		if (rc == OK)
+			log_info(s.at, "stopped", "group=%" PRIu64 " seq=%" PRIu64 " rows=%" PRIu64, s.applied.no, s.applied.seq, s.rows_committed);
+		session_close(&s);
+		if (rc == AGAIN || rc == OK)
+			return OK;
+		if (rc != RETRY)
+			return fail_in(err, "sink %s", conf->name);
+		log_warn(s.at, err->text, "retry_ms=%" PRId64, backoff);
+		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, (int)backoff);
+		backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;
+	} while (!stop_requested());
+	return OK;
+}

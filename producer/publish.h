@@ -1,0 +1,46 @@
+/*
+ * publish.h - changes as Avro records into their topics, and the acknowledgements back into the groups.
+ *
+ * A record is handed to librdkafka at once (it copies); its bounded queue is the back-pressure: when it is
+ * full, publish_change serves acknowledgements until there is room.
+ */
+#ifndef PRODUCER_PUBLISH_H
+#define PRODUCER_PUBLISH_H
+
+#include "core/event.h"
+#include "core/kafka.h"
+#include "producer/inflight.h"
+#include "schemas/spine.h"
+
+struct publisher;
+
+/* database: name of the source's database, for the envelope; inflight: where acknowledgements go. Both outlive the publisher. */
+enum rc publisher_open(const struct kafka *k, const char *database, struct inflight *inflight, struct publisher **out, struct err *err) MUST_CHECK;
+
+/* Purges what is queued: rows without a GROUP do not exist. */
+void publisher_close(struct publisher *p);
+
+/* Readable when publish_serve has something to do. */
+int publisher_fd(const struct publisher *p);
+rd_kafka_t *publisher_handle(struct publisher *p);
+
+/* Where a change stands in the stream. index is stepped by the number of records made. */
+struct place {
+	uint64_t gen, seq, index;
+	uint64_t last_commit_lsn; /* of the transaction before, 0: none */
+};
+
+/*
+ * Send the records of one change (a delete is two, a changed key three) as part of group g. The first change of a table version registers its
+ * schemas and makes its topic, which may take a moment. RETRY: Kafka or registry; FATAL: refused, too large.
+ */
+enum rc publish_change(struct publisher *p, struct group *g, const struct txn *txn, const struct change *ch, struct place *at,
+    struct err *err) MUST_CHECK;
+
+/* Take acknowledgements, waiting up to wait_ms for the first. */
+enum rc publish_serve(struct publisher *p, int wait_ms, struct err *err) MUST_CHECK;
+
+/* Send a spine record; parts of a group come from g (NULL for OPEN and BEAT). */
+enum rc publish_spine(struct publisher *p, struct spine_record *r, const struct group *g, struct err *err) MUST_CHECK;
+
+#endif
