@@ -1,0 +1,631 @@
+/*
+ * pgtypes_read.c - a column as PostgreSQL sent it, in binary or as text, into its value.
+ *
+ * Both forms of a type meet in the form that the server stores (pgtime.h, pgnumeric.h), and one function per type goes on from
+ * there; so text and binary give the same value.
+ */
+#include "schemas/pgtypes_impl.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "schemas/pgnumeric.h"
+#include "schemas/pgtime.h"
+
+/* ---- stored form -> value ---- */
+
+static struct slice
+keep(struct arena *a, const char *from, const char *end)
+{
+	size_t n = (size_t)(end - from);
+	char *p = arena_raw(a, n);
+
+	memcpy(p, from, n);
+	return (struct slice){ p, n };
+}
+
+static bool
+give_int(int64_t i, struct value *out)
+{
+	*out = value_int(i);
+	return true;
+}
+
+static bool
+give_bool(bool v, struct value *out)
+{
+	*out = (struct value){ .kind = V_BOOL, .i = v };
+	return true;
+}
+
+static bool
+give_string(struct slice s, struct value *out)
+{
+	*out = value_string(s);
+	return true;
+}
+
+/* One NaN for all, so that equal values have equal bits. */
+static bool
+give_real(uint8_t kind, double d, struct value *out)
+{
+	*out = (struct value){ .kind = kind, .d = isnan(d) ? (double)NAN : d };
+	return true;
+}
+
+/* Debezium has no rule for infinite dates; PostgreSQL's own numbers for them are no dates anywhere. */
+static bool
+give_date(int64_t days, struct arena *a, struct value *out)
+{
+	bool infinite = days == INT32_MAX || days == INT32_MIN;
+	char tmp[PGTIME_TEXT_MAX];
+
+	if (!pgtime_date_ok(days))
+		return false;
+	*out = value_int(infinite ? days : days + PG_EPOCH_DAYS);
+	if (infinite)
+		out->exact = keep(a, tmp, pgtime_put_date(tmp, (int32_t)days));
+	return true;
+}
+
+static bool
+is_ms(const struct pg_type *t)
+{
+	return t->typmod >= 0 && t->typmod <= 3;
+}
+
+static bool
+give_time(const struct pg_type *t, int64_t us, struct arena *a, struct value *out)
+{
+	char tmp[PGTIME_TEXT_MAX];
+
+	if (us < 0 || us > PG_DAY_US)
+		return false;
+	*out = value_int(is_ms(t) ? us / 1000 : us);
+	if (is_ms(t) && us % 1000)
+		out->exact = keep(a, tmp, pgtime_put_time(tmp, us));
+	return true;
+}
+
+static int64_t
+floor_div(int64_t v, int64_t by)
+{
+	return v / by - (v % by < 0);
+}
+
+/*
+ * The last 55 years of PostgreSQL's range (from 294247) pass 64 bits when counted from 1970, and two finite
+ * moments there are Debezium's numbers for infinity: those are exact by their text only.
+ */
+static bool
+give_timestamp(const struct pg_type *t, int64_t us, struct arena *a, struct value *out)
+{
+	int64_t unit = is_ms(t) ? 1000 : 1, v;
+	bool lost;
+	char tmp[PGTIME_TEXT_MAX];
+
+	if (!pgtime_timestamp_ok(us))
+		return false;
+	if (us == INT64_MAX || us == INT64_MIN)
+		return give_int((us < 0 ? MINUS_INFINITY_US : INFINITY_US) / unit, out);
+	lost = __builtin_add_overflow(floor_div(us, unit), PG_EPOCH_US / unit, &v);
+	if (lost)
+		v = INT64_MAX;
+	*out = value_int(v);
+	if (lost || v == INFINITY_US / unit || us % unit)
+		out->exact = keep(a, tmp, pgtime_put_timestamp(tmp, us, false));
+	return true;
+}
+
+/* Debezium prints as many digits of the fraction as the column has: six where none are declared. */
+static bool
+give_timestamptz(const struct pg_type *t, int64_t us, struct arena *a, struct value *out)
+{
+	int digits = t->typmod >= 0 && t->typmod <= 6 ? t->typmod : 6;
+	static const int32_t unit[] = { 1000000, 100000, 10000, 1000, 100, 10, 1 };
+	char tmp[PGTIME_TEXT_MAX];
+
+	if (!pgtime_timestamp_ok(us))
+		return false;
+	*out = value_string(keep(a, tmp, pgtime_put_iso(tmp, us, digits)));
+	if (digits && us % unit[digits] && us != INT64_MAX && us != INT64_MIN)
+		out->exact = keep(a, tmp, pgtime_put_timestamp(tmp, us, true));
+	return true;
+}
+
+static bool
+give_timetz(const struct pg_timetz *v, struct arena *a, struct value *out)
+{
+	char tmp[PGTIME_TEXT_MAX];
+
+	if (v->us < 0 || v->us > PG_DAY_US || v->west <= -16 * 3600 || v->west >= 16 * 3600)
+		return false;
+	*out = value_string(keep(a, tmp, pgtime_put_iso_timetz(tmp, v)));
+	if (v->west)
+		out->exact = keep(a, tmp, pgtime_put_timetz(tmp, v));
+	return true;
+}
+
+static bool
+give_interval(const struct pg_interval *v, struct arena *a, struct value *out)
+{
+	char tmp[PGTIME_TEXT_MAX];
+	int64_t us;
+	bool fits = pgtime_interval_us(v, &us);
+
+	*out = value_int(us);
+	if (!fits || v->months || v->days)
+		out->exact = keep(a, tmp, pgtime_put_interval(tmp, v));
+	return true;
+}
+
+static bool
+give_numeric(const struct wire_type *w, struct pg_numeric *n, struct arena *a, struct value *out)
+{
+	struct pg_numeric shown = *n;
+	bool same;
+
+	if (n->class != NUM_FINITE) {
+		*out = value_null();
+		out->exact = pgnumeric_text(n, a);
+		return true;
+	}
+	if (w->wire == W_VARDECIMAL) {
+		pgnumeric_strip(n);
+		*out = (struct value){ .kind = V_DECIMAL, .scale = n->scale };
+		same = n->scale == shown.scale;
+	} else {
+		same = pgnumeric_rescale(n, w->scale, a) && n->scale == shown.scale;
+		*out = (struct value){ .kind = V_BYTES };
+	}
+	out->s = pgnumeric_bytes(n, a);
+	if (!same)
+		out->exact = pgnumeric_text(&shown, a);
+	return true;
+}
+
+static bool
+give_money(int64_t cents, struct arena *a, struct value *out)
+{
+	struct pg_numeric n;
+
+	pgnumeric_from_int(cents, &n);
+	*out = (struct value){ .kind = V_BYTES, .s = pgnumeric_bytes(&n, a) };
+	return true;
+}
+
+/* ---- bits: most significant first at PostgreSQL, a little-endian bit set at Debezium ---- */
+
+struct bits {
+	const char *text;     /* "0101", or */
+	const uint8_t *bytes; /* eight to a byte from the left */
+	size_t n;
+};
+
+static bool
+bit_at(const struct bits *b, size_t i)
+{
+	return b->text ? b->text[i] == '1' : b->bytes[i / 8] >> (7 - i % 8) & 1;
+}
+
+/* "b" alone is an empty bit string to PostgreSQL, where an empty text would say that there is none. */
+static struct slice
+bits_text(const struct bits *b, struct arena *a)
+{
+	char *p;
+
+	if (b->n == 0)
+		return SLICE_LIT("b");
+	p = arena_raw(a, b->n);
+	for (size_t i = 0; i < b->n; i++)
+		p[i] = (char)('0' + bit_at(b, i));
+	return (struct slice){ p, b->n };
+}
+
+/*
+ * Zero bytes at the end are dropped as Debezium does it, so the set tells the length only together with the column's:
+ * with a fixed length every bit is printed again, without one those from the highest set bit down.
+ */
+static bool
+give_bits(const struct wire_type *w, const struct bits *b, struct arena *a, struct value *out)
+{
+	size_t first = 0, n;
+	uint8_t *p;
+
+	if (w->wire == W_BOOL) {
+		*out = (struct value){ .kind = V_BOOL, .i = b->n && bit_at(b, b->n - 1) };
+		if (b->n != 1)
+			out->exact = bits_text(b, a);
+		return true;
+	}
+	while (first < b->n && !bit_at(b, first))
+		first++;
+	n = b->n - first;
+	p = arena_alloc(a, (n + 7) / 8);
+	for (size_t i = 0; i < n; i++)
+		if (bit_at(b, b->n - 1 - i))
+			p[i / 8] |= (uint8_t)(1 << i % 8);
+	*out = (struct value){ .kind = V_BYTES, .s = { (const char *)p, (n + 7) / 8 } };
+	if (w->length > 0 && w->length < INT_MAX ? b->n != (size_t)w->length : first > 0 || b->n == 0)
+		out->exact = bits_text(b, a);
+	return true;
+}
+
+/* ---- binary ---- */
+
+static bool
+recv_timetz(struct slice s, struct arena *a, struct value *out)
+{
+	struct pg_timetz v;
+
+	if (s.n != 12)
+		return false;
+	v = (struct pg_timetz){ (int64_t)be64(s.p), (int32_t)be32(s.p + 8) };
+	return give_timetz(&v, a, out);
+}
+
+static bool
+recv_interval(struct slice s, struct arena *a, struct value *out)
+{
+	struct pg_interval v;
+
+	if (s.n != 16)
+		return false;
+	v = (struct pg_interval){ (int64_t)be64(s.p), (int32_t)be32(s.p + 8), (int32_t)be32(s.p + 12) };
+	return give_interval(&v, a, out);
+}
+
+static bool
+recv_numeric(const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
+{
+	struct pg_numeric n;
+
+	return pgnumeric_recv(s, a, &n) && give_numeric(w, &n, a, out);
+}
+
+static bool
+recv_bits(const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
+{
+	struct bits b = { 0 };
+
+	if (s.n < 4 || be32(s.p) > INT_MAX)
+		return false;
+	b.n = be32(s.p);
+	b.bytes = (const uint8_t *)s.p + 4;
+	return s.n - 4 == (b.n + 7) / 8 && give_bits(w, &b, a, out);
+}
+
+static bool
+recv_uuid(struct slice s, struct arena *a, struct value *out)
+{
+	static const char hex[] = "0123456789abcdef";
+	char *p, *q;
+
+	if (s.n != 16)
+		return false;
+	p = q = arena_raw(a, 36);
+	for (size_t i = 0; i < 16; i++) {
+		uint8_t b = (uint8_t)s.p[i];
+
+		*q++ = hex[b >> 4];
+		*q++ = hex[b & 15];
+		if (i == 3 || i == 5 || i == 7 || i == 9)
+			*q++ = '-';
+	}
+	return give_string((struct slice){ p, 36 }, out);
+}
+
+/* "char": a byte of its own; 0 is the empty text, and beyond ASCII PostgreSQL 16 prints \ooo. */
+static bool
+recv_char(struct slice s, struct arena *a, struct value *out)
+{
+	uint8_t b;
+
+	if (s.n != 1)
+		return false;
+	b = (uint8_t)*s.p;
+	if (b == 0)
+		s.n = 0;
+	else if (b >= 0x80)
+		s = slice_of(arena_printf(a, "\\%o", b));
+	return give_string(s, out);
+}
+
+static double
+real_of(uint64_t bits, bool is_double)
+{
+	uint32_t half = (uint32_t)bits;
+	double d;
+	float f;
+
+	memcpy(&d, &bits, 8);
+	memcpy(&f, &half, 4);
+	return is_double ? d : (double)f;
+}
+
+static bool
+recv_moment(const struct pg_type *t, struct slice s, struct arena *a, struct value *out)
+{
+	int64_t us;
+
+	if (s.n != 8)
+		return false;
+	us = (int64_t)be64(s.p);
+	switch (t->oid) {
+	case PG_TIMESTAMP:
+		return give_timestamp(t, us, a, out);
+	case PG_TIMESTAMPTZ:
+		return give_timestamptz(t, us, a, out);
+	case PG_TIME:
+		return give_time(t, us, a, out);
+	default:
+		return give_money(us, a, out);
+	}
+}
+
+static bool
+read_binary(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
+{
+	switch (t->oid) {
+	case PG_INT4:
+		return s.n == 4 && give_int((int32_t)be32(s.p), out);
+	case PG_INT8:
+		return s.n == 8 && give_int((int64_t)be64(s.p), out);
+	case PG_TEXT:
+	case PG_VARCHAR:
+	case PG_BPCHAR:
+	case PG_NAME:
+	case PG_JSON:
+	case PG_XML:
+		return give_string(s, out);
+	case PG_NUMERIC:
+		return recv_numeric(w, s, a, out);
+	case PG_TIMESTAMP:
+	case PG_TIMESTAMPTZ:
+	case PG_TIME:
+	case PG_MONEY:
+		return recv_moment(t, s, a, out);
+	case PG_BOOL:
+		return s.n == 1 && (uint8_t)*s.p <= 1 && give_bool(*s.p, out);
+	case PG_INT2:
+		return s.n == 2 && give_int((int16_t)be16(s.p), out);
+	case PG_OID:
+		return s.n == 4 && give_int(be32(s.p), out);
+	case PG_FLOAT4:
+		return s.n == 4 && give_real(V_FLOAT, real_of(be32(s.p), false), out);
+	case PG_FLOAT8:
+		return s.n == 8 && give_real(V_DOUBLE, real_of(be64(s.p), true), out);
+	case PG_DATE:
+		return s.n == 4 && give_date((int32_t)be32(s.p), a, out);
+	case PG_BYTEA:
+		*out = (struct value){ .kind = V_BYTES, .s = s };
+		return true;
+	case PG_UUID:
+		return recv_uuid(s, a, out);
+	case PG_JSONB:
+		return s.n >= 1 && *s.p == 1 && give_string((struct slice){ s.p + 1, s.n - 1 }, out);
+	case PG_INTERVAL:
+		return recv_interval(s, a, out);
+	case PG_TIMETZ:
+		return recv_timetz(s, a, out);
+	case PG_BIT:
+	case PG_VARBIT:
+		return recv_bits(w, s, a, out);
+	case PG_CHAR:
+		return recv_char(s, a, out);
+	default:
+		return t->typtype == 'e' && give_string(s, out);
+	}
+}
+
+/* ---- text ---- */
+
+static bool
+parse_int(struct slice s, int64_t min, int64_t max, struct value *out)
+{
+	bool minus = s.n && *s.p == '-';
+	uint64_t v = 0, limit = minus ? 0 - (uint64_t)min : (uint64_t)max;
+	size_t i = minus;
+
+	if (i == s.n || s.n - i > 19)
+		return false;
+	for (; i < s.n; i++) {
+		unsigned d = (unsigned)(unsigned char)s.p[i] - '0';
+
+		if (d > 9)
+			return false;
+		v = v * 10 + d;
+	}
+	return v <= limit && give_int((int64_t)(minus ? 0 - v : v), out);
+}
+
+static bool
+parse_real(struct slice s, uint8_t kind, struct value *out)
+{
+	char tmp[64], *end;
+
+	if (s.n == 0 || s.n >= sizeof tmp)
+		return false;
+	memcpy(tmp, s.p, s.n);
+	tmp[s.n] = '\0';
+	if (strcmp(tmp, "NaN") == 0)
+		return give_real(kind, (double)NAN, out);
+	if (strspn(tmp, "0123456789+-.eE") != s.n && strcmp(tmp, "Infinity") != 0 && strcmp(tmp, "-Infinity") != 0)
+		return false;
+	return give_real(kind, kind == V_FLOAT ? (double)strtof(tmp, &end) : strtod(tmp, &end), out) && *end == '\0';
+}
+
+static int
+hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	    : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static bool
+parse_bytea(struct slice s, struct arena *a, struct value *out)
+{
+	size_t n = (s.n - 2) / 2;
+	char *p;
+
+	if (s.n < 2 || s.n % 2 || s.p[0] != '\\' || s.p[1] != 'x')
+		return false;
+	p = arena_raw(a, n);
+	for (size_t i = 0; i < n; i++) {
+		int high = hex_digit(s.p[2 + 2 * i]), low = hex_digit(s.p[3 + 2 * i]);
+
+		if (high < 0 || low < 0)
+			return false;
+		p[i] = (char)(high << 4 | low);
+	}
+	*out = (struct value){ .kind = V_BYTES, .s = { p, n } };
+	return true;
+}
+
+/* "-$1,234.56", "(1.234,56 EUR)": the locale's signs are not known, so the last separator with two digits behind it is the point. */
+static bool
+parse_money(struct slice s, struct arena *a, struct value *out)
+{
+	bool minus = false;
+	int behind = -1, digits = 0;
+	__int128 v = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned d = (unsigned)(unsigned char)s.p[i] - '0';
+
+		if (d <= 9) {
+			if (++digits > 24)
+				return false;
+			v = v * 10 + d;
+			behind += behind >= 0;
+		} else if (s.p[i] == '.' || s.p[i] == ',')
+			behind = digits ? 0 : -1;
+		else if (s.p[i] == '-' || s.p[i] == '(')
+			minus = true;
+	}
+	if (behind != 2)
+		v *= 100;
+	if (minus)
+		v = -v;
+	return digits && v >= INT64_MIN && v <= INT64_MAX && give_money((int64_t)v, a, out);
+}
+
+static bool
+parse_bits(const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
+{
+	struct bits b = { .text = s.p ? s.p : "", .n = s.n };
+
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] != '0' && s.p[i] != '1')
+			return false;
+	return give_bits(w, &b, a, out);
+}
+
+/* Servers before 16 print the byte itself. */
+static bool
+parse_char(struct slice s, struct arena *a, struct value *out)
+{
+	if (s.n == 1)
+		return recv_char(s, a, out);
+	return (s.n == 0 || s.n == 4) && give_string(s, out);
+}
+
+static bool
+parse_numeric(const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
+{
+	struct pg_numeric n;
+
+	return pgnumeric_parse(s, a, &n) && give_numeric(w, &n, a, out);
+}
+
+static bool
+parse_time(const struct pg_type *t, struct slice s, struct arena *a, struct value *out)
+{
+	struct pg_interval interval;
+	struct pg_timetz timetz;
+	int64_t us;
+	int32_t days;
+
+	switch (t->oid) {
+	case PG_DATE:
+		return pgtime_date_parse(s, &days) && give_date(days, a, out);
+	case PG_TIME:
+		return pgtime_time_parse(s, &us) && give_time(t, us, a, out);
+	case PG_TIMETZ:
+		return pgtime_timetz_parse(s, &timetz) && give_timetz(&timetz, a, out);
+	case PG_TIMESTAMP:
+		return pgtime_timestamp_parse(s, &us) && give_timestamp(t, us, a, out);
+	case PG_TIMESTAMPTZ:
+		return pgtime_timestamp_parse(s, &us) && give_timestamptz(t, us, a, out);
+	default:
+		return pgtime_interval_parse(s, &interval) && give_interval(&interval, a, out);
+	}
+}
+
+bool
+pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a,
+    struct value *out)
+{
+	switch (t->oid) {
+	case PG_INT4:
+		return parse_int(s, INT32_MIN, INT32_MAX, out);
+	case PG_INT8:
+		return parse_int(s, INT64_MIN, INT64_MAX, out);
+	case PG_INT2:
+		return parse_int(s, INT16_MIN, INT16_MAX, out);
+	case PG_OID:
+		return parse_int(s, 0, UINT32_MAX, out);
+	case PG_BOOL:
+		return s.n == 1 && (*s.p == 't' || *s.p == 'f') && give_bool(*s.p == 't', out);
+	case PG_FLOAT4:
+		return parse_real(s, V_FLOAT, out);
+	case PG_FLOAT8:
+		return parse_real(s, V_DOUBLE, out);
+	case PG_NUMERIC:
+		return parse_numeric(w, s, a, out);
+	case PG_DATE:
+	case PG_TIME:
+	case PG_TIMETZ:
+	case PG_TIMESTAMP:
+	case PG_TIMESTAMPTZ:
+	case PG_INTERVAL:
+		return parse_time(t, s, a, out);
+	case PG_BYTEA:
+		return parse_bytea(s, a, out);
+	case PG_MONEY:
+		return parse_money(s, a, out);
+	case PG_BIT:
+	case PG_VARBIT:
+		return parse_bits(w, s, a, out);
+	case PG_CHAR:
+		return parse_char(s, a, out);
+	case PG_UUID:
+		return s.n == 36 && give_string(s, out);
+	case PG_JSON:
+	case PG_JSONB:
+		return give_string(s, out);
+	default: /* of the types without a fixed oid only hstore is Json */
+		if (w->semantic && strcmp(w->semantic, "io.debezium.data.Json") == 0)
+			return pgtype_read_hstore(s, a, out);
+		return give_string(s, out);
+	}
+}
+
+enum rc
+pgtype_read(const struct pg_type *t, const struct wire_type *w, bool binary, struct slice data, struct arena *a,
+    struct value *out, struct err *err)
+{
+	bool ok;
+
+	if (binary)
+		ok = read_binary(t, w, data, a, out);
+	else if (w->wire == W_ARRAY)
+		ok = pgtype_read_array(t, w, data, a, out);
+	else
+		ok = pgtype_read_text(t, w, data, a, out);
+	if (ok)
+		return OK;
+	return fail(err, REJECT, "malformed %s value of %zu bytes for type %s", binary ? "binary" : "text", data.n,
+	    t->name);
+}
