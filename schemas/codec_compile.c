@@ -19,39 +19,41 @@ struct compile {
 struct wanted {
 	const char *in, *name; /* in "": the envelope itself */
 	enum step_kind kind;
+	bool raw;
 	size_t off;
 };
 
-#define RAW(member) offsetof(struct raw, member)
+#define RAW(member) true, offsetof(struct raw, member)
+#define ENV(member) false, offsetof(struct envelope, member)
 
 static const struct wanted wanted[] = {
-	{ "", "before", STEP_BEFORE, 0 },
-	{ "", "after", STEP_AFTER, 0 },
-	{ "", "source", STEP_SUB, 0 },
-	{ "", "transaction", STEP_SUB, 0 },
-	{ "", "message", STEP_SUB, 0 },
+	{ "", "before", STEP_BEFORE, false, 0 },
+	{ "", "after", STEP_AFTER, false, 0 },
+	{ "", "source", STEP_SUB, false, 0 },
+	{ "", "transaction", STEP_SUB, false, 0 },
+	{ "", "message", STEP_SUB, false, 0 },
 	{ "", "op", STEP_SLICE, RAW(op) },
 	{ "", "ts_ms", STEP_LONG, RAW(ms) },
 	{ "", "ts_us", STEP_LONG, RAW(us) },
 	{ "", "ts_ns", STEP_LONG, RAW(ns) },
-	{ "source", "version", STEP_SLICE, RAW(env.version) },
-	{ "source", "connector", STEP_SLICE, RAW(env.connector) },
-	{ "source", "name", STEP_SLICE, RAW(env.name) },
+	{ "source", "version", STEP_SLICE, ENV(version) },
+	{ "source", "connector", STEP_SLICE, ENV(connector) },
+	{ "source", "name", STEP_SLICE, ENV(name) },
 	{ "source", "ts_ms", STEP_LONG, RAW(source_ms) },
-	{ "source", "snapshot", STEP_SLICE, RAW(env.snapshot) },
-	{ "source", "db", STEP_SLICE, RAW(env.db) },
+	{ "source", "snapshot", STEP_SLICE, ENV(snapshot) },
+	{ "source", "db", STEP_SLICE, ENV(db) },
 	{ "source", "sequence", STEP_SLICE, RAW(sequence) },
 	{ "source", "ts_us", STEP_LONG, RAW(source_us) },
 	{ "source", "ts_ns", STEP_LONG, RAW(source_ns) },
-	{ "source", "schema", STEP_SLICE, RAW(env.schema) },
-	{ "source", "table", STEP_SLICE, RAW(env.table) },
+	{ "source", "schema", STEP_SLICE, ENV(schema) },
+	{ "source", "table", STEP_SLICE, ENV(table) },
 	{ "source", "txId", STEP_LONG, RAW(txid) },
-	{ "source", "lsn", STEP_LONG, RAW(lsn) },
-	{ "source", "origin", STEP_SLICE, RAW(env.origin) },
-	{ "source", "origin_lsn", STEP_LONG, RAW(origin_lsn) },
-	{ "transaction", "id", STEP_SLICE, RAW(env.transaction_id) },
-	{ "message", "prefix", STEP_SLICE, RAW(env.prefix) },
-	{ "message", "content", STEP_SLICE, RAW(env.content) },
+	{ "source", "lsn", STEP_LONG, ENV(lsn) },
+	{ "source", "origin", STEP_SLICE, ENV(origin) },
+	{ "source", "origin_lsn", STEP_LONG, ENV(origin_lsn) },
+	{ "transaction", "id", STEP_SLICE, ENV(transaction_id) },
+	{ "message", "prefix", STEP_SLICE, ENV(prefix) },
+	{ "message", "content", STEP_SLICE, ENV(content) },
 };
 
 struct choice
@@ -202,6 +204,7 @@ step_compile(struct compile *cc, const struct node *record, int field, const cha
 	if (!w || !step_fits(w->kind, s->at.node))
 		return OK;
 	s->kind = w->kind;
+	s->raw = w->raw;
 	s->off = w->off;
 	if (w->kind == STEP_SUB)
 		return steps_compile(cc, s->at.node, w->name, &s->sub, &s->nsub);

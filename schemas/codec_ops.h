@@ -73,18 +73,18 @@ enum step_kind { STEP_SKIP, STEP_SLICE, STEP_LONG, STEP_BEFORE, STEP_AFTER, STEP
 struct step {
 	enum step_kind kind;
 	struct choice at;
-	size_t off;        /* STEP_SLICE, STEP_LONG: in struct raw */
+	bool raw;          /* STEP_SLICE, STEP_LONG: where to, in struct raw or in the envelope */
+	size_t off;
 	const char *name;
 	const struct row_ops *row;
 	const struct step *sub;
 	int nsub;
 };
 
-/* What the steps fill. */
+/* What the steps read besides the envelope, for envelope_finish. */
 struct raw {
-	struct envelope env;
 	struct slice op, sequence;
-	int64_t source_ms, source_us, source_ns, ms, us, ns, txid, lsn, origin_lsn;
+	int64_t source_ms, source_us, source_ns, ms, us, ns, txid;
 };
 
 struct reader {
@@ -132,45 +132,31 @@ varint_open(uint64_t x)
 	return (x & 0x007f007f007f007f) | ((x & 0x3f803f803f803f80) << 1);
 }
 
-/*
- * cursor_long with eight bytes at a time: times and LSNs, which every record has, are 8 or 9 bytes long. A cursor
- * that is bad already must not get here: callers check after each value.
- */
+/* A number of more than one byte, and what follows it; p NULL: bad. By value, so that cursors stay in registers. */
+struct wide {
+	const uint8_t *p;
+	int64_t v;
+};
+struct wide varint_wide(const uint8_t *p, const uint8_t *end);
+
+/* cursor_long, made for many small numbers. A cursor that is bad already must not get here: callers check after each value. */
 static inline int64_t
 take_long(struct cursor *c)
 {
-	const uint64_t tops = 0x8080808080808080;
-	uint64_t x, m;
+	struct wide w;
 
 	if (c->p < c->end && *c->p < 0x80) {
-		x = *c->p++;
+		uint64_t x = *c->p++;
+
 		return (int64_t)(x >> 1) ^ -(int64_t)(x & 1);
 	}
-	if (cursor_left(c) < 10) {
-		struct cursor slow = *c; /* a copy, so that c itself can stay in registers */
-		int64_t v = cursor_long(&slow);
-
-		*c = slow;
-		return v;
+	w = varint_wide(c->p, c->end);
+	if (!w.p) {
+		c->bad = true;
+		return 0;
 	}
-	memcpy(&x, c->p, 8);
-	m = ~x & tops;
-	if (m) {
-		x &= m ^ (m - 1);
-		c->p += (__builtin_ctzll(m) >> 3) + 1;
-		x = varint_close(x);
-	} else {
-		uint64_t b = c->p[8];
-
-		x = varint_close(x) | (b & 0x7f) << 56;
-		c->p += 9;
-		if (b >= 0x80) {
-			b = *c->p++;
-			c->bad = b > 1;
-			x |= b << 63;
-		}
-	}
-	return (int64_t)(x >> 1) ^ -(int64_t)(x & 1);
+	c->p = w.p;
+	return w.v;
 }
 
 static inline int64_t

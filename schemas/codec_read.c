@@ -6,6 +6,35 @@
  */
 #include "schemas/codec_ops.h"
 
+/* Eight bytes at a time: times and LSNs, which every record has, take 8 or 9. */
+struct wide
+varint_wide(const uint8_t *p, const uint8_t *end)
+{
+	struct cursor slow = { p, end, false };
+	uint64_t x, stop;
+	int64_t v;
+
+	if (end - p < 10) {
+		v = cursor_long(&slow);
+		return (struct wide){ slow.bad ? NULL : slow.p, v };
+	}
+	memcpy(&x, p, 8);
+	stop = ~x & 0x8080808080808080;
+	if (stop) {
+		x = varint_close(x & (stop ^ (stop - 1)));
+		p += (__builtin_ctzll(stop) >> 3) + 1;
+	} else {
+		x = varint_close(x) | (uint64_t)(p[8] & 0x7f) << 56;
+		p += 9;
+		if (p[-1] >= 0x80) {
+			if (*p > 1)
+				return (struct wide){ NULL, 0 };
+			x |= (uint64_t)*p++ << 63;
+		}
+	}
+	return (struct wide){ p, (int64_t)(x >> 1) ^ -(int64_t)(x & 1) };
+}
+
 /* ---- any value ---- */
 
 static void
@@ -123,59 +152,93 @@ walked(const struct node *t, struct cursor *c)
 
 /* ---- rows ---- */
 
-static inline struct value
-read_fixed_width(struct cursor *c, enum col_kind kind)
+/* Fields are set one by one: a struct built on the side and then copied costs more than all the rest. */
+static inline void
+set_int(struct value *v, enum value_kind kind, int64_t i)
 {
-	struct value v = { .kind = kind == COL_FLOAT ? V_FLOAT : V_DOUBLE };
-	const uint8_t *p = cursor_take(c, kind == COL_FLOAT ? 4 : 8);
-	float f;
+	v->kind = (uint8_t)kind;
+	v->scale = 0;
+	v->i = i;
+	v->exact = (struct slice){ NULL, 0 };
+}
 
-	if (!p)
-		return v;
-	if (kind == COL_DOUBLE) {
-		memcpy(&v.d, p, 8);
-	} else {
+static inline void
+set_double(struct value *v, enum value_kind kind, double d)
+{
+	v->kind = (uint8_t)kind;
+	v->scale = 0;
+	v->d = d;
+	v->exact = (struct slice){ NULL, 0 };
+}
+
+static inline void
+set_slice(struct value *v, enum value_kind kind, struct slice s)
+{
+	v->kind = (uint8_t)kind;
+	v->scale = 0;
+	v->s = s;
+	v->exact = (struct slice){ NULL, 0 };
+}
+
+static inline double
+take_float(struct cursor *c)
+{
+	const uint8_t *p = cursor_take(c, 4);
+	float f = 0;
+
+	if (p)
 		memcpy(&f, p, 4);
-		v.d = (double)f;
-	}
-	return v;
+	return (double)f;
+}
+
+static inline double
+take_double(struct cursor *c)
+{
+	const uint8_t *p = cursor_take(c, 8);
+	double d = 0;
+
+	if (p)
+		memcpy(&d, p, 8);
+	return d;
 }
 
 /* What Debezium writes for an unchanged TOAST column that it did not get; the second form is an hstore's. */
+static const char absent_text[] = PLACEHOLDER, absent_pair[] = "{\"" PLACEHOLDER "\":\"" PLACEHOLDER "\"}";
+
 static inline bool
 is_placeholder(struct slice s)
 {
-	static const char plain[] = PLACEHOLDER, pair[] = "{\"" PLACEHOLDER "\":\"" PLACEHOLDER "\"}";
-
-	return (s.n == sizeof plain - 1 && memcmp(s.p, plain, sizeof plain - 1) == 0) ||
-	    (s.n == sizeof pair - 1 && memcmp(s.p, pair, sizeof pair - 1) == 0);
+	return (s.n == sizeof absent_text - 1 && memcmp(s.p, absent_text, sizeof absent_text - 1) == 0) ||
+	    (s.n == sizeof absent_pair - 1 && memcmp(s.p, absent_pair, sizeof absent_pair - 1) == 0);
 }
 
-static struct value
-read_text(struct cursor *c, uint8_t kind)
+static inline void
+read_text(struct cursor *c, enum value_kind kind, struct value *v)
 {
-	struct value v = { .kind = kind, .s = take_bytes(c) };
+	struct slice s = take_bytes(c);
 
-	if (is_placeholder(v.s))
-		v = (struct value){ .kind = V_ABSENT };
-	return v;
+	set_slice(v, kind, s);
+	if (is_placeholder(s))
+		set_slice(v, V_ABSENT, (struct slice){ NULL, 0 });
 }
 
-static struct value
-read_rare(const struct col_op *o, struct cursor *c, struct arena *a)
+static void
+read_rare(const struct col_op *o, struct cursor *c, struct arena *a, struct value *v)
 {
-	struct value v = { .kind = V_AVRO };
+	struct slice s;
+	int64_t scale;
 
 	if (o->kind == COL_VARDECIMAL) {
-		v = (struct value){ .kind = V_DECIMAL, .scale = (int32_t)take_int(c) };
-		if (!c->bad)
-			v.s = take_bytes(c);
-		return v;
+		scale = take_int(c);
+		s = c->bad ? (struct slice){ "", 0 } : take_bytes(c);
+		set_slice(v, V_DECIMAL, s);
+		v->scale = (int32_t)scale;
+		return;
 	}
-	v.s = o->kind == COL_ARRAY ? array_rewrite(o->at.node, c, a) : walked(o->at.node, c);
-	if (o->absent.n && slice_eq(v.s, o->absent))
-		v = (struct value){ .kind = V_ABSENT };
-	return v;
+	s = o->kind == COL_ARRAY ? array_rewrite(o->at.node, c, a) : walked(o->at.node, c);
+	set_slice(v, V_AVRO, s);
+	if (o->absent.n && slice_eq(s, o->absent))
+		set_slice(v, V_ABSENT, (struct slice){ NULL, 0 });
 }
 
 /* A union of several branches is a value as a whole, its branch number included; only its null is NULL. */
@@ -203,42 +266,48 @@ read_row(const struct row_ops *ops, struct cursor *from, struct value *row, stru
 
 		if (o->at.branch) {
 			if (take_null(&c, &o->at)) {
-				*v = value_null();
+				set_int(v, V_NULL, 0);
 				continue;
 			}
-		} else if (o->at.null_at >= 0 && whole_union_null(o, &c)) {
-			*v = value_null();
-			continue;
+		} else if (o->at.null_at >= 0) {
+			slow = c;
+			if (whole_union_null(o, &slow)) {
+				c = slow;
+				set_int(v, V_NULL, 0);
+				continue;
+			}
 		}
 		if (c.bad)
 			break;
 		switch (o->kind) {
 		case COL_NULL:
-			*v = value_null();
+			set_int(v, V_NULL, 0);
 			break;
 		case COL_BOOL:
-			*v = (struct value){ .kind = V_BOOL, .i = cursor_u8(&c) };
+			set_int(v, V_BOOL, cursor_u8(&c));
 			c.bad |= v->i > 1;
 			break;
 		case COL_INT:
-			*v = value_int(take_int(&c));
+			set_int(v, V_INT, take_int(&c));
 			break;
 		case COL_LONG:
-			*v = value_int(take_long(&c));
+			set_int(v, V_INT, take_long(&c));
 			break;
 		case COL_FLOAT:
+			set_double(v, V_FLOAT, take_float(&c));
+			break;
 		case COL_DOUBLE:
-			*v = read_fixed_width(&c, o->kind);
+			set_double(v, V_DOUBLE, take_double(&c));
 			break;
 		case COL_BYTES:
+			read_text(&c, V_BYTES, v);
+			break;
 		case COL_STRING:
-			slow = c;
-			*v = read_text(&slow, o->kind == COL_BYTES ? V_BYTES : V_STRING);
-			c = slow;
+			read_text(&c, V_STRING, v);
 			break;
 		default:
 			slow = c;
-			*v = read_rare(o, &slow, a);
+			read_rare(o, &slow, a, v);
 			c = slow;
 			break;
 		}
@@ -265,69 +334,70 @@ struct place {
 	struct slice col;
 };
 
-static bool
-step_row(const struct reader *r, const struct step *s, struct cursor *c, struct arena *a, struct raw *raw,
-    struct place *at)
+/* One message being read. */
+struct reading {
+	const struct reader *r;
+	struct arena *a;
+	struct envelope *env;
+	struct raw raw;
+	struct place at;
+};
+
+static void
+step_row(struct reading *rd, const struct step *s, struct cursor *c)
 {
-	struct value *row = row_new(r, s->row, a);
-	int bad = read_row(s->row, c, row, a);
+	struct value *row = row_new(rd->r, s->row, rd->a);
+	int bad = read_row(s->row, c, row, rd->a);
 
 	if (s->kind == STEP_BEFORE)
-		raw->env.before = row;
+		rd->env->before = row;
 	else
-		raw->env.after = row;
+		rd->env->after = row;
 	if (bad >= 0)
-		at->col = s->row->node->labels[bad];
-	return bad < 0;
+		rd->at.col = s->row->node->labels[bad];
 }
 
-static bool
-run_steps(const struct reader *r, const struct step *steps, int n, struct cursor *from, struct arena *a,
-    struct raw *raw, struct place *at)
+static void run_steps(struct reading *rd, const struct step *steps, int n, struct cursor *c);
+
+/* The steps that are not a number or a text. */
+static void
+step_inside(struct reading *rd, const struct step *s, struct cursor *c)
 {
-	struct cursor c = *from;
+	if (s->kind == STEP_SUB)
+		run_steps(rd, s->sub, s->nsub, c);
+	else if (s->kind == STEP_SKIP && s->at.node)
+		(void)walked(s->at.node, c);
+	else if (s->kind != STEP_SKIP)
+		step_row(rd, s, c);
+}
+
+static void
+run_steps(struct reading *rd, const struct step *steps, int n, struct cursor *from)
+{
+	struct cursor c = *from, slow;
 
 	for (int i = 0; i < n && !c.bad; i++) {
 		const struct step *s = &steps[i];
-		struct cursor slow;
+		char *to = (s->raw ? (char *)&rd->raw : (char *)rd->env) + s->off;
 		struct slice text;
 		int64_t v;
 
-		at->field = s->name;
+		rd->at.field = s->name;
 		if (s->at.branch && (take_null(&c, &s->at) || c.bad))
 			continue;
-		switch (s->kind) {
-		case STEP_SLICE:
+		if (s->kind == STEP_SLICE) {
 			text = take_bytes(&c);
-			memcpy((char *)raw + s->off, &text, sizeof text);
-			break;
-		case STEP_LONG:
+			memcpy(to, &text, sizeof text);
+		} else if (s->kind == STEP_LONG) {
 			v = take_long(&c);
-			memcpy((char *)raw + s->off, &v, sizeof v);
-			break;
-		case STEP_BEFORE:
-		case STEP_AFTER:
+			memcpy(to, &v, sizeof v);
+		} else {
 			slow = c;
-			if (!step_row(r, s, &slow, a, raw, at))
-				slow.bad = true;
+			step_inside(rd, s, &slow);
 			c = slow;
-			break;
-		case STEP_SUB:
-			slow = c;
-			if (!run_steps(r, s->sub, s->nsub, &slow, a, raw, at))
-				slow.bad = true;
-			c = slow;
-			break;
-		case STEP_SKIP:
-			slow = c;
-			if (s->at.node)
-				(void)walked(s->at.node, &slow);
-			c = slow;
-			break;
 		}
 	}
 	*from = c;
-	return !c.bad;
 }
 
 /* First number of `sequence`, ["<last commit LSN>","<LSN>"]; 0 where it is null, or where another writer has something else. */
@@ -339,9 +409,11 @@ sequence_lsn(struct slice s)
 
 	if (s.n < 4 || s.p[0] != '[' || s.p[1] != '"')
 		return 0;
-	for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++)
-		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(s.p[i] - '0'), &v))
-			return 0;
+	for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++) {
+		if (i == 22)
+			return 0; /* 64 bits have at most 20 digits */
+		v = v * 10 + (uint64_t)(s.p[i] - '0');
+	}
 	return i < s.n && s.p[i] == '"' ? v : 0;
 }
 
@@ -358,22 +430,32 @@ time_us(int64_t ms, int64_t us, int64_t ns)
 	return __builtin_mul_overflow(ms, 1000, &v) ? 0 : v;
 }
 
-static enum rc
-envelope_finish(struct raw *raw, struct envelope *env, struct err *err)
+static bool
+op_known(struct slice op)
 {
-	struct envelope *e = &raw->env;
+	switch (op.n == 1 ? op.p[0] : 0) {
+	case OP_READ:
+	case OP_CREATE:
+	case OP_UPDATE:
+	case OP_DELETE:
+	case OP_TRUNCATE:
+	case OP_MESSAGE:
+		return true;
+	}
+	return false;
+}
 
-	if (raw->op.n != 1 || !memchr("rcudtm", raw->op.p[0], 6))
+static enum rc
+envelope_finish(const struct raw *raw, struct envelope *env, struct err *err)
+{
+	if (!op_known(raw->op))
 		return fail(err, REJECT, "unknown op \"%.*s\"", (int)(raw->op.n > 20 ? 20 : raw->op.n),
 		    raw->op.n ? raw->op.p : "");
-	e->op = raw->op.p[0];
-	e->source_us = time_us(raw->source_ms, raw->source_us, raw->source_ns);
-	e->handled_us = time_us(raw->ms, raw->us, raw->ns);
-	e->last_commit_lsn = sequence_lsn(raw->sequence);
-	e->lsn = (uint64_t)raw->lsn;
-	e->xid = (uint32_t)raw->txid;
-	e->origin_lsn = (uint64_t)raw->origin_lsn;
-	*env = *e;
+	env->op = raw->op.p[0];
+	env->source_us = time_us(raw->source_ms, raw->source_us, raw->source_ns);
+	env->handled_us = time_us(raw->ms, raw->us, raw->ns);
+	env->last_commit_lsn = sequence_lsn(raw->sequence);
+	env->xid = (uint32_t)raw->txid;
 	return OK;
 }
 
@@ -414,23 +496,23 @@ read_plain(const struct reader *r, const struct row_ops *ops, const char *what, 
 enum rc
 reader_value(const struct reader *r, struct slice body, struct arena *a, struct envelope *env, struct err *err)
 {
+	struct reading rd = { .r = r, .a = a, .env = env, .at = { .field = "" } };
 	struct cursor c = cursor_of(body);
-	struct place at = { "", { "", 0 } };
-	struct raw raw = { 0 };
 	struct value *row = NULL;
 
+	*env = (struct envelope){ 0 };
 	if (r->plain) {
-		*env = (struct envelope){ 0 };
 		if (read_plain(r, r->row, "row", body, a, &row, err) != OK)
 			return err->rc;
 		env->after = row;
 		return OK;
 	}
-	if (!run_steps(r, r->steps, r->nsteps, &c, a, &raw, &at))
-		return fail_place(err, &at, &c, body);
+	run_steps(&rd, r->steps, r->nsteps, &c);
+	if (c.bad)
+		return fail_place(err, &rd.at, &c, body);
 	if (cursor_left(&c))
 		return fail_rest(err, &c, body);
-	return envelope_finish(&raw, env, err);
+	return envelope_finish(&rd.raw, env, err);
 }
 
 enum rc
