@@ -34,7 +34,7 @@ decode_open(const struct kafka *k, struct decode **out, struct err *err)
 
 	if (!d)
 		die("out of memory");
-	rc = registry_open(k, NULL, &d->registry, err);
+	rc = registry_open(k, false, &d->registry, err);
 	if (rc != OK) {
 		free(d);
 		return rc;

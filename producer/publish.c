@@ -57,7 +57,6 @@ static enum rc
 topic_open(struct publisher *p, const char *name, int partitions, bool compact, struct slice owner, struct topic **out, struct err *err)
 {
 	struct topic *t;
-	rd_kafka_topic_conf_t *conf;
 	enum rc rc;
 
 	HASH_FIND_STR(p->topics, name, t);
@@ -74,9 +73,7 @@ topic_open(struct publisher *p, const char *name, int partitions, bool compact, 
 	rc = kafka_topic_ensure(p->kafka, p->rk, t->name, partitions, compact, &t->partitions, err);
 	if (rc != OK)
 		return rc;
-	conf = rd_kafka_topic_conf_new();
-	rd_kafka_topic_conf_set_opaque(conf, t);
-	t->rkt = rd_kafka_topic_new(p->rk, t->name, conf);
+	t->rkt = rd_kafka_topic_new(p->rk, t->name, NULL);
 	t->slot = p->nslots;
 	p->slots = realloc(p->slots, (p->nslots + (uint32_t)t->partitions) * sizeof(*p->slots));
 	if (!p->slots)
@@ -110,7 +107,7 @@ publisher_open(const struct kafka *k, const char *database, struct inflight *inf
 		rc = fail_exit(err, FATAL, EXIT_CONFIG, "topic %s has %d partitions, it must have one; delete it, it is made anew", p->spine->name,
 		    p->spine->partitions);
 	if (rc == OK)
-		rc = registry_open(k, p->rk, &p->registry, err);
+		rc = registry_open(k, true, &p->registry, err);
 	if (rc != OK) {
 		publisher_close(p);
 		return rc;
@@ -237,12 +234,12 @@ route_of(struct publisher *p, const struct table *tbl, struct route **out, struc
 static enum rc
 take_report(struct publisher *p, const rd_kafka_message_t *m, struct err *err)
 {
-	struct topic *t = rd_kafka_topic_opaque(m->rkt);
+	uintptr_t tag = (uintptr_t)m->_private;
 
 	if (m->err)
-		return kafka_fail(m->err, err, "write to %s [%d]", t->name, m->partition);
-	if (m->_private) /* number of the group; the spine's own records have none */
-		group_acked(inflight_at(p->inflight, (uint64_t)(uintptr_t)m->_private), t->slot + (uint32_t)m->partition, m->offset);
+		return kafka_fail(m->err, err, "write to %s [%d]", rd_kafka_topic_name(m->rkt), m->partition);
+	if (tag) /* the spine's own records have none */
+		group_acked(&p->inflight->ring[tag % INFLIGHT_GROUPS], (uint32_t)(tag / INFLIGHT_GROUPS - 1), m->offset);
 	return OK;
 }
 
@@ -297,11 +294,20 @@ struct record {
 	const char *extra_name;  /* a second header, or NULL */
 	struct slice extra;
 	int64_t timestamp_ms;
-	void *opaque;
 };
 
+/*
+ * What an acknowledgement must say: the group, by its place in the ring, and the topic-partition, both in one pointer. (A topic handle's own
+ * opaque will not do: librdkafka hands out the handle that a metadata query made, and drops the configuration.)
+ */
+static void *
+tag_of(const struct group *g, const struct topic *t, int32_t partition)
+{
+	return (void *)(((uintptr_t)t->slot + (uintptr_t)partition + 1) * INFLIGHT_GROUPS + g->no % INFLIGHT_GROUPS);
+}
+
 static rd_kafka_resp_err_t
-hand_over(struct publisher *p, const struct record *r)
+hand_over(struct publisher *p, const struct record *r, void *tag)
 {
 	rd_kafka_resp_err_t code;
 	rd_kafka_headers_t *h;
@@ -309,13 +315,13 @@ hand_over(struct publisher *p, const struct record *r)
 	if (!r->extra_name)
 		return rd_kafka_producev(p->rk, RD_KAFKA_V_RKT(r->topic->rkt), RD_KAFKA_V_PARTITION(r->partition),
 		    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(r->key.p, r->key.n), RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, r->value.n),
-		    RD_KAFKA_V_HEADER(TL_HEADER, r->tl.p, r->tl.n), RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(r->opaque), RD_KAFKA_V_END);
+		    RD_KAFKA_V_HEADER(TL_HEADER, r->tl.p, r->tl.n), RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(tag), RD_KAFKA_V_END);
 	h = rd_kafka_headers_new(2);
 	rd_kafka_header_add(h, TL_HEADER, -1, r->tl.p, (ssize_t)r->tl.n);
 	rd_kafka_header_add(h, r->extra_name, -1, r->extra.p, (ssize_t)r->extra.n);
 	code = rd_kafka_producev(p->rk, RD_KAFKA_V_RKT(r->topic->rkt), RD_KAFKA_V_PARTITION(r->partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 	    RD_KAFKA_V_KEY(r->key.p, r->key.n), RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, r->value.n), RD_KAFKA_V_HEADERS(h),
-	    RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(r->opaque), RD_KAFKA_V_END);
+	    RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(tag), RD_KAFKA_V_END);
 	if (code)
 		rd_kafka_headers_destroy(h);
 	return code;
@@ -329,7 +335,7 @@ enqueue(struct publisher *p, struct group *g, const struct record *r, struct err
 		enum rc rc;
 
 		/* Counted only once it is handed over: a row that never left would hold the group for ever. */
-		code = hand_over(p, r);
+		code = hand_over(p, r, tag_of(g, r->topic, r->partition));
 		if (!code)
 			break;
 		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
@@ -454,7 +460,6 @@ send_record(struct sending *s, char op, const struct value *before, const struct
 	r->topic = s->route->topic;
 	r->tl = buf_view(&p->header);
 	r->timestamp_ms = s->txn->commit_us / 1000;
-	r->opaque = (void *)(uintptr_t)s->g->no;
 	return enqueue(p, s->g, r, err);
 }
 
@@ -528,7 +533,7 @@ send_message(struct sending *s, struct err *err)
 {
 	struct publisher *p = s->p;
 	struct tl tl = { .gen = s->at->gen, .seq = s->at->seq, .index = s->at->index++, .lsn = s->txn->commit_lsn };
-	struct record r = { .partition = 0, .timestamp_ms = s->txn->commit_us / 1000, .opaque = (void *)(uintptr_t)s->g->no };
+	struct record r = { .partition = 0, .timestamp_ms = s->txn->commit_us / 1000 };
 
 	if (!p->message) {
 		enum rc rc = route_message(p, err);
