@@ -57,7 +57,7 @@ walk_blocks(const struct node *t, struct cursor *c, int depth)
 			end = c->p + size;
 		}
 		if (t->type == A_ARRAY && !item->sized) {
-			if (count > ZERO_ITEMS_MAX || (zeros += count) > ZERO_ITEMS_MAX)
+			if ((zeros += count) > ZERO_ITEMS_MAX)
 				break;
 		} else if (count > cursor_left(c)) {
 			break;
