@@ -5,9 +5,9 @@
  */
 #include "producer/producer.h"
 #include "core/log.h"
-#include "core/pg.h"
 #include "core/stop.h"
 #include "producer/publish.h"
+#include "producer/resume.h"
 #include "producer/source.h"
 #include "schemas/spine_log.h"
 #include "schemas/topic.h"
@@ -153,44 +153,17 @@ own_record(const struct session *s, enum spine_kind kind)
 
 /* ---- start: compare, never guess ---- */
 
-/*
- * What the source remembers of us (the slot) against what Kafka does (the spine). The slot is confirmed only past what was read
- * back, so slot <= watermark always; anything else means that one of the two has lost its memory.
- */
 static enum rc
 compare(struct session *s, struct err *err)
 {
 	const struct spine_state *st = &s->state;
-	const char *slot = s->conf->slot;
-	char a[20], b[20];
+	uint64_t fork = 0;
+	enum rc rc = resume_judge(s->conf, st, &s->id, s->adopt || s->kafka->broker, err);
 
-	if (st->started && st->system_id && st->system_id != s->id.system_id)
-		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "source: system identifier %" PRIu64 " is not the one this pipeline began with (%" PRIu64 "); it is another database: use another name",
-		    s->id.system_id, st->system_id);
-	if (!st->started && s->id.exists && !s->adopt && !s->kafka->broker)
-		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "slot %s exists but the topics of %s are empty: either Kafka lost them, or the slot was made by hand; to begin with the slot "
-		    "as it is run with --adopt-slot, to begin anew drop it: SELECT pg_drop_replication_slot('%s')", slot, s->conf->name, slot);
-	if (st->watermark && !s->id.exists)
-		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "slot %s is gone, so changes after %s were not kept; use another name and copy the tables again", slot, pg_lsn_text(a, st->watermark));
-	if (st->watermark && s->id.confirmed > st->watermark)
-		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "slot %s is at %s, but Kafka has changes only up to %s: what is between is lost (Kafka lost it, or the slot was moved); use another "
-		    "name and copy the tables again", slot, pg_lsn_text(a, s->id.confirmed), pg_lsn_text(b, st->watermark));
-	if (st->timeline && s->id.timeline != st->timeline) {
-		uint64_t fork = 0;
-		enum rc rc = s->source->ops->fork(s->source, st->timeline, &fork, err);
-
-		if (rc != OK)
-			return rc;
-		if (fork < st->watermark)
-			return fail_exit(err, FATAL, EXIT_REFUSED,
-			    "source: timeline %u left ours at %s, before %s that was published: a standby that lacked the last commits was promoted; "
-			    "use another name and copy the tables again", s->id.timeline, pg_lsn_text(a, fork), pg_lsn_text(b, st->watermark));
-	}
-	return OK;
+	if (rc != OK || !st->timeline || s->id.timeline == st->timeline)
+		return rc;
+	rc = s->source->ops->fork(s->source, st->timeline, &fork, err);
+	return rc == OK ? resume_fork(st, &s->id, fork, err) : rc;
 }
 
 static enum rc

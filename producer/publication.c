@@ -7,30 +7,68 @@
 
 /* Tables of the user's: roots of partition trees, permanent; with "may be published" and "is in the publication". */
 static const char tables_sql[] =
-	"SELECT n.nspname, c.relname,"
-	"       c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND"
-	"         ((c.relreplident = 'd' AND i.indisprimary) OR (c.relreplident = 'i' AND i.indisreplident))),"
-	"       EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname = $1 AND p.schemaname = n.nspname AND p.tablename = c.relname)"
+	"SELECT n.nspname, c.relname, c.relreplident = 'f' OR k.yes, k.yes,"
+	"       EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname = $1 AND p.schemaname = n.nspname AND p.tablename = c.relname),"
+	"       pg_has_role(c.relowner, 'USAGE')"
 	"  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+	" CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND"
+	"         ((c.relreplident IN ('d', 'f') AND i.indisprimary) OR (c.relreplident = 'i' AND i.indisreplident))) AS yes) k"
 	" WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'"
 	"   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'towline')"
 	" ORDER BY 1, 2";
 
+static const char publication_sql[] =
+	"SELECT pg_has_role(pubowner, 'USAGE'), concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' END, CASE WHEN NOT pubupdate THEN 'update' END,"
+	" CASE WHEN NOT pubdelete THEN 'delete' END, CASE WHEN NOT pubtruncate THEN 'truncate' END) FROM pg_publication WHERE pubname = $1";
+
 static enum rc
-create(PGconn *conn, const struct conf *conf, struct arena *a, bool *created, struct err *err)
+look_itself(PGconn *conn, const struct conf *conf, struct arena *a, struct publication *out, struct err *err)
 {
 	PGresult *res = NULL;
-	const char *sql = "SELECT 1 FROM pg_publication WHERE pubname = $1";
-	enum rc rc = pg_exec_params(conn, "look for the publication", sql, 1, &conf->publication, &res, err);
+	enum rc rc = pg_exec_params(conn, "look for the publication", publication_sql, 1, &conf->publication, &res, err);
 
 	if (rc != OK)
 		return rc;
-	*created = PQntuples(res) == 0;
+	out->exists = PQntuples(res) == 1;
+	if (out->exists) {
+		out->owned = *PQgetvalue(res, 0, 0) == 't';
+		out->omits = *PQgetvalue(res, 0, 1) ? arena_text(a, slice_of(PQgetvalue(res, 0, 1))) : NULL;
+	}
 	PQclear(res);
-	if (!*created)
-		return OK;
-	sql = arena_printf(a, "CREATE PUBLICATION %s WITH (publish_via_partition_root = true)", pg_ident(a, slice_of(conf->publication)));
-	rc = pg_exec(conn, "create the publication", sql, NULL, err);
+	return OK;
+}
+
+enum rc
+publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct publication *out, struct err *err)
+{
+	PGresult *res = NULL;
+	enum rc rc;
+
+	*out = (struct publication){ 0 };
+	rc = look_itself(conn, conf, a, out, err);
+	if (rc == OK)
+		rc = pg_exec_params(conn, "list the tables", tables_sql, 1, &conf->publication, &res, err);
+	if (rc != OK)
+		return rc;
+	out->tables = arena_array(a, (size_t)PQntuples(res) + 1, sizeof *out->tables);
+	for (int i = 0; i < PQntuples(res); i++) {
+		const char *schema = PQgetvalue(res, i, 0), *name = PQgetvalue(res, i, 1);
+
+		if (!conf_wants(conf, slice_of(schema), slice_of(name)))
+			continue;
+		out->tables[out->ntables++] = (struct publication_table){ arena_text(a, slice_of(schema)), arena_text(a, slice_of(name)),
+			*PQgetvalue(res, i, 2) == 't', *PQgetvalue(res, i, 3) == 't', *PQgetvalue(res, i, 4) == 't', *PQgetvalue(res, i, 5) == 't' };
+	}
+	PQclear(res);
+	return OK;
+}
+
+static enum rc
+create(PGconn *conn, const struct conf *conf, struct arena *a, struct err *err)
+{
+	const char *sql = arena_printf(a, "CREATE PUBLICATION %s WITH (publish_via_partition_root = true)", pg_ident(a, slice_of(conf->publication)));
+	enum rc rc = pg_exec(conn, "create the publication", sql, NULL, err);
+
 	if (rc != OK)
 		return fail(err, rc, "%s; run as a role with CREATE on the database: %s", err->text, sql);
 	return OK;
@@ -61,30 +99,25 @@ publication_ensure(PGconn *conn, const struct conf *conf, int known, struct publ
 {
 	struct arena a = { 0 };
 	struct buf list = { 0 };
-	PGresult *res = NULL;
-	bool created = false;
-	enum rc rc = create(conn, conf, &a, &created, err);
+	struct publication pub;
+	enum rc rc = publication_look(conn, conf, &a, &pub, err);
 
 	*out = (struct publication_report){ 0 };
-	if (rc == OK)
-		rc = pg_exec_params(conn, "list the tables", tables_sql, 1, &conf->publication, &res, err);
-	for (int i = 0; rc == OK && i < PQntuples(res); i++) {
-		const char *schema = PQgetvalue(res, i, 0), *table = PQgetvalue(res, i, 1);
-		bool fit = *PQgetvalue(res, i, 2) == 't', in = *PQgetvalue(res, i, 3) == 't';
+	if (rc == OK && !pub.exists)
+		rc = create(conn, conf, &a, err);
+	for (int i = 0; rc == OK && i < pub.ntables; i++) {
+		const struct publication_table *t = &pub.tables[i];
 
-		if (!conf_wants(conf, slice_of(schema), slice_of(table)))
-			continue;
-		if (in) {
+		if (t->in) {
 			out->published++;
-		} else if (!fit) {
+		} else if (!t->fit) {
 			if (out->left_out++ >= known)
-				warn_left_out(schema, table);
+				warn_left_out(t->schema, t->name);
 		} else {
-			buf_printf(&list, "%s%s.%s", list.n ? ", " : "", pg_ident(&a, slice_of(schema)), pg_ident(&a, slice_of(table)));
+			buf_printf(&list, "%s%s.%s", list.n ? ", " : "", pg_ident(&a, slice_of(t->schema)), pg_ident(&a, slice_of(t->name)));
 			out->added++;
 		}
 	}
-	PQclear(res);
 	if (rc == OK && out->added)
 		rc = add(conn, conf, &list, err);
 	out->published += out->added;

@@ -7,8 +7,28 @@
 #ifndef PRODUCER_PUBLICATION_H
 #define PRODUCER_PUBLICATION_H
 
+#include "core/arena.h"
 #include "core/conf.h"
 #include "core/pg.h"
+
+/* A table that is wanted. */
+struct publication_table {
+	const char *schema, *name;
+	bool fit;        /* its updates and deletes can be published */
+	bool keyed;      /* it has a primary key, or a unique index as replica identity */
+	bool in;         /* it is in the publication */
+	bool owned;      /* this role may put it there */
+};
+
+struct publication {
+	bool exists, owned;
+	const char *omits; /* of insert, update, delete, truncate, what it does not publish; NULL: nothing */
+	struct publication_table *tables; /* in order of schema and name */
+	int ntables;
+};
+
+/* Look without touching. All in a. */
+enum rc publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct publication *out, struct err *err) MUST_CHECK;
 
 struct publication_report {
 	int published;   /* wanted tables that are in it */

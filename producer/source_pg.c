@@ -12,6 +12,7 @@
 #include "core/pg.h"
 #include "producer/catalog.h"
 #include "producer/publication.h"
+#include "producer/server.h"
 #include "producer/source.h"
 
 #include <inttypes.h>
@@ -65,18 +66,15 @@ self(struct source *s)
 /* ---- connect, look, create ---- */
 
 static enum rc
-check_wal_level(struct source_pg *s, struct err *err)
+check_server(struct source_pg *s, struct err *err)
 {
-	PGresult *res = NULL;
-	enum rc rc = pg_exec(s->sql, "read wal_level", "SHOW wal_level", &res, err);
+	struct arena a = { 0 };
+	struct server server;
+	enum rc rc = server_look(s->sql, &a, &server, err);
 
-	if (rc != OK)
-		return rc;
-	if (strcmp(PQgetvalue(res, 0, 0), "logical") != 0)
-		rc = fail_exit(err, FATAL, EXIT_CONFIG,
-		    "source: wal_level is %s, logical decoding needs logical; run ALTER SYSTEM SET wal_level = logical and restart PostgreSQL",
-		    PQgetvalue(res, 0, 0));
-	PQclear(res);
+	if (rc == OK)
+		rc = server_judge(&server, err);
+	arena_free(&a);
 	return rc;
 }
 
@@ -88,7 +86,7 @@ connect_both(struct source_pg *s, struct err *err)
 	if (!s->sql)
 		rc = pg_connect(s->base.conf->source_url, false, &s->sql, err);
 	if (rc == OK)
-		rc = check_wal_level(s, err);
+		rc = check_server(s, err);
 	if (rc == OK && !s->repl) {
 		rc = pg_connect(s->base.conf->source_url, true, &s->repl, err);
 		if (rc == FATAL && strstr(err->text, "replication"))
@@ -100,31 +98,16 @@ connect_both(struct source_pg *s, struct err *err)
 static enum rc
 look_at_slot(struct source_pg *s, struct source_identity *out, struct err *err)
 {
-	static const char sql[] =
-		"SELECT plugin, database = current_database(), confirmed_flush_lsn, coalesce(wal_status, ''), active_pid"
-		"  FROM pg_replication_slots WHERE slot_name = $1";
 	const char *name = s->base.conf->slot;
-	PGresult *res = NULL;
-	enum rc rc = pg_exec_params(s->sql, "look for the slot", sql, 1, &name, &res, err);
+	struct arena a = { 0 };
+	struct pg_slot slot;
+	enum rc rc = slot_look(s->sql, name, &a, &slot, err);
 
-	if (rc != OK)
-		return rc;
-	out->exists = PQntuples(res) == 1;
-	if (!out->exists)
-		goto out;
-	if (strcmp(PQgetvalue(res, 0, 0), "pgoutput") != 0 || *PQgetvalue(res, 0, 1) != 't')
-		rc = fail_exit(err, FATAL, EXIT_CONFIG, "slot %s is not a pgoutput slot of this database; choose another with source.slot", name);
-	else if (strcmp(PQgetvalue(res, 0, 3), "lost") == 0)
-		rc = fail_exit(err, FATAL, EXIT_REFUSED,
-		    "slot %s has lost its WAL (max_slot_wal_keep_size), so changes are gone for good; drop the slot and start anew "
-		    "under another name, or copy the tables again", name);
-	else if (!PQgetisnull(res, 0, 4))
-		rc = fail_exit(err, RETRY, EXIT_REFUSED, "slot %s is in use by process %s; stop the other producer, or choose another with source.slot",
-		    name, PQgetvalue(res, 0, 4));
-	else if (!pg_lsn_parse(PQgetvalue(res, 0, 2), &out->confirmed))
-		rc = fail(err, RETRY, "slot %s is being created", name);
-out:
-	PQclear(res);
+	if (rc == OK)
+		rc = slot_judge(name, &slot, err);
+	out->exists = slot.exists;
+	out->confirmed = slot.confirmed;
+	arena_free(&a);
 	return rc;
 }
 
@@ -133,17 +116,13 @@ pg_identify(struct source *base, struct source_identity *out, struct err *err)
 {
 	struct source_pg *s = self(base);
 	struct publication_report report;
-	PGresult *res = NULL;
 	enum rc rc = connect_both(s, err);
 
 	*out = (struct source_identity){ 0 };
 	if (rc == OK)
-		rc = pg_exec(s->repl, "IDENTIFY_SYSTEM", "IDENTIFY_SYSTEM", &res, err);
+		rc = server_identify(s->repl, &out->system_id, &out->timeline, err);
 	if (rc != OK)
 		return rc;
-	out->system_id = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
-	out->timeline = (uint32_t)strtoul(PQgetvalue(res, 0, 1), NULL, 10);
-	PQclear(res);
 	out->database = PQdb(s->sql);
 	rc = look_at_slot(s, out, err);
 	if (rc == OK)

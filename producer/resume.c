@@ -1,0 +1,40 @@
+#include "producer/resume.h"
+#include "core/pg.h"
+
+#include <inttypes.h>
+
+enum rc
+resume_judge(const struct conf *conf, const struct spine_state *st, const struct source_identity *id, bool adopt, struct err *err)
+{
+	const char *slot = conf->slot;
+	char a[20], b[20];
+
+	if (st->started && st->system_id && st->system_id != id->system_id)
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "source: system identifier %" PRIu64 " is not the one this pipeline began with (%" PRIu64 "); it is another database: use another name",
+		    id->system_id, st->system_id);
+	if (!st->started && id->exists && !adopt)
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "slot %s exists but the topics of %s are empty: either Kafka lost them, or the slot was made by hand; to begin with the slot "
+		    "as it is run with --adopt-slot, to begin anew drop it: SELECT pg_drop_replication_slot('%s')", slot, conf->name, slot);
+	if (st->watermark && !id->exists)
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "slot %s is gone, so changes after %s were not kept; use another name and copy the tables again", slot, pg_lsn_text(a, st->watermark));
+	if (st->watermark && id->confirmed > st->watermark)
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "slot %s is at %s, but Kafka has changes only up to %s: what is between is lost (Kafka lost it, or the slot was moved); use another "
+		    "name and copy the tables again", slot, pg_lsn_text(a, id->confirmed), pg_lsn_text(b, st->watermark));
+	return OK;
+}
+
+enum rc
+resume_fork(const struct spine_state *st, const struct source_identity *id, uint64_t fork, struct err *err)
+{
+	char a[20], b[20];
+
+	if (fork >= st->watermark)
+		return OK;
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "source: timeline %u left ours at %s, before %s that was published: a standby that lacked the last commits was promoted; "
+	    "use another name and copy the tables again", id->timeline, pg_lsn_text(a, fork), pg_lsn_text(b, st->watermark));
+}
