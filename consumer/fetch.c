@@ -6,7 +6,7 @@
 #include <uthash.h>
 
 enum {
-	QUEUE_KBYTES = 2048, /* fetched ahead, each partition */
+	QUEUE_KBYTES = 1024, /* fetched ahead, each partition */
 };
 
 struct entry {

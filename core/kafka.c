@@ -166,16 +166,26 @@ kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct
 	char kbytes[16], fetch[16];
 	snprintf(kbytes, sizeof kbytes, "%d", queue_kbytes);
 	snprintf(fetch, sizeof fetch, "%d", queue_kbytes < 1024 ? queue_kbytes * 1024 : 1024 * 1024);
-	/* A lost position is an error, never a jump to one of the ends; the mock broker answers after fetch.wait.max.ms only. */
+	/*
+	 * A lost position is an error, never a jump to one of the ends. fetch.wait.max.ms: one request at a time goes to a broker, so a
+	 * request that waits for news of quiet partitions holds up the refill of busy ones; new data is answered at once however short the
+	 * wait is. (The embedded broker answers only when it is over.)
+	 */
 	struct conf_pair pairs[] = {
 		COMMON_PAIRS,
 		{ "enable.auto.commit", "false" }, { "enable.auto.offset.store", "false" },
 		{ "auto.offset.reset", "error" }, { "check.crcs", "true" }, { "enable.partition.eof", "true" },
 		{ "queued.max.messages.kbytes", kbytes }, { "queued.min.messages", "100000" },
 		{ "fetch.message.max.bytes", fetch }, { "fetch.error.backoff.ms", "100" },
-		{ "fetch.wait.max.ms", k->broker ? "5" : "500" },
+		{ "fetch.wait.max.ms", k->broker ? "5" : "20" },
+		{ "fetch.queue.backoff.ms", "10" },
 	};
-	return make(k, RD_KAFKA_CONSUMER, pairs, COUNTOF(pairs), out, err);
+	size_t n = COUNTOF(pairs);
+
+	/* Before 2.2.0 a full queue backs off for a second, and there is no such property. */
+	if (rd_kafka_version() < 0x02020000)
+		n--;
+	return make(k, RD_KAFKA_CONSUMER, pairs, n, out, err);
 }
 
 int
