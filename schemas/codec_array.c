@@ -1,13 +1,16 @@
 /*
  * codec_array.c - arrays: one layout for the rest of the program, and their PostgreSQL text.
  *
- * A V_AVRO array is always blocks of ["null", item], whatever its writer had: Debezium writes enum arrays and vectors
- * with items that cannot be null, and Avro allows ["item", "null"].
+ * A V_AVRO array is always blocks of ["null", item], whatever its writer had: Debezium writes enum
+ * arrays and vectors with items that cannot be null, and Avro allows ["item", "null"].
  */
 #include "schemas/codec_ops.h"
 #include "schemas/pgtypes.h"
 
-/* uuid[]: UUID.nameUUIDFromBytes of the placeholder, as Debezium's UnchangedToastedPlaceholder makes it. */
+/*
+ * uuid[]: UUID.nameUUIDFromBytes of the placeholder, as Debezium's UnchangedToastedPlaceholder
+ * makes it.
+ */
 #define PLACEHOLDER_UUID "b68a35a7-17ad-35b3-af2a-ae46edb4545a"
 
 bool
@@ -167,7 +170,10 @@ item_read(const struct wire_type *w, struct cursor *c, struct value *v)
 	return false;
 }
 
-/* As array_out quotes (src/backend/utils/adt/arrayfuncs.c): what array_in would read in another way. */
+/*
+ * As array_out quotes (src/backend/utils/adt/arrayfuncs.c): what array_in would read in another
+ * way.
+ */
 static bool
 needs_quotes(struct slice s)
 {

@@ -1,9 +1,9 @@
 /*
  * codec_compile.c - a writer's schemas to the op lists of codec_read.c.
  *
- * schema_table (schemas/schema_table.c) says what the columns are; here each field is matched with how its bytes lie.
- * Envelope fields are found by name, wherever they stand, and what is not known becomes a step that passes over it:
- * so Debezium's layouts of 1.0, 2.6 and 2.7 need no case each.
+ * schema_table (schemas/schema_table.c) says what the columns are; here each field is matched with
+ * how its bytes lie. Envelope fields are found by name, wherever they stand, and what is not known
+ * becomes a step that passes over it: so Debezium's layouts of 1.0, 2.6 and 2.7 need no case each.
  */
 #include "schemas/codec_ops.h"
 #include "schemas/schema.h"

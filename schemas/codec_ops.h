@@ -1,10 +1,12 @@
 /*
- * codec_ops.h - private to schemas/codec_*.c: a schema as nodes, the op lists made of it, fast varints.
+ * codec_ops.h - private to schemas/codec_*.c: a schema as nodes, the op lists made of it, fast
+ * varints.
  *
- * Avro's binary form (Avro specification, "Binary encoding"): int and long are zigzag varints; bytes and string a
- * long, then the bytes; a union its branch as a long, then the value; arrays and maps come in blocks: count as a
- * long (negative: -count, then the block's size in bytes as a long), the items, and at the end a count of 0; a record
- * is its fields, one after the other, with nothing between them.
+ * Avro's binary form (Avro specification, "Binary encoding"): int and long are zigzag varints;
+ * bytes and string a long, then the bytes; a union its branch as a long, then the value; arrays and
+ * maps come in blocks: count as a long (negative: -count, then the block's size in bytes as a
+ * long), the items, and at the end a count of 0; a record is its fields, one after the other, with
+ * nothing between them.
  */
 #ifndef SCHEMAS_CODEC_OPS_H
 #define SCHEMAS_CODEC_OPS_H
@@ -105,13 +107,19 @@ void node_walk(const struct node *t, struct cursor *c, int depth);
 /* The value behind t: a union of null and one other is taken apart. */
 struct choice node_choice(const struct node *t);
 
-/* True when an array's items are ["null", item], as reader_array_text and the writer take it (schemas/codec_array.c). */
+/*
+ * True when an array's items are ["null", item], as reader_array_text and the writer take it
+ * (schemas/codec_array.c).
+ */
 bool array_plain(const struct node *t);
 
 /* One array rewritten in that layout, in a. */
 struct slice array_rewrite(const struct node *t, struct cursor *c, struct arena *a);
 
-/* What Debezium writes for an unchanged TOAST array of this item type, in that layout; empty: it has nothing for it. */
+/*
+ * What Debezium writes for an unchanged TOAST array of this item type, in that layout; empty: it
+ * has nothing for it.
+ */
 struct slice array_placeholder(const struct wire_type *item, struct arena *a);
 
 /* Seven bits of each byte of x, low ones first, put together: 56 bits. */
@@ -132,14 +140,20 @@ varint_open(uint64_t x)
 	return (x & 0x007f007f007f007f) | ((x & 0x3f803f803f803f80) << 1);
 }
 
-/* A number of more than one byte, and what follows it; p NULL: bad. By value, so that cursors stay in registers. */
+/*
+ * A number of more than one byte, and what follows it; p NULL: bad. By value, so that cursors stay
+ * in registers.
+ */
 struct wide {
 	const uint8_t *p;
 	int64_t v;
 };
 struct wide varint_wide(const uint8_t *p, const uint8_t *end);
 
-/* cursor_long, made for many small numbers. A cursor that is bad already must not get here: callers check after each value. */
+/*
+ * cursor_long, made for many small numbers. A cursor that is bad already must not get here: callers
+ * check after each value.
+ */
 static inline int64_t
 take_long(struct cursor *c)
 {

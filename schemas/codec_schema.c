@@ -1,8 +1,8 @@
 /*
  * codec_schema.c - schema text to nodes (Avro specification, "Schema Declaration" and "Names").
  *
- * The text comes from a registry or a topic, so it is bounded before it is believed: depth, number of fields, sizes.
- * Only what this parser took is shown to avro-c.
+ * The text comes from a registry or a topic, so it is bounded before it is believed: depth, number
+ * of fields, sizes. Only what this parser took is shown to avro-c.
  */
 #include "schemas/codec_ops.h"
 
@@ -133,7 +133,10 @@ define(struct parse *ps, enum avro type, const json_t *j, struct slice ns)
 	return t;
 }
 
-/* Fields without bytes are left out of `walk`: a schema could else hold a message busy with fields that it has not got. */
+/*
+ * Fields without bytes are left out of `walk`: a schema could else hold a message busy with fields
+ * that it has not got.
+ */
 static struct node *
 parse_record(struct parse *ps, const json_t *j, struct slice ns, int depth)
 {

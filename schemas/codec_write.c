@@ -1,5 +1,6 @@
 /*
- * codec_write.c - rows and envelopes of ours to Avro binary: Debezium 3.6's layout (schemas/README.md).
+ * codec_write.c - rows and envelopes of ours to Avro binary: Debezium 3.6's layout
+ * (schemas/README.md).
  *
  *   Envelope  before: ["null", Value]  after: ["null", Value]  source: Source  transaction: ["null", block]
  *             op: string  ts_ms, ts_us, ts_ns: ["null", long]
@@ -8,8 +9,8 @@
  *             txId, lsn, xmin: ["null", long]  origin: ["null", string]  origin_lsn: ["null", long]
  *   Value     a column: ["null", T]; [T, "null"] when it has a default; T when it is not null
  *
- * Space for a record is reserved once, with room to spare, so that nothing below checks bounds: each number counts as
- * NUMBER_MAX bytes and a slice as its length besides.
+ * Space for a record is reserved once, with room to spare, so that nothing below checks bounds:
+ * each number counts as NUMBER_MAX bytes and a slice as its length besides.
  */
 #include "schemas/codec_ops.h"
 
@@ -181,8 +182,9 @@ put_zero(char *p, const struct col_write *o)
 }
 
 /*
- * NULL, and what is not known. NULL with an exact text (a numeric NaN) is no NULL: the header carries the text, so a
- * column that is NOT NULL gets a zero instead of being refused. NULL: does not fit.
+ * NULL, and what is not known. NULL with an exact text (a numeric NaN) is no NULL: the header
+ * carries the text, so a column that is NOT NULL gets a zero instead of being refused. NULL: does
+ * not fit.
  */
 static char *
 put_odd(char *p, const struct col_write *o, const struct value *v, bool placeholder)
@@ -354,7 +356,10 @@ put_sequence(char *p, uint64_t last_commit_lsn, uint64_t lsn)
 	return p;
 }
 
-/* Microseconds as nanoseconds; what does not fit 64 bits (the years before 1678, after 2262) wraps around, as in Java. */
+/*
+ * Microseconds as nanoseconds; what does not fit 64 bits (the years before 1678, after 2262) wraps
+ * around, as in Java.
+ */
 static inline int64_t
 us_to_ns(int64_t us)
 {

@@ -1,6 +1,6 @@
 /*
- * ns per record of the codec and of avro-c, in one run: an update with `after` only, and one with both images.
- * usage: codec_bench [records]
+ * ns per record of the codec and of avro-c, in one run: an update with `after` only, and one with
+ * both images. usage: codec_bench [records]
  */
 #include "schemas/codec.h"
 #include "schemas/schema.h"
@@ -114,7 +114,10 @@ ours_decode(struct bench *b)
 	return t;
 }
 
-/* avro-c with the same data: the value is built once and only its id set anew, which is to its favour. */
+/*
+ * avro-c with the same data: the value is built once and only its id set anew, which is to its
+ * favour.
+ */
 static void
 theirs(struct bench *b, double *encode, double *decode)
 {

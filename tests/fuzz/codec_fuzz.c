@@ -1,6 +1,7 @@
 /*
- * The first byte chooses: 0..n-1 a schema below, and the rest is a message body for it; above, the rest is schema text, with a
- * body behind its first NUL. What decodes is also encoded as array text, so that values are looked at.
+ * The first byte chooses: 0..n-1 a schema below, and the rest is a message body for it; above, the
+ * rest is schema text, with a body behind its first NUL. What decodes is also encoded as array
+ * text, so that values are looked at.
  */
 #include "schemas/codec.h"
 #include "schemas/schema.h"
@@ -27,7 +28,10 @@ static const char *const schemas[] = {
 	"{\"name\":\"source\",\"type\":{\"type\":\"record\",\"name\":\"Source\",\"fields\":[{\"name\":\"ts_ms\",\"type\":\"long\"},"
 	"{\"name\":\"snapshot\",\"type\":[\"string\",\"null\"]},{\"name\":\"sequence\",\"type\":[\"null\",\"string\"]}]}},"
 	"{\"name\":\"op\",\"type\":\"string\"},{\"name\":\"ts_us\",\"type\":[\"null\",\"long\"]}],\"connect.name\":\"s.p.t.Envelope\"}",
-	/* a flattened row of what is passed over: recursion, maps, enums, fixed, unions, items without bytes */
+	/*
+	 * a flattened row of what is passed over: recursion, maps, enums, fixed, unions, items
+	 * without bytes
+	 */
 	"{\"type\":\"record\",\"name\":\"R\",\"fields\":["
 	"{\"name\":\"tree\",\"type\":{\"type\":\"record\",\"name\":\"T\",\"fields\":[{\"name\":\"kids\",\"type\":{\"type\":\"array\","
 	"\"items\":\"T\"}},{\"name\":\"next\",\"type\":[\"null\",\"T\"]}]}},"

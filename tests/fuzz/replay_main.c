@@ -1,6 +1,6 @@
 /*
- * Runs a fuzz target over files, or over each file of a directory: the corpus as a test where there is no libFuzzer.
- * usage: <target> PATH...
+ * Runs a fuzz target over files, or over each file of a directory: the corpus as a test where there
+ * is no libFuzzer. usage: <target> PATH...
  */
 #include <dirent.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /*
- * The codec by hand: golden bytes, Debezium's layouts and placeholders, what is passed over, and what is refused.
- * GOLDEN_WRITE=1 writes the golden files anew, to be read before they are kept.
+ * The codec by hand: golden bytes, Debezium's layouts and placeholders, what is passed over, and
+ * what is refused. GOLDEN_WRITE=1 writes the golden files anew, to be read before they are kept.
  */
 #include "core/cursor.h"
 #include "schemas/codec.h"
@@ -521,7 +521,10 @@ hostile_bytes(void **state UNUSED)
 	buf_free(&b);
 }
 
-/* Fields without bytes, doubled forty times by name: the work must follow the bytes, not the schema. */
+/*
+ * Fields without bytes, doubled forty times by name: the work must follow the bytes, not the
+ * schema.
+ */
 static void
 schema_bomb(void **state UNUSED)
 {
