@@ -20,7 +20,7 @@
 
 enum { ROUNDS = 2500 };
 
-static const char placeholder[] = "__debezium_unavailable_value";
+#define PLACEHOLDER "__debezium_unavailable_value"
 
 /* What codec.h says is written for an absent column. */
 static struct value
@@ -31,9 +31,9 @@ written(const struct column *col, struct value v, bool after)
 	if (v.kind != V_ABSENT)
 		return v;
 	if (after && col->type.wire == W_STRING)
-		return value_string(SLICE_LIT("__debezium_unavailable_value"));
+		return value_string(SLICE_LIT(PLACEHOLDER));
 	if (after && col->type.wire == W_BYTES)
-		return (struct value){ .kind = V_BYTES, .s = SLICE_LIT("__debezium_unavailable_value") };
+		return (struct value){ .kind = V_BYTES, .s = SLICE_LIT(PLACEHOLDER) };
 	if (!col->notnull)
 		return value_null();
 	switch (col->type.wire) {
@@ -63,7 +63,7 @@ written(const struct column *col, struct value v, bool after)
 static avro_value_t
 field_of(avro_value_t *record, const char *name)
 {
-	avro_value_t f;
+	avro_value_t f = { 0 };
 
 	if (avro_value_get_by_name(record, name, &f, NULL) != 0)
 		fail_msg("no field %s", name);
@@ -75,7 +75,7 @@ static avro_value_t
 branch_of(avro_value_t *u, bool null)
 {
 	avro_schema_t s = avro_value_get_schema(u);
-	avro_value_t b;
+	avro_value_t b = { 0 };
 
 	if (avro_value_get_type(u) != AVRO_UNION)
 		return *u;
@@ -301,7 +301,7 @@ check_row(const struct table *t, const struct value *wrote, const struct value *
 	for (int i = 0; wrote && i < t->ncols; i++) {
 		struct value want = written(&t->cols[i], wrote[i], after);
 
-		if (wrote[i].kind == V_ABSENT && want.kind >= V_BYTES && want.s.n == sizeof placeholder - 1)
+		if (wrote[i].kind == V_ABSENT && want.kind >= V_BYTES && want.s.n == sizeof PLACEHOLDER - 1)
 			want = (struct value){ .kind = V_ABSENT };
 		if (!value_eq(&want, &got[i]))
 			fail_msg("column %d: kind %d, got %d", i, want.kind, got[i].kind);
