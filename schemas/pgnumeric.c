@@ -5,19 +5,26 @@
 typedef unsigned __int128 u128;
 
 enum {
-	SMALL_DIGITS = 38,     /* 10^38 < 2^127, so the signed value fits too */
+	SMALL_DIGITS = 38, /* 10^38 < 2^127, so the signed value fits too */
 	SCALE_MAX = 16383,
-	WHOLE_MAX = 131072,    /* digits before the point */
+	WHOLE_MAX = 131072, /* digits before the point */
 	DIGITS_MAX = WHOLE_MAX + SCALE_MAX,
 	BYTES_MAX = 61 * 1024, /* DIGITS_MAX digits take 61,240 bytes */
-	SIGN_NEG = 0x4000, SIGN_NAN = 0xC000, SIGN_PINF = 0xD000, SIGN_NINF = 0xF000,
+	SIGN_NEG = 0x4000,
+	SIGN_NAN = 0xC000,
+	SIGN_PINF = 0xD000,
+	SIGN_NINF = 0xF000,
+	SCALE_INFINITE = 0x20, /* what the server sends with it, and ignores */
 };
 
+/* clang-format off */
 static const uint64_t pow10_64[] = {
-	1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL, 10000000ULL, 100000000ULL, 1000000000ULL,
-	10000000000ULL, 100000000000ULL, 1000000000000ULL, 10000000000000ULL, 100000000000000ULL, 1000000000000000ULL,
-	10000000000000000ULL, 100000000000000000ULL, 1000000000000000000ULL, 10000000000000000000ULL,
+	1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL, 10000000ULL, 100000000ULL,
+	1000000000ULL, 10000000000ULL, 100000000000ULL, 1000000000000ULL, 10000000000000ULL,
+	100000000000000ULL, 1000000000000000ULL, 10000000000000000ULL, 100000000000000000ULL,
+	1000000000000000000ULL, 10000000000000000000ULL,
 };
+/* clang-format on */
 
 /* 10^k, k <= 38 */
 static u128
@@ -260,7 +267,8 @@ digits_from_bytes(struct slice s, struct arena *a, struct pg_numeric *out)
 	uint8_t flip = out->neg ? 0xff : 0;
 
 	for (size_t i = 0; i < s.n; i++)
-		limb[i / 8] |= (mp_limb_t)(uint8_t)((uint8_t)s.p[s.n - 1 - i] ^ flip) << (i % 8 * 8);
+		limb[i / 8] |= (mp_limb_t)(uint8_t)((uint8_t)s.p[s.n - 1 - i] ^ flip)
+		    << (i % 8 * 8);
 	if (out->neg) /* no carry: the top byte is below 0x80 now */
 		mpn_add_1(limb, limb, (mp_size_t)n, 1);
 	while (n > 0 && limb[n - 1] == 0)
@@ -295,7 +303,8 @@ pgnumeric_from_bytes(struct slice s, int32_t scale, struct arena *a, struct pg_n
 {
 	size_t have;
 
-	*out = (struct pg_numeric){ .neg = s.n && (uint8_t)*s.p >= 0x80, .scale = scale < 0 ? 0 : scale };
+	*out = (struct pg_numeric){ .neg = s.n && (uint8_t)*s.p >= 0x80,
+		.scale = scale < 0 ? 0 : scale };
 	if (s.n == 0 || s.n > BYTES_MAX || scale > SCALE_MAX || scale < -WHOLE_MAX)
 		return false;
 	if (s.n <= 8) {
@@ -412,7 +421,8 @@ pgnumeric_rescale(struct pg_numeric *n, int32_t scale, struct arena *a)
 {
 	if (scale == n->scale)
 		return true;
-	return scale > n->scale ? scale_up(n, scale - n->scale, a) : scale_down(n, n->scale - scale);
+	return scale > n->scale ? scale_up(n, scale - n->scale, a)
+				: scale_down(n, n->scale - scale);
 }
 
 void
@@ -535,7 +545,8 @@ group_of(struct slice d, int scale, int64_t place)
 {
 	int64_t at = place * 4 + scale;
 
-	return digit_at(d, at) + 10 * digit_at(d, at + 1) + 100 * digit_at(d, at + 2) + 1000 * digit_at(d, at + 3);
+	return digit_at(d, at) + 10 * digit_at(d, at + 1) + 100 * digit_at(d, at + 2)
+	    + 1000 * digit_at(d, at + 3);
 }
 
 static bool
@@ -560,7 +571,9 @@ bool
 pgnumeric_send(const struct pg_numeric *n, struct buf *out)
 {
 	if (n->class != NUM_FINITE) {
-		send_head(out, 0, 0, n->class == NUM_NAN ? SIGN_NAN : n->neg ? SIGN_NINF : SIGN_PINF, 0);
+		unsigned sign = n->class == NUM_NAN ? SIGN_NAN : n->neg ? SIGN_NINF : SIGN_PINF;
+
+		send_head(out, 0, 0, sign, n->class == NUM_NAN ? 0 : SCALE_INFINITE);
 		return true;
 	}
 	if (is_small(n) && n->v < pow10_64[15]) {

@@ -1,18 +1,20 @@
 #include "schemas/pgtime.h"
 
 #define US_SECOND 1000000LL
-#define MONTH_US  2629800000000LL /* 365.25 / 12 days */
+#define MONTH_US 2629800000000LL /* 365.25 / 12 days */
 
 bool
 pgtime_date_ok(int64_t days)
 {
-	return (days >= PG_DATE_MIN && days <= PG_DATE_MAX) || days == INT32_MAX || days == INT32_MIN;
+	return (days >= PG_DATE_MIN && days <= PG_DATE_MAX) || days == INT32_MAX
+	    || days == INT32_MIN;
 }
 
 bool
 pgtime_timestamp_ok(int64_t us)
 {
-	return (us >= PG_TIMESTAMP_MIN && us <= PG_TIMESTAMP_MAX) || us == INT64_MAX || us == INT64_MIN;
+	return (us >= PG_TIMESTAMP_MIN && us <= PG_TIMESTAMP_MAX) || us == INT64_MAX
+	    || us == INT64_MIN;
 }
 
 /* PostgreSQL 17 and later; before, the same bits are an interval that no input makes. */
@@ -23,8 +25,8 @@ pgtime_interval_infinite(const struct pg_interval *v)
 	    || (v->us == INT64_MIN && v->days == INT32_MIN && v->months == INT32_MIN);
 }
 
-/* ---- calendar: proleptic Gregorian, eras of 400 years that begin on 1 March (Hinnant, "chrono-compatible
- * low-level date algorithms") ---- */
+/* ---- calendar: proleptic Gregorian, eras of 400 years that begin on 1 March (Hinnant,
+ * "chrono-compatible low-level date algorithms") ---- */
 
 static int64_t
 days_of(int64_t y, int m, int d)
@@ -92,7 +94,8 @@ word(struct scan *s, const char *text)
 	return true;
 }
 
-/* min to max digits, max <= 18; false leaves the scan somewhere in between, which every caller treats as the end. */
+/* min to max digits, max <= 18; false leaves the scan somewhere in between, which every caller
+ * treats as the end. */
 static bool
 number(struct scan *s, int min, int max, int64_t *v)
 {
@@ -244,9 +247,11 @@ pgtime_timestamp_parse(struct slice text, int64_t *us)
 		return false;
 	if (s.p < s.end && *s.p != ' ' && !scan_zone(&s, &west))
 		return false;
-	if (v.y > 294277 || !date_finish(&s, &v, &days)) /* a year more, for the zone to bring it back */
+	/* A year more, for the zone to bring it back. */
+	if (v.y > 294277 || !date_finish(&s, &v, &days))
 		return false;
-	if (__builtin_mul_overflow(days, PG_DAY_US, us) || __builtin_add_overflow(*us, time + west * US_SECOND, us))
+	if (__builtin_mul_overflow(days, PG_DAY_US, us)
+	    || __builtin_add_overflow(*us, time + west * US_SECOND, us))
 		return false;
 	return *us >= PG_TIMESTAMP_MIN && *us <= PG_TIMESTAMP_MAX;
 }
@@ -503,7 +508,8 @@ pgtime_put_iso_timetz(char *p, const struct pg_timetz *v)
 	return p;
 }
 
-/* "1 year", "-2 years", " +3 days": `before` says that the field before was negative, so that a plus is needed. */
+/* "1 year", "-2 years", " +3 days": `before` says that the field before was negative, so that a
+ * plus is needed. */
 static char *
 put_field(char *p, int64_t v, const char *unit, bool *first, bool *before)
 {

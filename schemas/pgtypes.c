@@ -3,8 +3,8 @@
 #include <limits.h>
 #include <strings.h>
 
-#define DEC_NAME  "org.apache.kafka.connect.data.Decimal"
-#define VAR_NAME  "io.debezium.data.VariableScaleDecimal"
+#define DEC_NAME "org.apache.kafka.connect.data.Decimal"
+#define VAR_NAME "io.debezium.data.VariableScaleDecimal"
 #define BITS_NAME "io.debezium.data.Bits"
 #define ENUM_NAME "io.debezium.data.Enum"
 #define JSON_NAME "io.debezium.data.Json"
@@ -43,10 +43,10 @@ static const struct {
 	{ PG_TIMETZ, W_STRING, BINARY | ITEM, "io.debezium.time.ZonedTime" },
 	{ PG_UUID, W_STRING, BINARY | ITEM, "io.debezium.data.Uuid" },
 	{ PG_JSONB, W_STRING, BINARY | ITEM, JSON_NAME },
-	{ 650, W_STRING, ITEM, NULL },  /* cidr */
-	{ 774, W_STRING, ITEM, NULL },  /* macaddr8 */
-	{ 829, W_STRING, ITEM, NULL },  /* macaddr */
-	{ 869, W_STRING, ITEM, NULL },  /* inet */
+	{ 650, W_STRING, ITEM, NULL }, /* cidr */
+	{ 774, W_STRING, ITEM, NULL }, /* macaddr8 */
+	{ 829, W_STRING, ITEM, NULL }, /* macaddr */
+	{ 869, W_STRING, ITEM, NULL }, /* inet */
 	{ 3904, W_STRING, ITEM, NULL }, /* int4range */
 	{ 3906, W_STRING, ITEM, NULL }, /* numrange */
 	{ 3908, W_STRING, ITEM, NULL }, /* tsrange */
@@ -110,16 +110,21 @@ wire_numeric(int32_t typmod)
 		precision -= scale;
 		scale = 0;
 	}
-	return (struct wire_type){ .wire = W_DECIMAL, .semantic = DEC_NAME, .precision = precision, .scale = scale };
+	return (struct wire_type){
+		.wire = W_DECIMAL, .semantic = DEC_NAME, .precision = precision, .scale = scale
+	};
 }
 
-/* Bits of one bit are a boolean. Without a length (bit in a table made by a query, varbit) any length may come. */
+/* Bits of one bit are a boolean. Without a length (bit in a table made by a query, varbit) any
+ * length may come. */
 static struct wire_type
 wire_bits(int32_t typmod)
 {
 	if (typmod == 1)
 		return (struct wire_type){ .wire = W_BOOL };
-	return (struct wire_type){ .wire = W_BYTES, .semantic = BITS_NAME, .length = typmod > 0 ? typmod : INT_MAX };
+	return (struct wire_type){
+		.wire = W_BYTES, .semantic = BITS_NAME, .length = typmod > 0 ? typmod : INT_MAX
+	};
 }
 
 static bool
@@ -144,7 +149,8 @@ wire_by_typmod(const struct pg_type *t, struct wire_type *w)
 		return true;
 	case PG_TIMESTAMP:
 		*w = (struct wire_type){ .wire = W_INT64,
-			.semantic = ms ? "io.debezium.time.Timestamp" : "io.debezium.time.MicroTimestamp" };
+			.semantic =
+			    ms ? "io.debezium.time.Timestamp" : "io.debezium.time.MicroTimestamp" };
 		return true;
 	default:
 		return false;
@@ -156,7 +162,8 @@ item_ok(const struct pg_type *item)
 {
 	int i;
 
-	if (item->typtype == 'e' || item->oid == PG_NUMERIC || item->oid == PG_TIME || item->oid == PG_TIMESTAMP)
+	if (item->typtype == 'e' || item->oid == PG_NUMERIC || item->oid == PG_TIME
+	    || item->oid == PG_TIMESTAMP)
 		return true;
 	i = fixed_index(item->oid);
 	if (i >= 0)
@@ -234,6 +241,7 @@ pgtype_binary(const struct pg_type *t)
 
 /* ---- what semantic names mean ---- */
 
+/* clang-format off */
 static const struct {
 	const char *name;
 	uint8_t n, wire, mean;
@@ -257,6 +265,7 @@ static const struct {
 	MEANING("org.apache.kafka.connect.data.Timestamp", W_INT64, MEAN_TIMESTAMP, 1000),
 #undef MEANING
 };
+/* clang-format on */
 
 struct meaning
 pgtype_meaning(const struct wire_type *w)
@@ -267,35 +276,42 @@ pgtype_meaning(const struct wire_type *w)
 		return (struct meaning){ MEAN_PLAIN, 0 };
 	n = strlen(w->semantic);
 	for (size_t i = 0; i < COUNTOF(meanings); i++)
-		if (meanings[i].n == n && meanings[i].wire == w->wire && memcmp(meanings[i].name, w->semantic, n) == 0)
+		if (meanings[i].n == n && meanings[i].wire == w->wire
+		    && memcmp(meanings[i].name, w->semantic, n) == 0)
 			return (struct meaning){ meanings[i].mean, meanings[i].per_second };
 	return (struct meaning){ MEAN_PLAIN, 0 };
 }
 
 /* ---- wire -> column types at a sink ---- */
 
-/* Type names that mean the same at every PostgreSQL server, as format_type and pg_type spell them. */
+/* Type names that every PostgreSQL server knows, as format_type and pg_type spell them. */
+/* clang-format off */
 static const char *const known[] = {
-	"smallint", "integer", "bigint", "int2", "int4", "int8", "oid", "real", "double precision", "float4", "float8",
-	"numeric", "decimal", "money", "boolean", "bool", "bit", "bit varying", "varbit", "character",
-	"character varying", "varchar", "bpchar", "char", "\"char\"", "text", "name", "bytea", "json", "jsonb", "xml",
-	"uuid", "date", "time", "timetz", "timestamp", "timestamptz", "time without time zone", "time with time zone",
-	"timestamp without time zone", "timestamp with time zone", "interval", "inet", "cidr", "macaddr", "macaddr8",
-	"int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange", "int4multirange", "int8multirange",
-	"nummultirange", "tsmultirange", "tstzmultirange", "datemultirange", "tsvector", "tsquery", "jsonpath", "pg_lsn",
-	"point", "line", "lseg", "box", "path", "polygon", "circle", "txid_snapshot", "pg_snapshot", "xid8",
+	"smallint", "integer", "bigint", "int2", "int4", "int8", "oid", "real", "double precision",
+	"float4", "float8", "numeric", "decimal", "money", "boolean", "bool", "bit", "bit varying",
+	"varbit", "character", "character varying", "varchar", "bpchar", "char", "\"char\"", "text",
+	"name", "bytea", "json", "jsonb", "xml", "uuid", "date", "time", "timetz", "timestamp",
+	"timestamptz", "time without time zone", "time with time zone",
+	"timestamp without time zone", "timestamp with time zone", "interval", "inet", "cidr",
+	"macaddr", "macaddr8", "int4range", "int8range", "numrange", "tsrange", "tstzrange",
+	"daterange", "int4multirange", "int8multirange", "nummultirange", "tsmultirange",
+	"tstzmultirange", "datemultirange", "tsvector", "tsquery", "jsonpath", "pg_lsn", "point",
+	"line", "lseg", "box", "path", "polygon", "circle", "txid_snapshot", "pg_snapshot", "xid8",
 };
+/* clang-format on */
 
 static bool
 interval_words(struct slice rest)
 {
-	static const char *const words[] = { "year", "month", "day", "hour", "minute", "second", "to" };
+	static const char *const words[] = { "year", "month", "day", "hour", "minute", "second",
+		"to" };
 
 	while (rest.n) {
 		size_t i = 0, n = 0;
 
-		while (i < COUNTOF(words) && (rest.n <= strlen(words[i]) || rest.p[0] != ' '
-		    || strncasecmp(rest.p + 1, words[i], strlen(words[i])) != 0))
+		while (i < COUNTOF(words)
+		    && (rest.n <= strlen(words[i]) || rest.p[0] != ' '
+			|| strncasecmp(rest.p + 1, words[i], strlen(words[i])) != 0))
 			i++;
 		if (i == COUNTOF(words))
 			return false;
@@ -305,7 +321,8 @@ interval_words(struct slice rest)
 	return true;
 }
 
-/* The name without "(10,2)" and "[]" is known. It comes from outside and goes into DDL, so nothing else may pass. */
+/* The name without "(10,2)" and "[]" is known. It comes from outside and goes into DDL, so nothing
+ * else may pass. */
 static bool
 known_type(struct slice name)
 {
@@ -329,7 +346,8 @@ known_type(struct slice name)
 	for (i = 0; i < COUNTOF(known); i++)
 		if (strlen(known[i]) == n && strncasecmp(base, known[i], n) == 0)
 			return true;
-	return n > 8 && strncasecmp(base, "interval", 8) == 0 && interval_words((struct slice){ base + 8, n - 8 });
+	return n > 8 && strncasecmp(base, "interval", 8) == 0
+	    && interval_words((struct slice){ base + 8, n - 8 });
 }
 
 static const char *
@@ -369,14 +387,16 @@ create_plain(const struct wire_type *w, struct arena *a)
 		return "double precision";
 	case W_BYTES:
 		return "bytea";
-	case W_DECIMAL: /* 1000 is the most that PostgreSQL declares; 64 without a parameter is "not given" */
+	case W_DECIMAL: /* 1000 is the most that PostgreSQL declares; 64 without a parameter is "not
+	                   given" */
 		if (w->precision > 0 && w->precision <= 1000 && w->scale >= 0 && w->scale <= 1000)
 			return arena_printf(a, "numeric(%d,%d)", w->precision, w->scale);
 		return "numeric";
 	case W_VARDECIMAL:
 		return "numeric";
 	case W_ARRAY:
-		return arena_printf(a, "%s[]", pgtype_create(w->item, (struct slice){ NULL, 0 }, a));
+		return arena_printf(
+		    a, "%s[]", pgtype_create(w->item, (struct slice){ NULL, 0 }, a));
 	case W_STRING:
 		return create_string(w);
 	case W_OTHER:
@@ -421,7 +441,8 @@ pgtype_create(const struct wire_type *w, struct slice source_type_name, struct a
 	case MEAN_INTERVAL:
 		return "interval";
 	case MEAN_BITS:
-		return w->length > 0 && w->length < INT_MAX ? arena_printf(a, "bit varying(%d)", w->length)
+		return w->length > 0 && w->length < INT_MAX
+		    ? arena_printf(a, "bit varying(%d)", w->length)
 		    : "bit varying";
 	}
 	return create_plain(w, a);

@@ -1,9 +1,10 @@
 /*
  * pgtypes_array.c - the composite texts: arrays into Avro, hstore into JSON.
  *
- * An array's text is "{1,NULL,\"a \\\"b\\\"\"}"; more dimensions nest the braces, lower bounds other than 1 stand in front
- * ("[0:1]={1,2}"). In Avro it is one block of ["null", item]: count, items, 0. Dimensions are flattened there, as Debezium
- * does; whatever that loses is kept by the text in `exact`.
+ * An array's text is "{1,NULL,\"a \\\"b\\\"\"}"; more dimensions nest the braces, lower bounds
+ * other than 1 stand in front ("[0:1]={1,2}"). In Avro it is one block of ["null", item]: count,
+ * items, 0. Dimensions are flattened there, as Debezium does; what that loses is kept by the text
+ * in `exact`.
  */
 #include "schemas/pgtypes_impl.h"
 
@@ -111,7 +112,8 @@ put_item(struct out *o, const struct value *v)
 	}
 }
 
-/* A quoted text, the opening quote already passed: a backslash takes what follows as it is. False: it does not end. */
+/* A quoted text, the opening quote already passed: a backslash takes what follows as it is. False:
+ * it does not end. */
 static bool
 take_quoted(const char **at, const char *end, struct arena *a, struct slice *out)
 {
@@ -138,7 +140,8 @@ take_quoted(const char **at, const char *end, struct arena *a, struct slice *out
 static bool
 is_null_word(struct slice s)
 {
-	return s.n == 4 && (s.p[0] | 32) == 'n' && (s.p[1] | 32) == 'u' && (s.p[2] | 32) == 'l' && (s.p[3] | 32) == 'l';
+	return s.n == 4 && (s.p[0] | 32) == 'n' && (s.p[1] | 32) == 'u' && (s.p[2] | 32) == 'l'
+	    && (s.p[3] | 32) == 'l';
 }
 
 /* ---- arrays ---- */
@@ -187,7 +190,8 @@ take_element(struct array *ar)
 	return true;
 }
 
-/* From the first brace to the end. After an element or a closing brace only "," or "}" may come, else an element or "{". */
+/* From the first brace to the end. After an element or a closing brace only "," or "}" may come,
+ * else an element or "{". */
 static bool
 take_array(struct array *ar)
 {
@@ -219,8 +223,8 @@ take_array(struct array *ar)
 }
 
 bool
-pgtype_read_array(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a,
-    struct value *out)
+pgtype_read_array(const struct pg_type *t, const struct wire_type *w, struct slice s,
+    struct arena *a, struct value *out)
 {
 	struct array ar = { .p = s.p, .end = s.p + s.n, .a = a, .wire = w->item, .plain = true };
 	char head[10];
@@ -240,14 +244,16 @@ pgtype_read_array(const struct pg_type *t, const struct wire_type *w, struct sli
 		ar.plain = false;
 	}
 	/* Ten bytes in front for the count, which is known at the end. */
-	ar.out = (struct out){ .a = a, .p = arena_raw(a, s.n + 64), .n = sizeof head, .cap = s.n + 64 };
+	ar.out =
+	    (struct out){ .a = a, .p = arena_raw(a, s.n + 64), .n = sizeof head, .cap = s.n + 64 };
 	if (!take_array(&ar))
 		return false;
 	if (ar.count)
 		put_byte(&ar.out, 0);
 	n = long_at(head, ar.count);
 	memcpy(ar.out.p + sizeof head - n, head, n);
-	*out = (struct value){ .kind = V_AVRO, .s = { ar.out.p + sizeof head - n, ar.out.n - sizeof head + n } };
+	*out = (struct value){ .kind = V_AVRO,
+		.s = { ar.out.p + sizeof head - n, ar.out.n - sizeof head + n } };
 	if (!ar.plain)
 		out->exact = s;
 	return true;
@@ -259,7 +265,8 @@ pgtype_read_array(const struct pg_type *t, const struct wire_type *w, struct sli
 static void
 put_json(struct out *o, struct slice s)
 {
-	static const char hex[] = "0123456789ABCDEF", escaped[] = "\b\t\n\f\r\"\\", letters[] = "btnfr\"\\";
+	static const char escaped[] = "\b\t\n\f\r\"\\", letters[] = "btnfr\"\\";
+	static const char hex[] = "0123456789ABCDEF";
 
 	put_byte(o, '"');
 	for (size_t i = 0; i < s.n; i++) {
@@ -296,7 +303,8 @@ take_pair(const char **at, const char *end, struct out *o)
 {
 	struct slice key, val;
 
-	if (!take_word(at, end, "\"") || !take_quoted(at, end, o->a, &key) || !take_word(at, end, "=>"))
+	if (!take_word(at, end, "\"") || !take_quoted(at, end, o->a, &key)
+	    || !take_word(at, end, "=>"))
 		return false;
 	put_json(o, key);
 	put_byte(o, ':');
@@ -316,6 +324,12 @@ pgtype_read_hstore(struct slice s, struct arena *a, struct value *out)
 	const char *p = s.p, *end = s.p + s.n;
 	struct out o = { .a = a, .p = arena_raw(a, s.n + 16), .cap = s.n + 16 };
 
+	/* An empty one is the empty text, which `exact` cannot hold; a blank means the same. */
+	if (s.n == 0 || slice_is(s, " ")) {
+		*out = value_string(SLICE_LIT("{}"));
+		out->exact = SLICE_LIT(" ");
+		return true;
+	}
 	put_byte(&o, '{');
 	while (p < end) {
 		if (!take_pair(&p, end, &o))

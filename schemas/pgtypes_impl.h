@@ -6,8 +6,9 @@
 
 #include "schemas/pgtypes.h"
 
-/* Debezium's stand-ins for a timestamp's infinities (PostgresValueConverter), in microseconds since 1970. */
-#define INFINITY_US       9223372036825200000LL
+/* Debezium's stand-ins for a timestamp's infinities (PostgresValueConverter), in microseconds since
+ * 1970. */
+#define INFINITY_US 9223372036825200000LL
 #define MINUS_INFINITY_US (-9223372036832400000LL)
 
 /* What a wire type's values mean, as its semantic name says. */
@@ -29,13 +30,14 @@ struct meaning {
 
 struct meaning pgtype_meaning(const struct wire_type *w);
 
-/* pgtype_read for the text form of any type but an array; false: malformed. Used for array elements too. */
-bool pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a,
-    struct value *out);
+/* pgtype_read for the text form of any type but an array; false: malformed. Used for array elements
+ * too. */
+bool pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slice s,
+    struct arena *a, struct value *out);
 
-/* "{1,NULL,\"a b\"}" -> V_AVRO, and the text itself in exact when it says more; false: malformed. */
-bool pgtype_read_array(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a,
-    struct value *out);
+/* "{1,NULL}" -> V_AVRO, and the text itself in exact when it says more; false: malformed. */
+bool pgtype_read_array(const struct pg_type *t, const struct wire_type *w, struct slice s,
+    struct arena *a, struct value *out);
 
 /* hstore's text -> JSON as Debezium writes it; the text itself in exact; false: malformed. */
 bool pgtype_read_hstore(struct slice s, struct arena *a, struct value *out);

@@ -1,8 +1,8 @@
 /*
  * pgtypes_read.c - a column as PostgreSQL sent it, in binary or as text, into its value.
  *
- * Both forms of a type meet in the form that the server stores (pgtime.h, pgnumeric.h), and one function per type goes on from
- * there; so text and binary give the same value.
+ * Both forms of a type meet in the form that the server stores (pgtime.h, pgnumeric.h), and one
+ * function per type goes on from there; so text and binary give the same value.
  */
 #include "schemas/pgtypes_impl.h"
 
@@ -54,7 +54,7 @@ give_real(uint8_t kind, double d, struct value *out)
 	return true;
 }
 
-/* Debezium has no rule for infinite dates; PostgreSQL's own numbers for them are no dates anywhere. */
+/* Debezium has no rule for infinite dates; PostgreSQL's own numbers for them are never dates. */
 static bool
 give_date(int64_t days, struct arena *a, struct value *out)
 {
@@ -95,8 +95,8 @@ floor_div(int64_t v, int64_t by)
 }
 
 /*
- * The last 55 years of PostgreSQL's range (from 294247) pass 64 bits when counted from 1970, and two finite
- * moments there are Debezium's numbers for infinity: those are exact by their text only.
+ * The last 55 years of PostgreSQL's range (from 294247) pass 64 bits when counted from 1970, and
+ * two finite moments there are Debezium's numbers for infinity: those are exact by their text only.
  */
 static bool
 give_timestamp(const struct pg_type *t, int64_t us, struct arena *a, struct value *out)
@@ -198,7 +198,7 @@ give_money(int64_t cents, struct arena *a, struct value *out)
 /* ---- bits: most significant first at PostgreSQL, a little-endian bit set at Debezium ---- */
 
 struct bits {
-	const char *text;     /* "0101", or */
+	const char *text; /* "0101", or */
 	const uint8_t *bytes; /* eight to a byte from the left */
 	size_t n;
 };
@@ -209,7 +209,7 @@ bit_at(const struct bits *b, size_t i)
 	return b->text ? b->text[i] == '1' : b->bytes[i / 8] >> (7 - i % 8) & 1;
 }
 
-/* "b" alone is an empty bit string to PostgreSQL, where an empty text would say that there is none. */
+/* "b" alone is an empty bit string to PostgreSQL; an empty text would say that there is none. */
 static struct slice
 bits_text(const struct bits *b, struct arena *a)
 {
@@ -224,8 +224,9 @@ bits_text(const struct bits *b, struct arena *a)
 }
 
 /*
- * Zero bytes at the end are dropped as Debezium does it, so the set tells the length only together with the column's:
- * with a fixed length every bit is printed again, without one those from the highest set bit down.
+ * Zero bytes at the end are dropped as Debezium does it, so the set tells the length only together
+ * with the column's: with a fixed length every bit is printed again, without one those from the
+ * highest set bit down.
  */
 static bool
 give_bits(const struct wire_type *w, const struct bits *b, struct arena *a, struct value *out)
@@ -247,7 +248,8 @@ give_bits(const struct wire_type *w, const struct bits *b, struct arena *a, stru
 		if (bit_at(b, b->n - 1 - i))
 			p[i / 8] |= (uint8_t)(1 << i % 8);
 	*out = (struct value){ .kind = V_BYTES, .s = { (const char *)p, (n + 7) / 8 } };
-	if (w->length > 0 && w->length < INT_MAX ? b->n != (size_t)w->length : first > 0 || b->n == 0)
+	if (w->length > 0 && w->length < INT_MAX ? b->n != (size_t)w->length
+						 : first > 0 || b->n == 0)
 		out->exact = bits_text(b, a);
 	return true;
 }
@@ -272,7 +274,8 @@ recv_interval(struct slice s, struct arena *a, struct value *out)
 
 	if (s.n != 16)
 		return false;
-	v = (struct pg_interval){ (int64_t)be64(s.p), (int32_t)be32(s.p + 8), (int32_t)be32(s.p + 12) };
+	v = (struct pg_interval){ (int64_t)be64(s.p), (int32_t)be32(s.p + 8),
+		(int32_t)be32(s.p + 12) };
 	return give_interval(&v, a, out);
 }
 
@@ -365,7 +368,8 @@ recv_moment(const struct pg_type *t, struct slice s, struct arena *a, struct val
 }
 
 static bool
-read_binary(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
+read_binary(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a,
+    struct value *out)
 {
 	switch (t->oid) {
 	case PG_INT4:
@@ -404,7 +408,8 @@ read_binary(const struct pg_type *t, const struct wire_type *w, struct slice s, 
 	case PG_UUID:
 		return recv_uuid(s, a, out);
 	case PG_JSONB:
-		return s.n >= 1 && *s.p == 1 && give_string((struct slice){ s.p + 1, s.n - 1 }, out);
+		return s.n >= 1 && *s.p == 1
+		    && give_string((struct slice){ s.p + 1, s.n - 1 }, out);
 	case PG_INTERVAL:
 		return recv_interval(s, a, out);
 	case PG_TIMETZ:
@@ -451,16 +456,17 @@ parse_real(struct slice s, uint8_t kind, struct value *out)
 	tmp[s.n] = '\0';
 	if (strcmp(tmp, "NaN") == 0)
 		return give_real(kind, (double)NAN, out);
-	if (strspn(tmp, "0123456789+-.eE") != s.n && strcmp(tmp, "Infinity") != 0 && strcmp(tmp, "-Infinity") != 0)
+	if (strspn(tmp, "0123456789+-.eE") != s.n && strcmp(tmp, "Infinity") != 0
+	    && strcmp(tmp, "-Infinity") != 0)
 		return false;
-	return give_real(kind, kind == V_FLOAT ? (double)strtof(tmp, &end) : strtod(tmp, &end), out) && *end == '\0';
+	return give_real(kind, kind == V_FLOAT ? (double)strtof(tmp, &end) : strtod(tmp, &end), out)
+	    && *end == '\0';
 }
 
 static int
 hex_digit(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	    : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static bool
@@ -483,7 +489,8 @@ parse_bytea(struct slice s, struct arena *a, struct value *out)
 	return true;
 }
 
-/* "-$1,234.56", "(1.234,56 EUR)": the locale's signs are not known, so the last separator with two digits behind it is the point. */
+/* "-$1,234.56", "(1.234,56 EUR)": the locale's signs are not known, so the last separator with two
+ * digits behind it is the point. */
 static bool
 parse_money(struct slice s, struct arena *a, struct value *out)
 {
@@ -528,7 +535,22 @@ parse_char(struct slice s, struct arena *a, struct value *out)
 {
 	if (s.n == 1)
 		return recv_char(s, a, out);
-	return (s.n == 0 || s.n == 4) && give_string(s, out);
+	if (s.n
+	    && (s.n != 4 || s.p[0] != '\\' || s.p[1] < '2' || s.p[1] > '3' || (s.p[2] & ~7) != '0'
+		|| (s.p[3] & ~7) != '0'))
+		return false;
+	return give_string(s, out);
+}
+
+static bool
+parse_uuid(struct slice s, struct value *out)
+{
+	if (s.n != 36)
+		return false;
+	for (size_t i = 0; i < 36; i++)
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? s.p[i] != '-' : hex_digit(s.p[i]) < 0)
+			return false;
+	return give_string(s, out);
 }
 
 static bool
@@ -564,8 +586,8 @@ parse_time(const struct pg_type *t, struct slice s, struct arena *a, struct valu
 }
 
 bool
-pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a,
-    struct value *out)
+pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slice s,
+    struct arena *a, struct value *out)
 {
 	switch (t->oid) {
 	case PG_INT4:
@@ -601,7 +623,7 @@ pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slic
 	case PG_CHAR:
 		return parse_char(s, a, out);
 	case PG_UUID:
-		return s.n == 36 && give_string(s, out);
+		return parse_uuid(s, out);
 	case PG_JSON:
 	case PG_JSONB:
 		return give_string(s, out);
@@ -613,8 +635,8 @@ pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slic
 }
 
 enum rc
-pgtype_read(const struct pg_type *t, const struct wire_type *w, bool binary, struct slice data, struct arena *a,
-    struct value *out, struct err *err)
+pgtype_read(const struct pg_type *t, const struct wire_type *w, bool binary, struct slice data,
+    struct arena *a, struct value *out, struct err *err)
 {
 	bool ok;
 
@@ -626,6 +648,6 @@ pgtype_read(const struct pg_type *t, const struct wire_type *w, bool binary, str
 		ok = pgtype_read_text(t, w, data, a, out);
 	if (ok)
 		return OK;
-	return fail(err, REJECT, "malformed %s value of %zu bytes for type %s", binary ? "binary" : "text", data.n,
-	    t->name);
+	return fail(err, REJECT, "malformed %s value of %zu bytes for type %s",
+	    binary ? "binary" : "text", data.n, t->name);
 }

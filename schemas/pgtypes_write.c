@@ -1,5 +1,6 @@
 /*
- * pgtypes_write.c - values into what a sink takes: PostgreSQL's input texts and its binary receive forms.
+ * pgtypes_write.c - values into what a sink takes: PostgreSQL's input texts and its binary receive
+ * forms.
  */
 #include "schemas/pgtypes_impl.h"
 
@@ -12,6 +13,9 @@
 #include "schemas/codec.h"
 #include "schemas/pgnumeric.h"
 #include "schemas/pgtime.h"
+
+/* What PostgreSQL declares at most; a schema from outside may say anything. */
+enum { BITS_MAX = 83886080 };
 
 /* ---- value -> stored form; false: it has none ---- */
 
@@ -55,14 +59,17 @@ timestamp_of(struct meaning m, const struct value *v, int64_t *us)
 	if (v->kind != V_INT)
 		return false;
 	unit = m.per_second == 1000 ? 1000 : 1;
-	if (m.per_second != 1000000000 && (v->i == INFINITY_US / unit || v->i == MINUS_INFINITY_US / unit)) {
+	if (m.per_second != 1000000000
+	    && (v->i == INFINITY_US / unit || v->i == MINUS_INFINITY_US / unit)) {
 		*us = v->i > 0 ? INT64_MAX : INT64_MIN;
 		return true;
 	}
-	/* From 1970 to 2000 first: a late moment in milliseconds may fit 64 bits of microseconds only then. */
+	/* From 1970 to 2000 first: a late moment in milliseconds may fit 64 bits of microseconds
+	 * only then. */
 	if (m.per_second == 1000)
-		return !__builtin_sub_overflow(v->i, PG_EPOCH_US / 1000, us) && !__builtin_mul_overflow(*us, 1000, us)
-		    && *us >= PG_TIMESTAMP_MIN && *us <= PG_TIMESTAMP_MAX;
+		return !__builtin_sub_overflow(v->i, PG_EPOCH_US / 1000, us)
+		    && !__builtin_mul_overflow(*us, 1000, us) && *us >= PG_TIMESTAMP_MIN
+		    && *us <= PG_TIMESTAMP_MAX;
 	return to_us(v->i, m.per_second, us) && !__builtin_sub_overflow(*us, PG_EPOCH_US, us)
 	    && *us >= PG_TIMESTAMP_MIN && *us <= PG_TIMESTAMP_MAX;
 }
@@ -95,7 +102,7 @@ bit_count(const struct wire_type *w, struct slice s)
 {
 	size_t n = s.n;
 
-	if (w->length > 0 && w->length < INT_MAX)
+	if (w->length > 0 && w->length <= BITS_MAX)
 		return (size_t)w->length;
 	while (n > 0 && s.p[n - 1] == 0)
 		n--;
@@ -158,10 +165,12 @@ shortest(double d, bool is_float, char tmp[40])
 {
 	double normal = is_float ? (double)FLT_MIN : DBL_MIN;
 
-	/* 6 and 15 digits always survive and lose their zeros later; near zero there are not that many. */
+	/* 6 and 15 digits always survive and lose their zeros later; near zero there are not that
+	 * many. */
 	for (int digits = fabs(d) < normal ? 1 : is_float ? 6 : 15;; digits++) {
 		snprintf(tmp, 40, "%.*e", digits - 1, d);
-		if (digits >= (is_float ? 9 : 17) || (is_float ? (double)strtof(tmp, NULL) : strtod(tmp, NULL)) == d)
+		if (digits >= (is_float ? 9 : 17)
+		    || (is_float ? (double)strtof(tmp, NULL) : strtod(tmp, NULL)) == d)
 			return;
 	}
 }
@@ -212,7 +221,8 @@ put_moment(struct meaning m, const struct value *v, struct buf *out)
 		end = pgtime_put_date(tmp, days);
 	else if (m.mean == MEAN_TIME && time_of(m, v, &us))
 		end = pgtime_put_time(tmp, us);
-	else if ((m.mean == MEAN_TIMESTAMP || m.mean == MEAN_TIMESTAMPTZ) && timestamp_of(m, v, &us))
+	else if ((m.mean == MEAN_TIMESTAMP || m.mean == MEAN_TIMESTAMPTZ)
+	    && timestamp_of(m, v, &us))
 		end = pgtime_put_timestamp(tmp, us, m.mean == MEAN_TIMESTAMPTZ);
 	else if (m.mean == MEAN_TIMETZ && v->kind == V_STRING && pgtime_timetz_parse(v->s, &timetz))
 		end = pgtime_put_timetz(tmp, &timetz);
@@ -240,8 +250,8 @@ put_numeric(const struct wire_type *w, const struct value *v, struct buf *out)
 static enum rc
 no_text(const struct wire_type *w, const struct value *v, struct err *err)
 {
-	return fail(err, REJECT, "a value of kind %d is out of range for wire type %d (%s)", v->kind, (int)w->wire,
-	    w->semantic ? w->semantic : "no semantic name");
+	return fail(err, REJECT, "a value of kind %d is out of range for wire type %d (%s)",
+	    v->kind, (int)w->wire, w->semantic ? w->semantic : "no semantic name");
 }
 
 static enum rc
@@ -272,7 +282,8 @@ text_plain(const struct wire_type *w, const struct value *v, struct buf *out, st
 	case V_AVRO:
 		if (w->wire == W_ARRAY)
 			return reader_array_text(w, v, out, err);
-		return fail(err, REJECT, "an Avro record or map has no text form for a sink column");
+		return fail(
+		    err, REJECT, "an Avro record or map has no text form for a sink column");
 	case V_NULL:
 	case V_ABSENT:
 		return no_text(w, v, err);
@@ -414,7 +425,8 @@ send_real(const struct value *v, uint32_t oid, struct buf *out)
 	uint32_t half;
 	float f = (float)d;
 
-	if (v->kind == V_INT ? v->i > 1LL << 53 || v->i < -(1LL << 53) : v->kind != V_FLOAT && v->kind != V_DOUBLE)
+	if (v->kind == V_INT ? v->i > 1LL << 53 || v->i < -(1LL << 53)
+			     : v->kind != V_FLOAT && v->kind != V_DOUBLE)
 		return false;
 	if (oid == PG_FLOAT8) {
 		memcpy(&bits, &d, 8);
@@ -429,14 +441,16 @@ send_real(const struct value *v, uint32_t oid, struct buf *out)
 static bool
 send_money(struct pg_numeric *n, struct arena *a, struct buf *out)
 {
-	if (n->class != NUM_FINITE || !pgnumeric_rescale(n, 2, a) || n->digits.n || n->v > (uint64_t)INT64_MAX + n->neg)
+	if (n->class != NUM_FINITE || !pgnumeric_rescale(n, 2, a) || n->digits.n
+	    || n->v > (uint64_t)INT64_MAX + n->neg)
 		return false;
 	buf_be64(out, n->neg ? 0 - (uint64_t)n->v : (uint64_t)n->v);
 	return true;
 }
 
 static bool
-send_numeric(const struct wire_type *w, uint32_t oid, const struct value *v, struct slice exact, struct buf *out)
+send_numeric(const struct wire_type *w, uint32_t oid, const struct value *v, struct slice exact,
+    struct buf *out)
 {
 	struct arena a = { 0 };
 	struct pg_numeric n;
@@ -494,7 +508,12 @@ send_uuid(struct slice s, struct buf *out)
 
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
-		int d = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+		int d = -1;
+
+		if (c >= '0' && c <= '9')
+			d = c - '0';
+		else if ((c | 32) >= 'a' && (c | 32) <= 'f')
+			d = (c | 32) - 'a' + 10;
 
 		if (c == '-' && n > 0 && n % 4 == 0)
 			continue;
@@ -546,7 +565,8 @@ send_as_text(const struct wire_type *w, const struct value *v, struct buf *out, 
 {
 	size_t from = out->n;
 
-	return pgtype_text(w, v, out, err) == OK && (out->n == from || !memchr(out->p + from, 0, out->n - from));
+	return pgtype_text(w, v, out, err) == OK
+	    && (out->n == from || !memchr(out->p + from, 0, out->n - from));
 }
 
 /* The source's own text, for the types that have one where their wire form loses something. */
@@ -658,7 +678,8 @@ send_plain(const struct wire_type *w, uint32_t oid, const struct value *v, struc
 }
 
 static bool
-send_value(const struct wire_type *w, uint32_t oid, const struct value *v, struct buf *out, struct err *err)
+send_value(const struct wire_type *w, uint32_t oid, const struct value *v, struct buf *out,
+    struct err *err)
 {
 	struct meaning m = pgtype_meaning(w);
 
@@ -681,12 +702,14 @@ send_value(const struct wire_type *w, uint32_t oid, const struct value *v, struc
 }
 
 enum rc
-pgtype_binary_value(const struct wire_type *w, uint32_t oid, const struct value *v, struct buf *out, struct err *err)
+pgtype_binary_value(const struct wire_type *w, uint32_t oid, const struct value *v, struct buf *out,
+    struct err *err)
 {
 	size_t from = out->n;
 
 	if (send_value(w, oid, v, out, err))
 		return OK;
 	out->n = from;
-	return fail(err, REJECT, "a value of kind %d has no binary form for type oid %u", v->kind, oid);
+	return fail(
+	    err, REJECT, "a value of kind %d has no binary form for type oid %u", v->kind, oid);
 }
