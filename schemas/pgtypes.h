@@ -49,7 +49,7 @@ enum rc pgtype_read(const struct pg_type *t, const struct wire_type *w, bool bin
 
 /*
  * value -> text that PostgreSQL's input function of the sink's type takes, appended to out (exact wins where present).
- * Never called for V_NULL and V_ABSENT.
+ * Never called for V_ABSENT, nor for V_NULL without exact (a numeric NaN is V_NULL with one).
  */
 enum rc pgtype_text(const struct wire_type *w, const struct value *v, struct buf *out, struct err *err) MUST_CHECK;
 
@@ -58,7 +58,8 @@ bool pgtype_can_binary(const struct wire_type *w, uint32_t oid);
 
 /*
  * value -> the binary form (recv format, without the length) of type oid, appended to out. REJECT: value out of the type's range, or not
- * expressible in binary (an `exact` text): the caller falls back to text. Never called for V_NULL and V_ABSENT.
+ * expressible in binary: the caller falls back to text. An exact text is parsed and sent where oid is that of its type.
+ * Never called for V_ABSENT, nor for V_NULL without exact.
  */
 enum rc pgtype_binary_value(const struct wire_type *w, uint32_t oid, const struct value *v, struct buf *out, struct err *err) MUST_CHECK;
 
