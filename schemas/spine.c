@@ -3,9 +3,9 @@
 #include "schemas/frame.h"
 
 /* schema_fingerprint of spine.avsc; tests/unit/spine_test.c holds the two together. */
-#define SPINE_FINGERPRINT 0x0u
+#define SPINE_FINGERPRINT UINT64_C(0xb4827b6099131a62)
 
-enum { PART_BYTES_MIN = 5, NODE_BYTES_MAX = 255 };
+enum { PART_BYTES_MIN = 5 };
 
 static void
 put_u64(struct buf *out, uint64_t v)
@@ -19,6 +19,17 @@ take_u64(struct cursor *c)
 	return (uint64_t)cursor_long(c);
 }
 
+/* Avro's int travels as a long does; a number that is none may not be cut to another one that is. */
+static int32_t
+take_int(struct cursor *c)
+{
+	int64_t v = cursor_long(c);
+
+	if (v < INT32_MIN || v > INT32_MAX)
+		c->bad = true;
+	return (int32_t)v;
+}
+
 void
 spine_put(struct buf *out, const struct spine_record *r)
 {
@@ -29,14 +40,14 @@ spine_put(struct buf *out, const struct spine_record *r)
 	put_u64(out, r->no);
 	put_u64(out, r->seq_from);
 	put_u64(out, r->seq_to);
-	put_u64(out, r->flags);
+	buf_long(out, (int32_t)r->flags);
 	put_u64(out, r->lsn);
 	put_u64(out, r->watermark);
 	buf_long(out, r->first_us);
 	buf_long(out, r->commit_us);
 	buf_long(out, r->at_us);
 	put_u64(out, r->system_id);
-	put_u64(out, r->timeline);
+	buf_long(out, (int32_t)r->timeline);
 	buf_avro_bytes(out, r->node);
 	put_u64(out, r->prev_gen);
 	buf_avro_bytes(out, r->reason);
@@ -70,15 +81,22 @@ take_parts(struct cursor *c, struct arena *a, struct spine_record *r)
 		struct spine_part *p = &r->parts[i];
 
 		p->topic = cursor_avro_bytes(c);
-		p->partition = (int32_t)cursor_long(c);
+		p->partition = take_int(c);
 		p->first = cursor_long(c);
 		p->last = cursor_long(c);
 		p->count = cursor_long(c);
-		if (p->first < 0 || p->last < p->first || p->count < 1 || p->count > p->last - p->first + 1 || p->partition < 0)
+		if (p->first < 0 || p->last < p->first || p->count < 1 || p->count - 1 > p->last - p->first || p->partition < 0)
 			c->bad = true;
 	}
 	if (cursor_long(c) != 0)
 		c->bad = true;
+}
+
+/* What spine_step counts on: a group has a number and at least one transaction. */
+static bool
+group_sane(const struct spine_record *r)
+{
+	return r->no > 0 && r->seq_from > 0 && r->seq_from <= r->seq_to;
 }
 
 enum rc
@@ -98,19 +116,19 @@ spine_take(struct slice msg, struct arena *a, struct spine_record *r, struct err
 	r->no = take_u64(&c);
 	r->seq_from = take_u64(&c);
 	r->seq_to = take_u64(&c);
-	r->flags = (uint32_t)take_u64(&c);
+	r->flags = (uint32_t)take_int(&c);
 	r->lsn = take_u64(&c);
 	r->watermark = take_u64(&c);
 	r->first_us = cursor_long(&c);
 	r->commit_us = cursor_long(&c);
 	r->at_us = cursor_long(&c);
 	r->system_id = take_u64(&c);
-	r->timeline = (uint32_t)take_u64(&c);
+	r->timeline = (uint32_t)take_int(&c);
 	r->node = cursor_avro_bytes(&c);
 	r->prev_gen = take_u64(&c);
 	r->reason = cursor_avro_bytes(&c);
 	take_parts(&c, a, r);
-	if (c.bad || kind > SPINE_BEAT || cursor_left(&c))
+	if (c.bad || kind > SPINE_BEAT || cursor_left(&c) || (kind == SPINE_GROUP && !group_sane(r)))
 		return fail(err, REJECT, "spine: malformed record of %zu bytes", msg.n);
 	r->kind = (enum spine_kind)kind;
 	return OK;
@@ -140,9 +158,12 @@ adopt(struct spine_state *s, const struct spine_record *r)
 static enum spine_verdict
 step_open(struct spine_state *s, const struct spine_record *r)
 {
+	/* An opener says what it had read before it wrote. Who has read less at this place of the same log lacks records. */
+	if (r->prev_gen > s->gen || (r->prev_gen == s->gen && r->no > s->no))
+		return SPINE_GAP;
 	/* The compare-and-set: of two openers of one generation the first in the log wins, everybody sees the same first. */
 	if (r->prev_gen != s->gen || r->gen != s->gen + 1)
-		return s->started || r->prev_gen == 0 ? SPINE_STALE : SPINE_GAP;
+		return SPINE_STALE;
 	s->started = true;
 	s->gen = r->gen;
 	s->token = r->token;
@@ -181,24 +202,35 @@ spine_step(struct spine_state *s, const struct spine_record *r)
 	return SPINE_ACCEPT;
 }
 
+/*
+ * A GROUP or BEAT was accepted unless its writer had been fenced by an OPEN before it; then it stands at most
+ * SPINE_UNREAD_MAX records behind that OPEN, and the OPEN may be cut off. Of the highest generation in a tail that is longer:
+ *  - No later OPEN is in the tail. Were it fenced, the tail would end before the new writer's first record, and be short. It is current.
+ *  - A later OPEN is. It may be all that was written since, and the tail may begin behind the OPEN that fenced: only a record that
+ *    far into the tail, and before any later OPEN, is beyond doubt.
+ */
 int
 spine_resume(struct spine_state *s, const struct spine_record *const *tail, int n)
 {
-	uint64_t gen = 0;
-	int first = -1;
+	uint64_t gen = 0, opened = 0;
+	int from = 0;
 
 	*s = (struct spine_state){ 0 };
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		if (tail[i]->kind != SPINE_OPEN && tail[i]->gen > gen)
 			gen = tail[i]->gen;
-	for (int i = 0; i < n && first < 0; i++) {
-		if (tail[i]->kind != SPINE_OPEN && tail[i]->gen == gen)
-			first = i;
-		else if (tail[i]->kind == SPINE_OPEN && tail[i]->gen > gen)
-			return -1; /* whatever comes behind may be a zombie's: only older records can tell */
+		if (tail[i]->kind == SPINE_OPEN && tail[i]->gen > opened)
+			opened = tail[i]->gen;
 	}
-	if (first < 0)
-		return -1;
-	adopt(s, tail[first]);
-	return first + 1;
+	if (opened > gen)
+		from = SPINE_UNREAD_MAX;
+	for (int i = 0; i < n; i++) {
+		if (tail[i]->kind == SPINE_OPEN && tail[i]->gen > gen)
+			return -1; /* whatever comes behind may be a fenced writer's: only older records can tell */
+		if (i < from || tail[i]->kind == SPINE_OPEN || tail[i]->gen != gen)
+			continue;
+		adopt(s, tail[i]);
+		return i + 1;
+	}
+	return -1;
 }

@@ -72,10 +72,14 @@ enum spine_verdict {
  */
 enum spine_verdict spine_step(struct spine_state *s, const struct spine_record *r);
 
+/* A writer that is fenced has left at most so many records behind the OPEN that fenced it: it writes no more without reading back. */
+enum { SPINE_UNREAD_MAX = 64 };
+
 /*
- * Start in the middle: records of the tail of the spine, oldest first. The highest generation that a GROUP or BEAT carries was
- * accepted (its writer had read its OPEN back); the state is that of its first record in the tail, and the caller steps through what follows.
- * Returns the index of the first record to step through, n when the tail decides everything, -1 when it holds no GROUP or BEAT (read further back).
+ * Start in the middle: records of the tail of the spine, oldest first, more than SPINE_UNREAD_MAX of them (fewer only where the log
+ * has no more). The state is that of an accepted record of the highest generation that a GROUP or BEAT carries, and the caller steps
+ * through what follows. Returns the index of the first record to step through, n when the tail decides everything, -1 when it
+ * does not tell (read further back).
  */
 int spine_resume(struct spine_state *s, const struct spine_record *const *tail, int n);
 
