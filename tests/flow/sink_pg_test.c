@@ -1,0 +1,796 @@
+/*
+ * The PostgreSQL sink's contract (consumer/sink.h) against a real server. TOWLINE_TEST_PG: URL of a database that may be
+ * written to, by a superuser; what the test makes is in schemas of its own. Without the variable it is skipped.
+ */
+#include "core/pg.h"
+#include "tests/rows.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static const char *url;
+
+static const struct conf_sink base = { .name = "test", .create_tables = true, .on_schema_change = "apply", .schema = "sink_test" };
+
+struct world {
+	struct conf_sink conf;
+	struct sink *sink;
+	PGconn *conn;            /* another session, to look */
+	struct marker at;
+	struct err err;
+};
+
+#define ok(expr) do { enum rc got_ = (expr); if (got_ != OK) fail_msg("%s: %s: %s", #expr, rc_name(got_), w->err.text); } while (0)
+#define rejected(expr) do { enum rc got_ = (expr); if (got_ != REJECT) fail_msg("%s: %s: %s", #expr, rc_name(got_), w->err.text); } while (0)
+
+static char *
+ask(struct world *w, const char *sql)
+{
+	PGresult *res = PQexec(w->conn, sql);
+	static char out[4096]; /* of the last question */
+
+	if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
+		fail_msg("%s: %s", sql, PQerrorMessage(w->conn));
+	snprintf(out, sizeof out, "%s", PQntuples(res) ? PQgetvalue(res, 0, 0) : "");
+	PQclear(res);
+	return out;
+}
+
+static void
+open_sink(struct world *w)
+{
+	ok(sink_open("shop", &w->conf, &w->sink, &w->err));
+	ok(w->sink->ops->marker(w->sink, &w->at, &w->err));
+}
+
+static int
+setup(void **state)
+{
+	struct world *w = calloc(1, sizeof *w);
+
+	w->conf = base;
+	w->conf.url = url;
+	w->conn = PQconnectdb(url);
+	assert_int_equal(PQstatus(w->conn), CONNECTION_OK);
+	ask(w, "SET client_min_messages = error");
+	ask(w, "DROP SCHEMA IF EXISTS sink_test CASCADE");
+	ask(w, "DROP SCHEMA IF EXISTS towline CASCADE");
+	open_sink(w);
+	*state = w;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+
+	if (w->sink)
+		w->sink->ops->close(w->sink);
+	ask(w, "DROP SCHEMA IF EXISTS sink_test, towline CASCADE");
+	ask(w, "DROP ROLE IF EXISTS sink_plain");
+	PQfinish(w->conn);
+	free(w);
+	return 0;
+}
+
+/* Go on as a role that may not create anything, nor switch constraints off. */
+static void
+plain_role(struct world *w)
+{
+	static char plain_url[1024]; /* as long as the sink */
+
+	ask(w, "DO $$ BEGIN IF to_regrole('sink_plain') IS NULL THEN CREATE ROLE sink_plain LOGIN; END IF; END $$");
+	ask(w, "GRANT USAGE ON SCHEMA towline, sink_test TO sink_plain");
+	ask(w, "GRANT ALL ON ALL TABLES IN SCHEMA towline, sink_test TO sink_plain");
+	w->sink->ops->close(w->sink);
+	snprintf(plain_url, sizeof plain_url, "%s%cuser=sink_plain", url, strchr(url, '?') ? '&' : '?');
+	w->conf.url = plain_url;
+	open_sink(w);
+}
+
+static struct marker
+step(const struct world *w, int n)
+{
+	return mark_at(w->at.spine_offset + n);
+}
+
+/* begin, apply, commit, confirm. */
+static enum rc
+run(struct world *w, struct batch *b)
+{
+	const struct sink_ops *o = w->sink->ops;
+	struct marker next = step(w, 1);
+	enum rc rc;
+
+	batch_plan(b);
+	if ((rc = o->begin(w->sink, &w->at, &next, &w->err)) != OK || (rc = o->apply(w->sink, b, &w->err)) != OK ||
+	    (rc = o->commit(w->sink, &next, &w->err)) != OK || (rc = o->settle(w->sink, 0, &w->err)) != OK)
+		return rc;
+	w->at = next;
+	batch_free(b, NULL);
+	return OK;
+}
+
+static int key0[] = { 0 }, key01[] = { 0, 1 };
+
+enum { ORDER_COLS = 6 };
+
+static struct table
+orders(struct column *c)
+{
+	c[0] = COL_INT8("id");
+	c[1] = COL_TEXT("name");
+	c[2] = COL_MONEY("amount");
+	c[3] = COL_TIME("at");
+	c[4] = COL_JSON("doc");
+	c[5] = COL_DOUBLE("d");
+	return table_of("orders", c, ORDER_COLS, key0, 1);
+}
+
+static struct value *
+order(struct batch *b, int64_t id, const char *name)
+{
+	return VALUES(b, value_int(id), V_TEXT(name), { .kind = V_BYTES, .s = SLICE_LIT("\x04\xd2") },
+	    V_TEXT("2026-01-02T03:04:05.678901Z"), V_TEXT("{\"a\": 1}"), { .kind = V_DOUBLE, .d = 0.5 });
+}
+
+static const char all_orders[] = "SELECT string_agg(concat_ws('|', id, coalesce(name, '-'), amount, extract(epoch from at)::numeric, doc, d), E'\\n'"
+	" ORDER BY id) FROM sink_test.orders";
+
+static void
+test_marker(void **state)
+{
+	struct world *w = *state;
+	struct marker got;
+	struct batch b = { 0 };
+	struct marker next = step(w, 1);
+
+	assert_int_equal(w->at.spine_offset, -1);
+	assert_int_equal(w->at.gen, 0);
+	ok(run(w, &b));
+	ok(w->sink->ops->marker(w->sink, &got, &w->err));
+	assert_memory_equal(&got, &next, sizeof got);
+	assert_string_equal(ask(w, "SELECT system_id::text FROM towline.marker WHERE name = 'shop'"), "7300000000000000001");
+}
+
+static void
+test_second_instance(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct marker none = w->at, one = step(w, 1), old;
+	struct batch b = { 0 };
+	enum rc rc;
+
+	ok(run(w, &b));
+	/* Expects what was before: refused. */
+	if ((rc = o->begin(w->sink, &none, &one, &w->err)) == OK && (rc = o->commit(w->sink, &one, &w->err)) == OK)
+		rc = o->settle(w->sink, 0, &w->err);
+	assert_int_equal(rc, FATAL);
+	assert_int_equal(w->err.exit, EXIT_REFUSED);
+	w->sink->ops->close(w->sink);
+	open_sink(w);
+	assert_int_equal(w->at.spine_offset, 0);
+	/* An older generation at the right place: refused as well. */
+	old = step(w, 1);
+	old.gen = 2;
+	o = w->sink->ops;
+	if ((rc = o->begin(w->sink, &w->at, &old, &w->err)) == OK && (rc = o->commit(w->sink, &old, &w->err)) == OK)
+		rc = o->settle(w->sink, 0, &w->err);
+	assert_int_equal(rc, FATAL);
+	assert_int_equal(w->err.exit, EXIT_REFUSED);
+	assert_non_null(strstr(w->err.text, "another instance"));
+}
+
+static void
+test_all_kinds(void **state)
+{
+	struct world *w = *state;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	for (int i = 1; i <= 5; i++)
+		put_row(&b, &t, OP_CREATE, NULL, order(&b, i, "new"));
+	put_row(&b, &t, OP_READ, NULL, order(&b, 6, NULL));
+	b.rows[5].after[1] = value_null();
+	ok(run(w, &b));
+	assert_string_equal(ask(w, all_orders),
+	    "1|new|12.34|1767323045.678901|{\"a\": 1}|0.5\n2|new|12.34|1767323045.678901|{\"a\": 1}|0.5\n"
+	    "3|new|12.34|1767323045.678901|{\"a\": 1}|0.5\n4|new|12.34|1767323045.678901|{\"a\": 1}|0.5\n"
+	    "5|new|12.34|1767323045.678901|{\"a\": 1}|0.5\n6|-|12.34|1767323045.678901|{\"a\": 1}|0.5");
+
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 1, "one"));
+	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, value_int(2), V_TEXT("two"), V_NONE, V_NONE, V_NONE, V_NONE));
+	put_row(&b, &t, OP_DELETE, order(&b, 3, NULL), NULL);
+	put_row(&b, &t, OP_READ, NULL, order(&b, 4, "four"));
+	put_row(&b, &t, OP_UPDATE, order(&b, 5, NULL), order(&b, 50, "fifty"))->moved = true;
+	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, value_int(50), V_NONE, V_NONE, V_NONE, V_NONE, value_null()));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name, amount, d), ' ' ORDER BY id) FROM sink_test.orders"),
+	    "1|one|12.34|0.5 2|two|12.34|0.5 4|four|12.34|0.5 6|12.34|0.5 50|fifty|12.34");
+
+	put_row(&b, &t, OP_TRUNCATE, NULL, NULL);
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 9, "last"));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "9|last");
+}
+
+static void
+test_text_fallback(void **state)
+{
+	struct world *w = *state;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "plain"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "exact"));
+	b.rows[1].after[2] = (struct value){ .kind = V_NULL };
+	b.rows[1].after[2] = (struct value){ .kind = V_BYTES, .s = SLICE_LIT("\x01"), .exact = SLICE_LIT("NaN") };
+	b.rows[0].after[3] = V_TEXT("infinity");
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, amount, at), ' ' ORDER BY id) FROM sink_test.orders"),
+	    "1|12.34|infinity 2|NaN|2026-01-02 03:04:05.678901+00");
+}
+
+static void
+test_sink_types(void **state)
+{
+	struct world *w = *state;
+	struct wire_type item = { .wire = W_INT32 };
+	struct column c[] = { COL_TEXT("k"), COL_INT4("n"), COL_TEXT("mood"), COL_TEXT("code"),
+		col_of("arr", (struct wire_type){ .wire = W_ARRAY, .item = &item }, "integer[]"), COL_TEXT("bits"), COL_INT4("gen") };
+	struct table t = table_of("typed", c, COUNTOF(c), key0, 1);
+	struct batch b = { 0 };
+	/* Avro: a block of two: 1 + union branch 1, int 5; branch 0. */
+	struct value array = { .kind = V_AVRO, .s = { "\x04\x02\x0a\x00\x00", 5 } };
+
+	ask(w, "CREATE SCHEMA IF NOT EXISTS sink_test");
+	ask(w, "CREATE TYPE sink_test.mood AS ENUM ('sad', 'happy')");
+	ask(w, "CREATE DOMAIN sink_test.code AS varchar(3)");
+	ask(w, "CREATE TABLE sink_test.typed (k char(4) PRIMARY KEY, n numeric, mood sink_test.mood, code sink_test.code, arr int[], bits bit(4),"
+	    " gen int GENERATED ALWAYS AS (1) STORED, mine text DEFAULT 'x')");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, V_TEXT("a "), value_int(7), V_TEXT("happy"), V_TEXT("abc"), array, V_TEXT("0101"), value_int(5)));
+	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, V_TEXT("b"), value_null(), value_null(), value_null(), value_null(), value_null(), value_null()));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', k, n, mood, code, arr, bits, gen, mine), ' ' ORDER BY k) FROM sink_test.typed"),
+	    "a   |7|happy|abc|{5,NULL}|0101|1|x b   |1|x");
+	/* The key is char(4): blanks do not count there. */
+	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, V_TEXT("a"), value_int(8), V_NONE, V_NONE, V_NONE, V_NONE, V_NONE));
+	put_row(&b, &t, OP_DELETE, VALUES(&b, V_TEXT("b   "), V_NONE, V_NONE, V_NONE, V_NONE, V_NONE, V_NONE), NULL);
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', k, n), ' ') FROM sink_test.typed"), "a   |8");
+	/* Too long for the domain: an error, not a cut. */
+	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, V_TEXT("a"), V_NONE, V_NONE, V_TEXT("abcd"), V_NONE, V_NONE, V_NONE));
+	rejected(run(w, &b));
+	assert_ptr_equal(w->sink->failed, &b);
+	batch_free(&b, NULL);
+}
+
+static void
+test_no_key(void **state)
+{
+	struct world *w = *state;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+
+	t.nkeys = 0;
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	for (int i = 0; i < 3; i++)
+		put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "twin"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, NULL));
+	b.rows[3].after[1] = value_null();
+	put_row(&b, &t, OP_DELETE, order(&b, 1, "twin"), NULL);
+	put_row(&b, &t, OP_UPDATE, order(&b, 1, "twin"), order(&b, 1, "changed"));
+	put_row(&b, &t, OP_UPDATE, order(&b, 2, NULL), order(&b, 2, "named"));
+	b.rows[6].before[1] = value_null();
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id, name) FROM sink_test.orders"),
+	    "1|changed 1|twin 2|named");
+}
+
+static void
+test_unindexed_key(void **state)
+{
+	struct world *w = *state;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+
+	ask(w, "CREATE SCHEMA IF NOT EXISTS sink_test");
+	ask(w, "CREATE TABLE sink_test.orders (id bigint, name text, amount numeric, at timestamptz, doc json, d float8)");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_READ, NULL, order(&b, 1, "a"));
+	ok(run(w, &b));
+	put_row(&b, &t, OP_READ, NULL, order(&b, 1, "b"));
+	put_row(&b, &t, OP_READ, NULL, order(&b, 2, "c"));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|b 2|c");
+}
+
+static void
+test_identity(void **state)
+{
+	struct world *w = *state;
+	struct column c[] = { COL_INT8("id"), COL_TEXT("name") };
+	struct table t = table_of("ident", c, COUNTOF(c), key0, 1);
+	struct batch b = { 0 };
+
+	ask(w, "CREATE SCHEMA IF NOT EXISTS sink_test");
+	ask(w, "CREATE TABLE sink_test.ident (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text)");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(7), V_TEXT("a")));
+	put_row(&b, &t, OP_READ, NULL, VALUES(&b, value_int(8), V_TEXT("b")));
+	ok(run(w, &b));
+	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, value_int(7), V_TEXT("c")));
+	put_row(&b, &t, OP_READ, NULL, VALUES(&b, value_int(8), V_TEXT("d")));
+	ok(run(w, &b));
+	put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(8), V_NONE), VALUES(&b, value_int(9), V_TEXT("e")))->moved = true;
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.ident"), "7|c 9|e");
+}
+
+static void
+test_redo(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct reject rejects[8];
+	struct marker next;
+	int n = 0;
+
+	ok(o->prepare(w->sink, &t, &w->err));
+	ask(w, "ALTER TABLE sink_test.orders ADD CHECK (name <> 'bad')");
+	ask(w, "CREATE UNIQUE INDEX ON sink_test.orders (name)");
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "x"));
+	ok(run(w, &b));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "good"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 3, "bad"));
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 3, "fine")); /* waits behind the row that failed */
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 1, "y"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 4, "x")); /* takes the name that 1 gave up */
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 5, "bad"));
+	rejected(run(w, &b));
+	assert_ptr_equal(w->sink->failed, &b);
+	assert_non_null(strstr(w->err.text, "orders_name_check"));
+	assert_string_equal(ask(w, "SELECT string_agg(name, ' ') FROM sink_test.orders"), "x");
+
+	ok(o->redo(w->sink, &b, rejects, 8, &n, &w->err));
+	next = step(w, 1);
+	ok(o->commit(w->sink, &next, &w->err));
+	ok(o->settle(w->sink, 0, &w->err));
+	w->at = next;
+	assert_int_equal(n, 3);
+	assert_ptr_equal(rejects[0].row, &b.rows[1]);
+	assert_ptr_equal(rejects[1].row, &b.rows[2]);
+	assert_ptr_equal(rejects[2].row, &b.rows[5]);
+	assert_non_null(strstr(rejects[0].reason, "orders_name_check"));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|y 2|good 4|x");
+	batch_free(&b, NULL);
+
+	/* Policy stop: the first one is told, nothing is kept. */
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 6, "bad"));
+	rejected(run(w, &b));
+	rejected(o->redo(w->sink, &b, rejects, 0, &n, &w->err));
+	assert_non_null(strstr(w->err.text, "orders_name_check"));
+	batch_free(&b, NULL);
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 7, "after"));
+	ok(run(w, &b));
+}
+
+/* What the order of works cannot satisfy, exact order can. */
+static void
+test_redo_order(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct reject rejects[8];
+	struct marker next;
+	int n = 0;
+
+	ok(o->prepare(w->sink, &t, &w->err));
+	ask(w, "CREATE UNIQUE INDEX ON sink_test.orders (name)");
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "a"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "b"));
+	ok(run(w, &b));
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 1, "tmp"));
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 2, "a"));
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 1, "b"));
+	rejected(run(w, &b));
+	ok(o->redo(w->sink, &b, rejects, 8, &n, &w->err));
+	assert_int_equal(n, 0);
+	next = step(w, 1);
+	ok(o->commit(w->sink, &next, &w->err));
+	ok(o->settle(w->sink, 0, &w->err));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|b 2|a");
+	batch_free(&b, NULL);
+}
+
+static void
+test_deferred(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct reject rejects[8];
+	struct marker next;
+	int n = 0;
+
+	ok(o->prepare(w->sink, &t, &w->err));
+	ask(w, "ALTER TABLE sink_test.orders ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED");
+	/* Under session_replication_role = replica the server does not check these at all. */
+	plain_role(w);
+	o = w->sink->ops;
+	ok(o->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "a"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "a"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 3, "b"));
+	rejected(run(w, &b));
+	assert_ptr_equal(w->sink->failed, &b);
+	ok(o->redo(w->sink, &b, rejects, 8, &n, &w->err));
+	assert_int_equal(n, 1);
+	assert_ptr_equal(rejects[0].row, &b.rows[1]);
+	next = step(w, 1);
+	ok(o->commit(w->sink, &next, &w->err));
+	ok(o->settle(w->sink, 0, &w->err));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|a 3|b");
+	batch_free(&b, NULL);
+}
+
+static void
+test_two_in_flight(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b[3] = { 0 };
+	struct reject rejects[2];
+	struct marker m[4] = { w->at, step(w, 1), step(w, 2), step(w, 3) };
+	enum rc rc = OK;
+	int n;
+
+	ok(o->prepare(w->sink, &t, &w->err));
+	ask(w, "ALTER TABLE sink_test.orders ADD CHECK (name <> 'bad')");
+	put_row(&b[0], &t, OP_CREATE, NULL, order(&b[0], 1, "ok"));
+	put_row(&b[1], &t, OP_CREATE, NULL, order(&b[1], 2, "bad"));
+	put_row(&b[2], &t, OP_CREATE, NULL, order(&b[2], 3, "ok"));
+	for (int i = 0; i < 3 && rc == OK; i++) {
+		batch_plan(&b[i]);
+		if ((rc = o->begin(w->sink, &m[i], &m[i + 1], &w->err)) == OK && (rc = o->apply(w->sink, &b[i], &w->err)) == OK)
+			rc = o->commit(w->sink, &m[i + 1], &w->err);
+	}
+	if (rc == OK)
+		rc = o->settle(w->sink, 0, &w->err);
+	assert_int_equal(rc, REJECT);
+	assert_ptr_equal(w->sink->failed, &b[1]);
+	ok(o->redo(w->sink, &b[1], rejects, 2, &n, &w->err));
+	assert_int_equal(n, 1);
+	ok(o->commit(w->sink, &m[2], &w->err));
+	ok(o->begin(w->sink, &m[2], &m[3], &w->err));
+	ok(o->apply(w->sink, &b[2], &w->err));
+	ok(o->commit(w->sink, &m[3], &w->err));
+	ok(o->settle(w->sink, 0, &w->err));
+	assert_string_equal(ask(w, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM sink_test.orders"), "1 3");
+	assert_string_equal(ask(w, "SELECT spine_offset FROM towline.marker"), "2");
+	for (int i = 0; i < 3; i++)
+		batch_free(&b[i], NULL);
+}
+
+static void
+test_streamed(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b[3] = { 0 };
+	struct reject rejects[2];
+	struct marker next = step(w, 1), last = step(w, 2);
+	enum rc rc;
+	int n;
+
+	ok(o->prepare(w->sink, &t, &w->err));
+	ask(w, "ALTER TABLE sink_test.orders ADD CHECK (name <> 'bad')");
+	put_row(&b[0], &t, OP_CREATE, NULL, order(&b[0], 1, "ok"));
+	put_row(&b[1], &t, OP_CREATE, NULL, order(&b[1], 2, "bad"));
+	put_row(&b[1], &t, OP_CREATE, NULL, order(&b[1], 3, "ok"));
+	put_row(&b[2], &t, OP_UPDATE, NULL, order(&b[2], 1, "changed"));
+	for (int i = 0; i < 3; i++)
+		batch_plan(&b[i]);
+	ok(o->begin(w->sink, &w->at, &next, &w->err));
+	ok(o->apply(w->sink, &b[0], &w->err));
+	rc = o->apply(w->sink, &b[1], &w->err);
+	if (rc == OK)
+		rc = o->apply(w->sink, &b[2], &w->err);
+	assert_int_equal(rc, REJECT);
+	assert_ptr_equal(w->sink->failed, &b[1]);
+	ok(o->redo(w->sink, &b[1], rejects, 2, &n, &w->err));
+	assert_int_equal(n, 1);
+	ok(o->apply(w->sink, &b[2], &w->err));
+	assert_string_equal(ask(w, "SELECT count(*) FROM sink_test.orders"), "0");
+	ok(o->commit(w->sink, &last, &w->err));
+	ok(o->settle(w->sink, 0, &w->err));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|changed 3|ok");
+	assert_string_equal(ask(w, "SELECT spine_offset FROM towline.marker"), "1");
+	for (int i = 0; i < 3; i++)
+		batch_free(&b[i], NULL);
+}
+
+static void
+test_abort(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct marker next = step(w, 1);
+
+	ok(o->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "never"));
+	batch_plan(&b);
+	ok(o->begin(w->sink, &w->at, &next, &w->err));
+	ok(o->apply(w->sink, &b, &w->err));
+	o->abort(w->sink);
+	batch_reset(&b, NULL);
+	assert_string_equal(ask(w, "SELECT count(*) FROM sink_test.orders"), "0");
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "kept"));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(name, ' ') FROM sink_test.orders"), "kept");
+}
+
+static void
+test_connection_lost(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct marker next = step(w, 1);
+	enum rc rc;
+
+	ok(o->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "again"));
+	batch_plan(&b);
+	ok(o->begin(w->sink, &w->at, &next, &w->err));
+	ask(w, "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE application_name = 'towline'");
+	if ((rc = o->apply(w->sink, &b, &w->err)) == OK && (rc = o->commit(w->sink, &next, &w->err)) == OK)
+		rc = o->settle(w->sink, 0, &w->err);
+	assert_int_equal(rc, RETRY);
+	o->close(w->sink);
+	open_sink(w);
+	assert_int_equal(w->at.spine_offset, -1);
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	batch_reset(&b, NULL);
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "again"));
+	ok(run(w, &b));
+}
+
+static void
+test_schema_change(void **state)
+{
+	struct world *w = *state;
+	struct column c[ORDER_COLS], wide[] = { COL_INT8("id"), COL_TEXT("name"), COL_INT4("more"), COL_TEXT("word") };
+	struct table t = orders(c), v2 = table_of("orders", wide, COUNTOF(wide), key0, 1);
+	struct batch b = { 0 };
+
+	wide[2].has_default = wide[3].has_default = true;
+	wide[2].default_json = SLICE_LIT("5");
+	wide[3].default_json = SLICE_LIT("\"it's\"");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "a"));
+	ok(run(w, &b));
+	w->conf.on_schema_change = "stop";
+	assert_int_equal(w->sink->ops->prepare(w->sink, &v2, &w->err), FATAL);
+	assert_non_null(strstr(w->err.text, "ALTER TABLE \"sink_test\".\"orders\" ADD COLUMN IF NOT EXISTS \"more\" integer"));
+	w->conf.on_schema_change = "apply";
+	ok(w->sink->ops->prepare(w->sink, &v2, &w->err));
+	put_row(&b, &v2, OP_CREATE, NULL, VALUES(&b, value_int(2), V_TEXT("b"), value_int(6), value_null()));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name, more, word), ' ' ORDER BY id) FROM sink_test.orders"),
+	    "1|a|5|it's 2|b|6");
+	w->sink->ops->forget(w->sink, &t);
+	w->sink->ops->forget(w->sink, &v2);
+	w->conf.create_tables = false;
+	v2.name = SLICE_LIT("nowhere");
+	assert_int_equal(w->sink->ops->prepare(w->sink, &v2, &w->err), FATAL);
+	assert_non_null(strstr(w->err.text, "create_tables: true"));
+}
+
+static void
+test_truncate_referenced(void **state)
+{
+	struct world *w = *state;
+	struct column c[] = { COL_INT8("id"), COL_INT8("ref") };
+	struct table parent = table_of("parent", c, COUNTOF(c), key0, 1), child = table_of("child", c, COUNTOF(c), key0, 1);
+	struct batch b = { 0 };
+	struct reject rejects[1];
+	struct marker next;
+	int n;
+
+	ok(w->sink->ops->prepare(w->sink, &parent, &w->err));
+	ok(w->sink->ops->prepare(w->sink, &child, &w->err));
+	ask(w, "ALTER TABLE sink_test.child ADD FOREIGN KEY (ref) REFERENCES sink_test.parent");
+	put_row(&b, &parent, OP_CREATE, NULL, VALUES(&b, value_int(1), value_int(1)));
+	put_row(&b, &child, OP_CREATE, NULL, VALUES(&b, value_int(1), value_int(1)));
+	ok(run(w, &b));
+	put_row(&b, &parent, OP_TRUNCATE, NULL, NULL);
+	put_row(&b, &child, OP_TRUNCATE, NULL, NULL);
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT count(*) FROM sink_test.parent"), "0");
+	put_row(&b, &parent, OP_CREATE, NULL, VALUES(&b, value_int(1), value_int(1)));
+	ok(run(w, &b));
+	put_row(&b, &parent, OP_TRUNCATE, NULL, NULL);
+	put_row(&b, &parent, OP_CREATE, NULL, VALUES(&b, value_int(2), value_int(1)));
+	rejected(run(w, &b));
+	ok(w->sink->ops->redo(w->sink, &b, rejects, 1, &n, &w->err));
+	assert_int_equal(n, 0);
+	next = step(w, 1);
+	ok(w->sink->ops->commit(w->sink, &next, &w->err));
+	ok(w->sink->ops->settle(w->sink, 0, &w->err));
+	assert_string_equal(ask(w, "SELECT string_agg(id::text, ' ') FROM sink_test.parent"), "2");
+	batch_free(&b, NULL);
+}
+
+/* More sets of present columns than there are prepared statements for a table. */
+static void
+test_many_shapes(void **state)
+{
+	enum { WIDE = 10, ROWS = 600 };
+	struct world *w = *state;
+	struct column c[WIDE];
+	char names[WIDE][16];
+	struct table t = table_of("wide", c, WIDE, key0, 1);
+	struct batch b = { 0 };
+
+	for (int i = 0; i < WIDE; i++) {
+		snprintf(names[i], sizeof names[i], "c%d", i);
+		c[i] = COL_INT8(names[i]);
+	}
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	for (int k = 0; k < ROWS; k++) {
+		struct value v[WIDE];
+
+		for (int i = 0; i < WIDE; i++)
+			v[i] = value_int(i ? 0 : k);
+		put_row(&b, &t, OP_CREATE, NULL, row_values(&b, WIDE, v));
+	}
+	ok(run(w, &b));
+	for (int k = 0; k < ROWS; k++) {
+		struct value v[WIDE];
+
+		for (int i = 0; i < WIDE; i++)
+			v[i] = i && !(k >> (i - 1) & 1) ? V_NONE : value_int(k);
+		put_row(&b, &t, OP_UPDATE, NULL, row_values(&b, WIDE, v));
+	}
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT sum(c1 + c2 + c3 + c4 + c5 + c6 + c7 + c8 + c9)::text FROM sink_test.wide"),
+	    ask(w, "SELECT sum(k * length(replace((k % 512)::bit(9)::text, '0', '')))::text FROM generate_series(0, 599) k"));
+	w->sink->ops->forget(w->sink, &t);
+}
+
+/* Far more than the socket's buffers hold, both ways. */
+static void
+test_large(void **state)
+{
+	struct world *w = *state;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	char *big = malloc(2001);
+
+	memset(big, 'x', 2000);
+	big[2000] = '\0';
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	for (int i = 0; i < 20000; i++)
+		put_row(&b, &t, OP_CREATE, NULL, order(&b, i, big));
+	for (int i = 0; i < 2000; i++)
+		put_row(&b, &t, OP_UPDATE, order(&b, i, ""), order(&b, i + 100000, "m"))->moved = true;
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT concat(count(*), ' ', sum(length(name))) FROM sink_test.orders"), "20000 36002000");
+	free(big);
+}
+
+static void
+test_two_keys(void **state)
+{
+	struct world *w = *state;
+	struct column c[] = { COL_INT8("a"), COL_TEXT("b"), COL_TEXT("v") };
+	struct table t = table_of("two", c, COUNTOF(c), key01, 2);
+	struct batch b = { 0 };
+
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(1), V_TEXT("x"), V_TEXT("1")));
+	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(1), V_TEXT("y"), V_TEXT("2")));
+	ok(run(w, &b));
+	put_row(&b, &t, OP_READ, NULL, VALUES(&b, value_int(1), V_TEXT("x"), V_TEXT("3")));
+	put_row(&b, &t, OP_DELETE, VALUES(&b, value_int(1), V_TEXT("y"), V_NONE), NULL);
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', a, b, v), ' ') FROM sink_test.two"), "1|x|3");
+}
+
+/* A role that may not create anything uses what is there. */
+static void
+test_plain_role(void **state)
+{
+	struct world *w = *state;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	plain_role(w);
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "plain"));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT name FROM sink_test.orders"), "plain");
+}
+
+static void
+test_collision(void **state)
+{
+	struct world *w = *state;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c), other = orders(c);
+
+	other.schema = SLICE_LIT("archive");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	assert_int_equal(w->sink->ops->prepare(w->sink, &other, &w->err), FATAL);
+}
+
+#define with_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_world(test_marker),
+		with_world(test_second_instance),
+		with_world(test_all_kinds),
+		with_world(test_text_fallback),
+		with_world(test_sink_types),
+		with_world(test_no_key),
+		with_world(test_unindexed_key),
+		with_world(test_identity),
+		with_world(test_redo),
+		with_world(test_redo_order),
+		with_world(test_deferred),
+		with_world(test_two_in_flight),
+		with_world(test_streamed),
+		with_world(test_abort),
+		with_world(test_connection_lost),
+		with_world(test_schema_change),
+		with_world(test_truncate_referenced),
+		with_world(test_many_shapes),
+		with_world(test_large),
+		with_world(test_two_keys),
+		with_world(test_plain_role),
+		with_world(test_collision),
+	};
+
+	url = getenv("TOWLINE_TEST_PG");
+	if (!url || !*url) {
+		print_message("skipped: TOWLINE_TEST_PG is not set\n");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
