@@ -151,7 +151,7 @@ set_aside(struct session *s, const struct batch *b, const struct reject *rejects
 
 /* The set-based form of b was refused: row by row in exact order. The sink's transaction stays open. */
 static enum rc
-redo(struct session *s, const struct batch *b, struct err *err)
+redo(struct session *s, struct batch *b, struct err *err)
 {
 	bool aside = s->conf->on_error == ON_ERROR_DEADLETTER;
 	struct reject *rejects = calloc((size_t)b->nrows + 1, sizeof *rejects);

@@ -155,6 +155,10 @@ decode_record(struct decode *d, const rd_kafka_message_t *m, const struct tl *tl
 		rc = reader_value(v->reader, body, a, env, err);
 	if (rc == OK && fk.kind != FRAME_NONE && (!tl || !env->after))
 		rc = reader_key(v->reader, key_body, a, key, err);
+	if (rc == OK && !tl) {
+		reader_placeholders(v->reader, (struct value *)(uintptr_t)env->before);
+		reader_placeholders(v->reader, (struct value *)(uintptr_t)env->after);
+	}
 	if (rc == OK && tl)
 		rc = tl_apply(tl, (struct value *)(uintptr_t)env->before, (struct value *)(uintptr_t)env->after, v->table->ncols, err);
 	if (rc != OK)

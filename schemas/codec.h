@@ -65,6 +65,12 @@ const struct table *reader_table(const struct reader *r);
 /* Decode a value body (without its frame). env->before and after are arrays in a. REJECT: malformed, with the place. */
 enum rc reader_value(const struct reader *r, struct slice body, struct arena *a, struct envelope *env, struct err *err) MUST_CHECK;
 
+/*
+ * In a row of a writer that has no `tl` header: what is Debezium's placeholder for an unchanged TOAST column becomes V_ABSENT. Not for
+ * rows of ours: there the header says what is absent, and a text that happens to equal the placeholder is a text.
+ */
+void reader_placeholders(const struct reader *r, struct value *row);
+
 /* Decode a key body into row[tbl->ncols] (others V_ABSENT), in a. */
 enum rc reader_key(const struct reader *r, struct slice body, struct arena *a, struct value **row, struct err *err) MUST_CHECK;
 

@@ -292,7 +292,10 @@ reader_compile(struct slice key_json, struct slice value_json, struct arena *a, 
 		return err->rc;
 	}
 	cc.tbl = r->tbl = tbl;
-	if (value_compile(&cc, value, r) != OK || (key && row_compile(&cc, key, &r->key) != OK))
+	if (value_compile(&cc, value, r) != OK)
+		return err->rc;
+	r->image = r->plain ? r->row : cc.row;
+	if (key && row_compile(&cc, key, &r->key) != OK)
 		return err->rc;
 	*out = r;
 	return OK;

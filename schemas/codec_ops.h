@@ -93,6 +93,7 @@ struct reader {
 	const struct table *tbl;
 	bool plain;                /* a flattened row: no envelope */
 	const struct row_ops *row; /* plain */
+	const struct row_ops *image; /* of after, else of before, or of the plain row: NULL none */
 	const struct step *steps;
 	int nsteps;
 	const struct row_ops *key; /* NULL: none */

@@ -207,29 +207,6 @@ take_double(struct cursor *c)
 	return d;
 }
 
-/*
- * What Debezium writes for an unchanged TOAST column that it did not get; the second form is an
- * hstore's.
- */
-static const char absent_text[] = PLACEHOLDER, absent_pair[] = "{\"" PLACEHOLDER "\":\"" PLACEHOLDER "\"}";
-
-static inline bool
-is_placeholder(struct slice s)
-{
-	return (s.n == sizeof absent_text - 1 && memcmp(s.p, absent_text, sizeof absent_text - 1) == 0) ||
-	    (s.n == sizeof absent_pair - 1 && memcmp(s.p, absent_pair, sizeof absent_pair - 1) == 0);
-}
-
-static inline void
-read_text(struct cursor *c, enum value_kind kind, struct value *v)
-{
-	struct slice s = take_bytes(c);
-
-	set_slice(v, kind, s);
-	if (is_placeholder(s))
-		set_slice(v, V_ABSENT, (struct slice){ NULL, 0 });
-}
-
 static void
 read_rare(const struct col_op *o, struct cursor *c, struct arena *a, struct value *v)
 {
@@ -245,8 +222,6 @@ read_rare(const struct col_op *o, struct cursor *c, struct arena *a, struct valu
 	}
 	s = o->kind == COL_ARRAY ? array_rewrite(o->at.node, c, a) : walked(o->at.node, c);
 	set_slice(v, V_AVRO, s);
-	if (o->absent.n && slice_eq(s, o->absent))
-		set_slice(v, V_ABSENT, (struct slice){ NULL, 0 });
 }
 
 /*
@@ -311,10 +286,10 @@ read_row(const struct row_ops *ops, struct cursor *from, struct value *row, stru
 			set_double(v, V_DOUBLE, take_double(&c));
 			break;
 		case COL_BYTES:
-			read_text(&c, V_BYTES, v);
+			set_slice(v, V_BYTES, take_bytes(&c));
 			break;
 		case COL_STRING:
-			read_text(&c, V_STRING, v);
+			set_slice(v, V_STRING, take_bytes(&c));
 			break;
 		default:
 			slow = c;
@@ -335,6 +310,38 @@ row_new(const struct reader *r, const struct row_ops *ops, struct arena *a)
 	size_t n = (size_t)r->tbl->ncols;
 
 	return ops->full ? arena_raw(a, n * sizeof(struct value)) : arena_array(a, n, sizeof(struct value));
+}
+
+/*
+ * What Debezium writes for an unchanged TOAST column that it did not get; the second form is an
+ * hstore's.
+ */
+static const char absent_text[] = PLACEHOLDER, absent_pair[] = "{\"" PLACEHOLDER "\":\"" PLACEHOLDER "\"}";
+
+static bool
+is_placeholder(struct slice s)
+{
+	return (s.n == sizeof absent_text - 1 && memcmp(s.p, absent_text, sizeof absent_text - 1) == 0) ||
+	    (s.n == sizeof absent_pair - 1 && memcmp(s.p, absent_pair, sizeof absent_pair - 1) == 0);
+}
+
+static bool
+stands_for_absent(const struct col_op *o, const struct value *v)
+{
+	if (v->kind == V_AVRO)
+		return o->absent.n && slice_eq(v->s, o->absent);
+	return (v->kind == V_STRING || v->kind == V_BYTES) && is_placeholder(v->s);
+}
+
+void
+reader_placeholders(const struct reader *r, struct value *row)
+{
+	for (int i = 0; row && r->image && i < r->image->n; i++) {
+		struct value *v = &row[r->image->ops[i].col];
+
+		if (stands_for_absent(&r->image->ops[i], v))
+			set_slice(v, V_ABSENT, (struct slice){ NULL, 0 });
+	}
 }
 
 /* ---- envelope ---- */
