@@ -1,14 +1,16 @@
 # make help lists the targets. MODE is debug, release, asan or tsan; V=1 shows the commands.
 
-MODE   ?= debug
+# What is installed is the release build, what is worked on the debug build.
+MODE   ?= $(if $(filter install,$(MAKECMDGOALS)),release,debug)
 PREFIX ?= /usr/local
 CC     ?= cc
+CLANG_FORMAT ?= clang-format-14
 B      := build/$(MODE)
 Q      := $(if $(V),,@)
 say     = $(if $(V),,@echo '  $(1)')
 
 VERSION := 0.1.0
-PKGS := rdkafka libpq sqlite3 jansson libcurl libfyaml libxxhash libpcre2-8
+PKGS := rdkafka libpq sqlite3 jansson libcurl libfyaml avro-c gmp
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla -Wundef
 MODE.debug   := -Og -g3 -Werror
@@ -17,13 +19,14 @@ MODE.asan    := -Og -g3 -Werror -fsanitize=address,undefined -fno-sanitize-recov
 MODE.tsan    := -Og -g3 -Werror -fsanitize=thread
 FLAGS := -std=c11 -D_GNU_SOURCE -DTOWLINE_VERSION='"$(VERSION)"' -I. $(WARN) $(MODE.$(MODE)) \
          $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
-LIBS  := $(shell pkg-config --libs $(PKGS)) -lavro -lgmp -lpthread -lm
+LIBS  := $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 
 ROOMS := core schemas producer consumer control
 SRCS  := $(wildcard $(ROOMS:%=%/*.c))
 LIB   := $(patsubst %.c,$(B)/%.o,$(filter-out control/main.c,$(SRCS)))
+MANPAGES := $(patsubst docs/%.scd,build/%,$(wildcard docs/*.scd))
 TESTS := $(wildcard tests/unit/*_test.c)
-HDRS  := $(wildcard $(ROOMS:%=%/*.h))
+HDRS  := $(wildcard $(ROOMS:%=%/*.h) tests/*.h tests/*/*.h)
 
 ## all: build the program (the default)
 all: $(B)/towline
@@ -44,16 +47,86 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
 
-## check: what must pass before a commit; needs no server
-check: unit headers
+CHECK := build unit fuzz-replay headers tidy cli house
 
-## unit: run the unit tests
+## check: what must pass before a commit; needs no server
+check:
+	+$(Q)MAKE='$(MAKE)' tests/summary $(B)/check $(CHECK)
+
+## check-all: check, the unit tests under ASan and UBSan, and real PostgreSQL and Kafka
+check-all:
+	+$(Q)MAKE='$(MAKE)' tests/summary $(B)/check $(CHECK) 'MODE=asan build' 'MODE=asan unit' 'MODE=asan fuzz-replay' flow
+
+# Everything that the parts of a check run, so that they themselves are only tests. (A directory has the name as well.)
+build: all $(TESTS:%.c=$(B)/%)
+
+## unit: run the unit and golden tests
 unit: $(TESTS:%.c=$(B)/%)
 	$(Q)tests/run $^
 
+## golden: write the golden files of the unit tests anew; read the difference before you keep it
+golden: $(TESTS:%.c=$(B)/%)
+	-$(Q)GOLDEN_WRITE=1 UPDATE=1 tests/run $^
+	$(Q)git diff --stat -- tests/golden
+
 ## headers: each header compiles on its own
 headers:
-	$(Q)for h in $(HDRS); do $(CC) $(FLAGS) -fsyntax-only -x c $$h || exit 1; done
+	$(Q)ok=0; bad=0; for h in $(HDRS); do \
+		if $(CC) $(FLAGS) -fsyntax-only -x c $$h; then ok=$$((ok + 1)); else bad=$$((bad + 1)); echo "FAIL  $$h"; fi; \
+	done; echo "$$ok passed, $$bad failed"; [ $$bad = 0 ]
+
+## tidy: the rules of style that a script can hold; tests/tidy -v lists the notes too
+tidy: $(LIB) $(B)/control/main.o $(B)/towline
+	$(Q)tests/tidy $^
+
+## cli: the command line as a user meets it
+cli: $(B)/towline
+	$(Q)MODE=$(MODE) tests/cli.sh
+
+## house: the tests of the tests
+house:
+	$(Q)tests/tidy_test.sh
+
+## flow: tests with real PostgreSQL and Kafka (Java 17 and Maven); one alone: tests/flow/run tests/flow/NAME.sh
+flow: build
+	$(Q)MODE=$(MODE) tests/flow/run
+
+## bench: measure; the release build, a quiet machine
+bench:
+	+$(Q)$(MAKE) --no-print-directory MODE=release all $(patsubst %.c,build/release/%,$(wildcard tests/bench/*_bench.c))
+	$(Q)if [ -x tests/bench/run ]; then tests/bench/run; else for b in build/release/tests/bench/*_bench; do $$b || exit 1; done; fi
+
+## format: rewrite the C files that differ from the last commit by .clang-format; read the difference
+format:
+	$(Q)git diff --name-only --diff-filter=d HEAD -- '*.[ch]' | xargs -r $(CLANG_FORMAT) -i
+
+## compile_commands.json: for clangd and clang-tidy
+compile_commands.json: $(SRCS) $(TESTS) Makefile
+	$(Q){ sep='['; for f in $(SRCS) $(TESTS); do \
+		printf '%s{"directory":"%s","file":"%s","command":"%s -c %s"}\n' "$$sep" '$(CURDIR)' $$f \
+			'$(subst ','\'',$(subst ",\",$(CC) $(FLAGS)))' $$f; sep=','; \
+	done; echo ']'; } > $@
+
+## man: the manual page, by scdoc
+man: $(MANPAGES)
+
+build/%: docs/%.scd
+	@mkdir -p $(@D)
+	$(Q)scdoc < $< > $@
+
+## install: program, manual, systemd unit and sample configuration below DESTDIR and PREFIX (/usr/local); release build
+install: $(B)/towline $(if $(shell command -v scdoc),$(MANPAGES))
+	install -Dm755 $(B)/towline $(DESTDIR)$(PREFIX)/bin/towline
+	for m in $(MANPAGES); do [ ! -f $$m ] || install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man$${m##*.} $$m || exit 1; done
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/local,$(PREFIX),' deploy/systemd/towline@.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/towline@.service
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/towline deploy/config/towline.yaml deploy/postgres.sql README.md CHANGELOG.md LICENSE
+
+## uninstall: remove what install made; configurations in /etc/towline stay
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/towline $(DESTDIR)$(PREFIX)/lib/systemd/system/towline@.service
+	for m in $(notdir $(MANPAGES)); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/towline
 
 ## clean: remove what make made
 clean:
@@ -61,8 +134,8 @@ clean:
 
 ## help: this list
 help:
-	@sed -n 's/^## \(.*\): \(.*\)/\1\t\2/p' Makefile | expand -t 24
+	@sed -n 's/^## \([^:]*\): \(.*\)/\1\t\2/p' Makefile | expand -t 24
 
-.PHONY: all check unit headers clean help
+.PHONY: all bench build check check-all clean cli flow format golden headers help house install man tidy uninstall unit
 .SECONDARY:
 -include $(patsubst %.c,$(B)/%.d,$(SRCS) $(TESTS))
