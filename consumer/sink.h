@@ -55,7 +55,7 @@ struct sink_ops {
 	 * markers of its begin, or rolled back to the savepoint of a streamed one). The rows that fail are listed in rejects[0..*nrejects) (room for b->nrows)
 	 * and left out; with max_rejects 0 the first one is returned as REJECT with its sentence. Synchronous; does not commit.
 	 */
-	enum rc (*redo)(struct sink *s, const struct batch *b, struct reject *rejects, int max_rejects, int *nrejects, struct err *err);
+	enum rc (*redo)(struct sink *s, struct batch *b, struct reject *rejects, int max_rejects, int *nrejects, struct err *err);
 
 	/* Throw away the open transaction. */
 	void (*abort)(struct sink *s);

@@ -1,0 +1,122 @@
+/*
+ * sink_pg.h - the PostgreSQL sink's inside, shared by sink_pg*.c; nobody else includes it.
+ *
+ *   sink_pg.c        connection, marker, transactions, redo
+ *   sink_pg_pipe.c   pipeline mode: what was sent and not answered yet, failures, recovery
+ *   sink_pg_table.c  the table at the sink: catalogue, CREATE, ALTER, prepared statements
+ *   sink_pg_batch.c  works and rows as statements with their parameters
+ */
+#ifndef CONSUMER_SINK_PG_H
+#define CONSUMER_SINK_PG_H
+
+#include "consumer/sink_impl.h"
+#include "core/pg.h"
+
+#include <uthash.h>
+
+/* A prepared statement. sent and not ready: its Parse is in the pipeline, and lost if something before it fails. */
+struct stmt {
+	struct stmt *next;
+	enum plan_kind kind;
+	uint8_t *flags;
+	struct plan plan;
+	char name[24];
+	bool sent, ready;
+};
+
+struct pg_target {
+	const struct table *tbl;  /* key of the hash */
+	struct arena arena;
+	struct target t;
+	struct stmt *stmts;       /* most recently used first */
+	int nstmts;
+	uint8_t *flags;           /* scratch: 2 * ncols */
+	bool in_txn;              /* made inside the open transaction: void if that is rolled back */
+	uint64_t missing;         /* rows that updates did not find */
+	UT_hash_handle hh;
+};
+
+enum { STMTS_MAX = 200 };     /* prepared per target: sets of present columns are combinatorial */
+
+enum sent_kind { SENT_BEGIN, SENT_ADVANCE, SENT_PARSE, SENT_WORK, SENT_CONTROL, SENT_COMMIT, SENT_SYNC };
+
+/* A command whose result is still to come. */
+struct sent {
+	enum sent_kind kind;
+	struct stmt *stmt;        /* SENT_PARSE */
+	struct pg_target *target; /* SENT_WORK */
+	const struct batch *batch;
+	int must_hit;             /* rows that have to be there; -1: does not matter */
+};
+
+struct unconfirmed {
+	struct marker expected, next;
+	const struct batch *last;
+};
+
+struct sink_pg {
+	struct sink sink;
+	PGconn *conn;
+	struct pg_target *targets;
+	struct sent *sent;        /* ring */
+	uint32_t sent_head, sent_n, sent_cap;
+	struct unconfirmed *txns; /* oldest first; the open one is the last */
+	int ntxns, txns_cap;
+	bool open;                /* begun, not committed */
+	bool savepoint;           /* streamed: rolls back to it */
+	int applied;              /* applies in the open transaction */
+	bool broken;              /* failure holds what is to be reported */
+	struct err failure;
+	const struct batch *failure_batch;
+	bool failure_commit;      /* the COMMIT itself failed */
+	struct unconfirmed redo;  /* the transaction that failed */
+	bool advance_ready, replica, unindexed;
+	uint64_t stmt_no;
+	struct buf *cols;         /* parameters in the making, one buffer each */
+	int ncols_cap;
+	struct buf text;
+};
+
+/* ---- sink_pg_pipe.c ---- */
+
+/* Into and out of pipeline mode. Leaving waits for all results, and reports a failure among them. */
+void pipe_enter(struct sink_pg *s);
+enum rc pipe_leave(struct sink_pg *s, struct err *err) MUST_CHECK;
+
+/* Note a command that was handed to libpq (ok: its return value), push bytes out without waiting for answers. */
+void pipe_sent(struct sink_pg *s, int ok, struct sent what);
+void pipe_flush(struct sink_pg *s);
+void pipe_sync(struct sink_pg *s);
+
+/* Wait until at most `most` transactions are unconfirmed (the open one not counted), or all answers are in. */
+void pipe_settle(struct sink_pg *s, int most);
+void pipe_drain(struct sink_pg *s);
+
+/* Remember the first failure; the rest of the pipeline follows from it. */
+void pipe_fail(struct sink_pg *s, const struct err *e, const struct batch *b);
+
+/* OK, or the failure, after the connection has been put back to where the contract says. */
+enum rc pipe_report(struct sink_pg *s, struct err *err) MUST_CHECK;
+
+/* Drop what the pipeline knows of a target that goes away. */
+void pipe_forget(struct sink_pg *s, const struct pg_target *target);
+
+/* ---- sink_pg_table.c ---- */
+enum rc table_prepare(struct sink_pg *s, const struct table *tbl, struct err *err) MUST_CHECK;
+struct pg_target *table_find(struct sink_pg *s, const struct table *tbl);
+void table_forget(struct sink_pg *s, const struct table *tbl);
+void table_forget_open(struct sink_pg *s); /* those made in the transaction that was just rolled back */
+void table_forget_all(struct sink_pg *s);
+struct stmt *table_stmt(struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const uint8_t *flags);
+
+/* ---- sink_pg_batch.c ---- */
+
+/* Queue all works. A failure that is found here is remembered as by pipe_fail. */
+void batch_send(struct sink_pg *s, const struct batch *b);
+
+/* One row at once, outside pipeline mode. */
+enum rc row_exec(struct sink_pg *s, const struct row *r, struct err *err) MUST_CHECK;
+
+void note_missing(struct pg_target *t, int rows);
+
+#endif

@@ -1,0 +1,311 @@
+/*
+ * Pipeline mode. Commands go out without waiting; the answers come in order, one result for each command and one for each Sync.
+ * After an error the server skips everything up to the next Sync, and what was sent behind that Sync runs into an aborted
+ * transaction (or, when a COMMIT failed, into a marker that is not where it is expected): so nothing of a later transaction
+ * can be committed once an earlier one failed, whatever is in flight.
+ *
+ * Reading and writing go together in one poll: a server whose answers nobody takes stops reading.
+ */
+#include "consumer/sink_pg.h"
+#include "core/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+void
+pipe_enter(struct sink_pg *s)
+{
+	if (PQpipelineStatus(s->conn) != PQ_PIPELINE_OFF || s->broken)
+		return;
+	if (!PQenterPipelineMode(s->conn) || PQsetnonblocking(s->conn, 1) != 0) {
+		struct err e;
+
+		(void)fail(&e, RETRY, "sink: %s", PQerrorMessage(s->conn));
+		pipe_fail(s, &e, NULL);
+	}
+}
+
+void
+pipe_fail(struct sink_pg *s, const struct err *e, const struct batch *b)
+{
+	if (s->broken)
+		return;
+	s->broken = true;
+	s->failure = *e;
+	s->failure_batch = b;
+}
+
+/* ---- answers ---- */
+
+static struct sent
+sent_pop(struct sink_pg *s)
+{
+	struct sent e = s->sent[s->sent_head];
+
+	s->sent_head = (s->sent_head + 1) % s->sent_cap;
+	s->sent_n--;
+	return e;
+}
+
+static void
+result_failed(struct sink_pg *s, const struct sent *e, const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	struct err why;
+	enum rc rc;
+
+	if (s->broken)
+		return;
+	rc = pg_fail(s->conn, res, &why, e->target ? e->target->t.name : "sink");
+	if (state && strcmp(state, "TW001") == 0)
+		rc = fail_exit(&why, FATAL, EXIT_REFUSED, "another instance applies to this sink: %s",
+		    PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
+	/* Two keys that differ for us are one for the sink (citext); a table that a foreign key refers to cannot be
+	 * truncated: both can be done row by row. */
+	else if (state && rc == FATAL && e->kind == SENT_WORK && (strcmp(state, "21000") == 0 || strcmp(state, "0A000") == 0))
+		why.rc = REJECT;
+	pipe_fail(s, &why, e->batch);
+	s->failure_commit = e->kind == SENT_COMMIT;
+}
+
+static void
+result_ok(struct sink_pg *s, const struct sent *e, PGresult *res)
+{
+	if (s->broken)
+		return;
+	switch (e->kind) {
+	case SENT_PARSE:
+		if (e->stmt)
+			e->stmt->ready = true;
+		break;
+	case SENT_WORK:
+		if (e->must_hit >= 0 && e->target) {
+			int hit = (int)strtol(PQcmdTuples(res), NULL, 10);
+
+			if (hit < e->must_hit)
+				note_missing(e->target, e->must_hit - hit);
+		}
+		break;
+	case SENT_COMMIT:
+		if (strcmp(PQcmdStatus(res), "COMMIT") != 0) {
+			struct err why;
+
+			(void)fail(&why, RETRY, "sink: the transaction was rolled back instead of committed");
+			pipe_fail(s, &why, e->batch);
+			return;
+		}
+		s->ntxns--;
+		memmove(s->txns, s->txns + 1, (size_t)s->ntxns * sizeof *s->txns);
+		break;
+	case SENT_BEGIN:
+	case SENT_ADVANCE:
+	case SENT_CONTROL:
+	case SENT_SYNC:
+		break;
+	}
+}
+
+static void
+lost(struct sink_pg *s)
+{
+	struct err why;
+
+	(void)!pg_fail(s->conn, NULL, &why, "sink");
+	pipe_fail(s, &why, NULL);
+	s->sent_n = 0;
+}
+
+/* Take what has arrived, without waiting. */
+static void
+take_results(struct sink_pg *s)
+{
+	while (s->sent_n && !PQisBusy(s->conn)) {
+		PGresult *res = PQgetResult(s->conn);
+		ExecStatusType st;
+		struct sent e;
+
+		if (PQstatus(s->conn) == CONNECTION_BAD) {
+			PQclear(res);
+			lost(s);
+			return;
+		}
+		if (!res)
+			continue; /* ends the results of one command */
+		st = PQresultStatus(res);
+		e = sent_pop(s);
+		if (st == PGRES_FATAL_ERROR || st == PGRES_BAD_RESPONSE)
+			result_failed(s, &e, res);
+		else if (st != PGRES_PIPELINE_ABORTED)
+			result_ok(s, &e, res);
+		PQclear(res);
+	}
+}
+
+/* One round of sending and receiving. Waits for room to send while there is something to send, and, if answer, for input. */
+static bool
+turn(struct sink_pg *s, bool answer)
+{
+	struct pollfd p = { .fd = PQsocket(s->conn), .events = POLLIN };
+	int left = PQflush(s->conn);
+
+	if (left > 0)
+		p.events |= POLLOUT;
+	if (left < 0 || p.fd < 0) {
+		lost(s);
+		return false;
+	}
+	/* With all sent the server may have nothing to say before the next Sync: waiting then would be for ever. */
+	if (poll(&p, 1, answer || left > 0 ? -1 : 0) < 0 && errno != EINTR)
+		die("poll: %s", strerror(errno));
+	if (p.revents & (POLLIN | POLLHUP | POLLERR) && !PQconsumeInput(s->conn)) {
+		take_results(s);
+		lost(s);
+		return false;
+	}
+	take_results(s);
+	return left > 0;
+}
+
+void
+pipe_flush(struct sink_pg *s)
+{
+	while (PQstatus(s->conn) == CONNECTION_OK && turn(s, false))
+		;
+}
+
+void
+pipe_sent(struct sink_pg *s, int ok, struct sent what)
+{
+	if (!ok) {
+		if (PQstatus(s->conn) == CONNECTION_BAD) {
+			lost(s);
+		} else {
+			struct err why;
+
+			(void)fail(&why, FATAL, "sink: %s", PQerrorMessage(s->conn));
+			pipe_fail(s, &why, what.batch);
+		}
+		return;
+	}
+	if (s->sent_n == s->sent_cap) {
+		uint32_t cap = s->sent_cap ? s->sent_cap * 2 : 64;
+		struct sent *more = malloc(cap * sizeof *more);
+
+		if (!more)
+			die("out of memory");
+		for (uint32_t i = 0; i < s->sent_n; i++)
+			more[i] = s->sent[(s->sent_head + i) % s->sent_cap];
+		free(s->sent);
+		s->sent = more;
+		s->sent_head = 0;
+		s->sent_cap = cap;
+	}
+	s->sent[(s->sent_head + s->sent_n++) % s->sent_cap] = what;
+}
+
+void
+pipe_sync(struct sink_pg *s)
+{
+	if (PQstatus(s->conn) == CONNECTION_OK && PQpipelineStatus(s->conn) != PQ_PIPELINE_OFF)
+		pipe_sent(s, PQpipelineSync(s->conn), (struct sent){ .kind = SENT_SYNC, .must_hit = -1 });
+}
+
+void
+pipe_settle(struct sink_pg *s, int most)
+{
+	while (!s->broken && s->ntxns - (s->open ? 1 : 0) > most && s->sent_n)
+		turn(s, true);
+}
+
+void
+pipe_drain(struct sink_pg *s)
+{
+	bool aborted = PQpipelineStatus(s->conn) == PQ_PIPELINE_ABORTED;
+
+	/* Only a Sync makes the server send what it holds back, or listen again after an error. */
+	if (s->sent_n ? s->sent[(s->sent_head + s->sent_n - 1) % s->sent_cap].kind != SENT_SYNC : aborted)
+		pipe_sync(s);
+	while (s->sent_n)
+		turn(s, true);
+}
+
+void
+pipe_forget(struct sink_pg *s, const struct pg_target *target)
+{
+	for (uint32_t i = 0; i < s->sent_n; i++) {
+		struct sent *e = &s->sent[(s->sent_head + i) % s->sent_cap];
+
+		if (e->target == target) {
+			e->target = NULL;
+			e->stmt = NULL;
+		}
+	}
+}
+
+/* ---- failure ---- */
+
+/* Statements whose Parse never ran are to be sent again. */
+static void
+forget_unready(struct sink_pg *s)
+{
+	for (struct pg_target *t = s->targets; t; t = t->hh.next)
+		for (struct stmt *st = t->stmts; st; st = st->next)
+			st->sent = st->ready;
+}
+
+static void
+mode_off(struct sink_pg *s)
+{
+	if (PQpipelineStatus(s->conn) == PQ_PIPELINE_OFF || PQstatus(s->conn) == CONNECTION_BAD)
+		return;
+	/* The NULL that ends the last command may still be due. */
+	while (!PQexitPipelineMode(s->conn)) {
+		PGresult *res = PQgetResult(s->conn);
+
+		if (!res && PQstatus(s->conn) == CONNECTION_BAD)
+			break;
+		PQclear(res);
+	}
+	PQsetnonblocking(s->conn, 0);
+}
+
+enum rc
+pipe_report(struct sink_pg *s, struct err *err)
+{
+	bool back;
+	struct err ignored;
+
+	if (!s->broken)
+		return OK;
+	pipe_drain(s);
+	mode_off(s);
+	*err = s->failure;
+	back = s->savepoint && err->rc == REJECT && !s->failure_commit;
+	if (s->savepoint && err->rc == REJECT && s->failure_commit)
+		(void)fail(err, FATAL, "%s; a transaction this large cannot be done again row by row: make the constraint immediate",
+		    s->failure.text);
+	if (PQstatus(s->conn) == CONNECTION_OK && PQtransactionStatus(s->conn) != PQTRANS_IDLE)
+		(void)!pg_exec(s->conn, "roll back", back ? "ROLLBACK TO SAVEPOINT towline_apply" : "ROLLBACK", NULL, &ignored);
+	forget_unready(s);
+	s->sink.failed = err->rc == REJECT ? s->failure_batch : NULL;
+	s->broken = s->failure_commit = false;
+	if (back)
+		return err->rc;
+	if (s->ntxns)
+		s->redo = s->txns[0];
+	s->ntxns = s->applied = 0;
+	s->open = s->savepoint = false;
+	table_forget_open(s);
+	return err->rc;
+}
+
+enum rc
+pipe_leave(struct sink_pg *s, struct err *err)
+{
+	pipe_drain(s);
+	if (s->broken)
+		return pipe_report(s, err);
+	mode_off(s);
+	return OK;
+}

@@ -1,0 +1,482 @@
+/*
+ * A table at the sink: looked up by name, its columns matched by name, made or widened where the configuration allows it.
+ */
+#include "consumer/sink_pg.h"
+#include "core/log.h"
+#include "schemas/pgtypes.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- cache ---- */
+
+struct pg_target *
+table_find(struct sink_pg *s, const struct table *tbl)
+{
+	struct pg_target *t;
+
+	HASH_FIND_PTR(s->targets, &tbl, t);
+	return t;
+}
+
+static void
+stmt_drop(struct sink_pg *s, const struct stmt *st)
+{
+	char sql[64];
+	int n = snprintf(sql, sizeof sql, "DEALLOCATE %s", st->name);
+
+	if (!st->sent || n < 0 || PQstatus(s->conn) == CONNECTION_BAD || s->broken)
+		return;
+	if (PQpipelineStatus(s->conn) == PQ_PIPELINE_OFF) {
+		PQclear(PQexec(s->conn, sql));
+		return;
+	}
+	pipe_sent(s, PQsendQueryParams(s->conn, sql, 0, NULL, NULL, NULL, NULL, 0), (struct sent){ .kind = SENT_CONTROL, .must_hit = -1 });
+}
+
+static void
+target_free(struct sink_pg *s, struct pg_target *t)
+{
+	pipe_forget(s, t);
+	for (struct stmt *st = t->stmts, *next; st; st = next) {
+		next = st->next;
+		stmt_drop(s, st);
+		free(st);
+	}
+	HASH_DEL(s->targets, t);
+	arena_free(&t->arena);
+	free(t);
+}
+
+void
+table_forget(struct sink_pg *s, const struct table *tbl)
+{
+	struct pg_target *t = table_find(s, tbl);
+
+	if (t)
+		target_free(s, t);
+}
+
+void
+table_forget_open(struct sink_pg *s)
+{
+	struct pg_target *t, *next;
+
+	HASH_ITER(hh, s->targets, t, next)
+		if (t->in_txn)
+			target_free(s, t);
+}
+
+void
+table_forget_all(struct sink_pg *s)
+{
+	struct pg_target *t, *next;
+
+	HASH_ITER(hh, s->targets, t, next)
+		target_free(s, t);
+}
+
+/* Keeps the list short: a statement of more than STMTS_MAX others ago is given up. */
+static void
+stmts_trim(struct sink_pg *s, struct pg_target *t)
+{
+	struct stmt **at = &t->stmts;
+
+	if (t->nstmts <= STMTS_MAX)
+		return;
+	while ((*at)->next)
+		at = &(*at)->next;
+	for (uint32_t i = 0; i < s->sent_n; i++)
+		if (s->sent[(s->sent_head + i) % s->sent_cap].stmt == *at)
+			s->sent[(s->sent_head + i) % s->sent_cap].stmt = NULL;
+	stmt_drop(s, *at);
+	free(*at);
+	*at = NULL;
+	t->nstmts--;
+}
+
+/* In one piece of memory, so that it can go alone. */
+static struct stmt *
+stmt_new(struct pg_target *t, enum plan_kind kind, const uint8_t *flags)
+{
+	struct arena a = { 0 };
+	struct plan p = plan_make(&t->t, kind, flags, &a);
+	size_t n = (size_t)t->t.ncols, params = (size_t)p.nparams * sizeof *p.params, sql = p.sql ? strlen(p.sql) + 1 : 0;
+	struct stmt *st = calloc(1, sizeof *st + params + n + sql);
+	char *at = (char *)(st + 1);
+
+	if (!st)
+		die("out of memory");
+	st->kind = kind;
+	st->plan = (struct plan){ .nparams = p.nparams, .params = memcpy(at, p.params, params) };
+	st->flags = memcpy(at + params, flags, n);
+	if (p.sql)
+		st->plan.sql = memcpy(at + params + n, p.sql, sql);
+	arena_free(&a);
+	return st;
+}
+
+struct stmt *
+table_stmt(struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const uint8_t *flags)
+{
+	size_t n = (size_t)t->t.ncols;
+	struct stmt *st;
+
+	for (struct stmt **at = &t->stmts; (st = *at); at = &st->next)
+		if (st->kind == kind && memcmp(st->flags, flags, n) == 0) {
+			*at = st->next;
+			st->next = t->stmts;
+			return t->stmts = st;
+		}
+	st = stmt_new(t, kind, flags);
+	snprintf(st->name, sizeof st->name, "tl_%llu", (unsigned long long)++s->stmt_no);
+	st->next = t->stmts;
+	t->stmts = st;
+	t->nstmts++;
+	stmts_trim(s, t);
+	return st;
+}
+
+/* ---- catalogue ---- */
+
+static const char relation_sql[] =
+	"SELECT c.oid, c.relkind = 'p' OR c.relhassubclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+	" WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v')";
+
+/* Domains are followed to their base: that is what arrays are made of, and what modifiers belong to. */
+static const char columns_sql[] =
+	"WITH RECURSIVE base (attnum, oid) AS ("
+	" SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped"
+	" UNION ALL SELECT b.attnum, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd')"
+	" SELECT a.attname, t.oid, t.typarray, format_type(t.oid, -1), a.attgenerated <> '', a.attidentity = 'a', t.typtype,"
+	" (SELECT quote_ident(n.nspname) FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace"
+	"  WHERE o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.oid AND n.nspname <> 'pg_catalog' LIMIT 1)"
+	" FROM base b JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd'"
+	" JOIN pg_attribute a ON a.attrelid = $1::oid AND a.attnum = b.attnum ORDER BY a.attnum";
+
+/* A unique index over exactly these columns, as ON CONFLICT can use it: not partial, not deferrable. */
+static const char unique_sql[] =
+	"SELECT 1 FROM pg_index i WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate"
+	" AND i.indpred IS NULL AND i.indexprs IS NULL"
+	" AND (SELECT array_agg(k ORDER BY k) FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k) ="
+	" (SELECT array_agg(a.attnum ORDER BY a.attnum) FROM pg_attribute a"
+	"  WHERE a.attrelid = $1::oid AND a.attname = ANY ($2::text[]))";
+
+struct where {
+	const char *schema;
+	const char *oid;     /* NULL: the table does not exist */
+	bool children;
+};
+
+static enum rc
+find_relation(struct sink_pg *s, struct pg_target *t, struct where *w, struct err *err)
+{
+	const char *params[] = { w->schema, t->tbl->name.p };
+	PGresult *res;
+	enum rc rc = pg_exec_params(s->conn, "look up the table", relation_sql, 2, params, &res, err);
+
+	if (rc != OK)
+		return rc;
+	if (PQntuples(res) > 0) {
+		w->oid = arena_text(&t->arena, slice_of(PQgetvalue(res, 0, 0)));
+		w->children = *PQgetvalue(res, 0, 1) == 't';
+	}
+	PQclear(res);
+	return OK;
+}
+
+static void
+take_column(struct pg_target *t, const PGresult *res, int row)
+{
+	int col = table_column(t->tbl, slice_of(PQgetvalue(res, row, 0)));
+	struct target_column *c;
+	const struct wire_type *w;
+
+	if (col < 0 || *PQgetvalue(res, row, 4) == 't')
+		return;
+	w = &t->tbl->cols[col].type;
+	c = &t->t.cols[col];
+	c->name = t->tbl->cols[col].name;
+	c->typid = (uint32_t)strtoul(PQgetvalue(res, row, 1), NULL, 10);
+	c->arrayid = (uint32_t)strtoul(PQgetvalue(res, row, 2), NULL, 10);
+	c->type = arena_text(&t->arena, slice_of(PQgetvalue(res, row, 3)));
+	c->identity_always = *PQgetvalue(res, row, 5) == 't';
+	c->by_text = !plan_has_equality(c->typid, *PQgetvalue(res, row, 6));
+	if (!PQgetisnull(res, row, 7))
+		c->operators = arena_text(&t->arena, slice_of(PQgetvalue(res, row, 7)));
+	/* Arrays of arrays cannot be unnested: an array column goes as text. */
+	c->binary = w->wire != W_ARRAY && c->arrayid && pgtype_can_binary(w, c->typid);
+}
+
+/* generated[i]: the sink works that column out by itself. */
+static enum rc
+read_columns(struct sink_pg *s, struct pg_target *t, const struct where *w, bool *generated, struct err *err)
+{
+	PGresult *res;
+	enum rc rc = pg_exec_params(s->conn, "look up the columns", columns_sql, 1, &w->oid, &res, err);
+
+	if (rc != OK)
+		return rc;
+	for (int i = 0; i < PQntuples(res); i++) {
+		int col = table_column(t->tbl, slice_of(PQgetvalue(res, i, 0)));
+
+		take_column(t, res, i);
+		if (col >= 0)
+			generated[col] = *PQgetvalue(res, i, 4) == 't';
+	}
+	PQclear(res);
+	return OK;
+}
+
+static enum rc
+find_unique(struct sink_pg *s, struct pg_target *t, const struct where *w, struct err *err)
+{
+	struct buf names = { 0 };
+	const char *params[] = { w->oid, NULL };
+	PGresult *res;
+	enum rc rc;
+
+	if (t->tbl->nkeys == 0)
+		return OK;
+	for (int i = 0; i < t->tbl->nkeys; i++) {
+		struct slice name = t->tbl->cols[t->tbl->keys[i]].name;
+
+		buf_text(&names, i ? ",\"" : "{\"");
+		for (size_t k = 0; k < name.n; k++) {
+			if (name.p[k] == '"' || name.p[k] == '\\')
+				buf_byte(&names, '\\');
+			buf_byte(&names, (uint8_t)name.p[k]);
+		}
+		buf_byte(&names, '"');
+	}
+	buf_byte(&names, '}');
+	params[1] = buf_cstr(&names);
+	rc = pg_exec_params(s->conn, "look up the key's index", unique_sql, 2, params, &res, err);
+	buf_free(&names);
+	if (rc != OK)
+		return rc;
+	t->t.unique = PQntuples(res) > 0;
+	PQclear(res);
+	return OK;
+}
+
+/* ---- DDL ---- */
+
+static const char *
+column_type(struct pg_target *t, int col)
+{
+	const struct column *c = &t->tbl->cols[col];
+
+	return pgtype_create(&c->type, c->type_name, &t->arena);
+}
+
+static enum rc
+create_schema(struct sink_pg *s, struct pg_target *t, const struct where *w, struct err *err)
+{
+	PGresult *res;
+	enum rc rc = pg_exec_params(s->conn, "look up the schema", "SELECT 1 FROM pg_namespace WHERE nspname = $1", 1, &w->schema, &res, err);
+	bool there;
+
+	if (rc != OK)
+		return rc;
+	there = PQntuples(res) > 0;
+	PQclear(res);
+	/* IF NOT EXISTS asks for the right to create before it looks. */
+	if (there)
+		return OK;
+	return pg_exec(s->conn, "create the schema", arena_printf(&t->arena, "CREATE SCHEMA IF NOT EXISTS %s",
+	    pg_ident(&t->arena, slice_of(w->schema))), NULL, err);
+}
+
+static bool
+is_key(const struct table *tbl, int col)
+{
+	for (int i = 0; i < tbl->nkeys; i++)
+		if (tbl->keys[i] == col)
+			return true;
+	return false;
+}
+
+static const char *
+create_sql(struct pg_target *t)
+{
+	const struct table *tbl = t->tbl;
+	struct buf sql = { 0 };
+	const char *text;
+
+	buf_printf(&sql, "CREATE TABLE IF NOT EXISTS %s (", t->t.name);
+	for (int i = 0; i < tbl->ncols; i++)
+		buf_printf(&sql, "%s%s %s%s", i ? ", " : "", pg_ident(&t->arena, tbl->cols[i].name), column_type(t, i),
+		    tbl->cols[i].notnull || is_key(tbl, i) ? " NOT NULL" : "");
+	for (int i = 0; i < tbl->nkeys; i++)
+		buf_printf(&sql, "%s%s", i ? ", " : ", PRIMARY KEY (", pg_ident(&t->arena, tbl->cols[tbl->keys[i]].name));
+	buf_text(&sql, tbl->nkeys ? "))" : ")");
+	text = arena_text(&t->arena, buf_view(&sql));
+	buf_free(&sql);
+	return text;
+}
+
+static enum rc
+create_table(struct sink_pg *s, struct pg_target *t, struct where *w, struct err *err)
+{
+	enum rc rc;
+
+	if (!s->sink.conf->create_tables)
+		return fail_exit(err, FATAL, EXIT_REFUSED, "table %s does not exist at the sink; create it, or set create_tables: true", t->t.name);
+	if ((rc = create_schema(s, t, w, err)) != OK)
+		return rc;
+	if ((rc = pg_exec(s->conn, t->t.name, create_sql(t), NULL, err)) != OK)
+		return rc;
+	log_info("sink", "table created", "sink=%s table=%s", s->sink.conf->name, t->t.name);
+	if ((rc = find_relation(s, t, w, err)) != OK)
+		return rc;
+	return w->oid ? OK : fail(err, RETRY, "table %s was created but is not there", t->t.name);
+}
+
+/*
+ * The rows that the sink has already must not get NULL where the source's got the new column's default: for values whose JSON is
+ * their text, the default goes along.
+ */
+static const char *
+default_clause(struct pg_target *t, const struct column *c)
+{
+	char *json_text = arena_text(&t->arena, c->default_json);
+	json_t *j = c->has_default ? json_loads(json_text, JSON_DECODE_ANY, NULL) : NULL;
+	const char *out = "";
+	bool plain = !c->type.semantic && c->type.wire != W_BYTES && c->type.wire != W_OTHER;
+
+	if (json_is_string(j) && c->type.wire == W_STRING)
+		out = arena_printf(&t->arena, " DEFAULT %s", pg_literal(&t->arena, slice_of(json_string_value(j))));
+	else if (json_is_boolean(j) && plain)
+		out = json_is_true(j) ? " DEFAULT true" : " DEFAULT false";
+	else if (json_is_number(j) && plain)
+		out = arena_printf(&t->arena, " DEFAULT '%s'", json_text);
+	json_decref(j);
+	return out;
+}
+
+static enum rc
+add_column(struct sink_pg *s, struct pg_target *t, int col, struct err *err)
+{
+	const struct column *c = &t->tbl->cols[col];
+	const char *policy = s->sink.conf->on_schema_change;
+	const char *sql = arena_printf(&t->arena, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s%s", t->t.name,
+	    pg_ident(&t->arena, c->name), column_type(t, col), default_clause(t, c));
+	enum rc rc;
+
+	if (policy && strcmp(policy, "ignore") == 0) {
+		if (is_key(t->tbl, col))
+			return fail_exit(err, FATAL, EXIT_REFUSED, "table %s lacks the key column %s at the sink; %s", t->t.name, c->name.p, sql);
+		log_warn("sink", "a column is left out", "sink=%s table=%s column=%s", s->sink.conf->name, t->t.name, c->name.p);
+		return OK;
+	}
+	if (policy && strcmp(policy, "stop") == 0)
+		return fail_exit(err, FATAL, EXIT_REFUSED, "table %s lacks column %s at the sink; %s", t->t.name, c->name.p, sql);
+	if ((rc = pg_exec(s->conn, t->t.name, sql, NULL, err)) != OK)
+		return rc;
+	log_info("sink", "column added", "sink=%s table=%s column=%s", s->sink.conf->name, t->t.name, c->name.p);
+	return OK;
+}
+
+static enum rc
+match_columns(struct sink_pg *s, struct pg_target *t, const struct where *w, struct err *err)
+{
+	bool *generated = arena_array(&t->arena, (size_t)t->tbl->ncols + 1, sizeof *generated);
+	bool added = false;
+	enum rc rc = read_columns(s, t, w, generated, err);
+
+	for (int i = 0; rc == OK && i < t->tbl->ncols; i++)
+		if (!t->t.cols[i].name.n && !generated[i]) {
+			rc = add_column(s, t, i, err);
+			added = true;
+		}
+	if (rc == OK && added)
+		rc = read_columns(s, t, w, generated, err);
+	for (int i = 0; rc == OK && i < t->tbl->nkeys; i++)
+		if (!t->t.cols[t->tbl->keys[i]].name.n)
+			rc = fail_exit(err, FATAL, EXIT_REFUSED, "key column %s of table %s is generated at the sink; make it a plain column",
+			    t->tbl->cols[t->tbl->keys[i]].name.p, t->t.name);
+	return rc;
+}
+
+/* A key without an index would make nested loops, the only join allowed (sink_pg.c), compare every row with every other. */
+static enum rc
+warn_unindexed(struct sink_pg *s, struct pg_target *t, struct err *err)
+{
+	if (t->t.unique || t->tbl->nkeys == 0)
+		return OK;
+	log_warn("sink", "no unique index on the key: upserts become delete and insert", "sink=%s table=%s", s->sink.conf->name, t->t.name);
+	if (s->unindexed)
+		return OK;
+	s->unindexed = true;
+	return pg_exec(s->conn, "session settings", "SET enable_hashjoin = on", NULL, err);
+}
+
+/* With `schema:` set, two tables of one name would be mixed. Versions of one table are no such case. */
+static enum rc
+check_collision(struct sink_pg *s, const struct pg_target *t, struct err *err)
+{
+	for (const struct pg_target *o = s->targets; o; o = o->hh.next)
+		if (strcmp(o->t.name, t->t.name) == 0 && !slice_eq(o->tbl->schema, t->tbl->schema))
+			return fail_exit(err, FATAL, EXIT_CONFIG, "tables %s.%s and %s.%s would both go to %s; leave one out, or leave out `schema`",
+			    o->tbl->schema.p, o->tbl->name.p, t->tbl->schema.p, t->tbl->name.p, t->t.name);
+	return OK;
+}
+
+static enum rc
+target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
+{
+	const struct table *tbl = t->tbl;
+	struct where w = { .schema = s->sink.conf->schema && *s->sink.conf->schema ? s->sink.conf->schema : tbl->schema.p };
+	enum rc rc;
+
+	t->t = (struct target){ .dialect = DIALECT_PG, .ncols = tbl->ncols, .nkeys = tbl->nkeys, .keys = tbl->keys };
+	t->t.name = arena_printf(&t->arena, "%s.%s", pg_ident(&t->arena, slice_of(w.schema)), pg_ident(&t->arena, tbl->name));
+	t->t.cols = arena_array(&t->arena, (size_t)tbl->ncols + 1, sizeof *t->t.cols);
+	t->flags = arena_alloc(&t->arena, (size_t)tbl->ncols * 2 + 1);
+	if ((rc = check_collision(s, t, err)) != OK || (rc = find_relation(s, t, &w, err)) != OK)
+		return rc;
+	if (!w.oid && (rc = create_table(s, t, &w, err)) != OK)
+		return rc;
+	t->t.children = w.children;
+	if ((rc = match_columns(s, t, &w, err)) != OK || (rc = find_unique(s, t, &w, err)) != OK)
+		return rc;
+	return warn_unindexed(s, t, err);
+}
+
+enum rc
+table_prepare(struct sink_pg *s, const struct table *tbl, struct err *err)
+{
+	struct pg_target *t = table_find(s, tbl);
+	enum rc rc;
+
+	if (t)
+		return OK;
+	t = calloc(1, sizeof *t);
+	if (!t)
+		die("out of memory");
+	t->tbl = tbl;
+	t->in_txn = s->open;
+	rc = target_make(s, t, err);
+	if (rc == REJECT) /* no row can be blamed for it */
+		rc = err->rc = FATAL;
+	if (rc != OK) {
+		arena_free(&t->arena);
+		free(t);
+		return rc;
+	}
+	HASH_ADD_PTR(s->targets, tbl, t);
+	return OK;
+}
+
+void
+note_missing(struct pg_target *t, int rows)
+{
+	uint64_t before = t->missing;
+
+	t->missing += (uint64_t)rows;
+	/* At the first, and each time the count passes a power of two. */
+	if (before == 0 || 64 - __builtin_clzll(before) != 64 - __builtin_clzll(t->missing))
+		log_warn("sink", "rows to change were not at the sink", "table=%s missing=%llu", t->t.name, (unsigned long long)t->missing);
+}
