@@ -3,7 +3,7 @@
  *
  * A value is what Avro carries for the column's wire type (core/table.h), so its meaning is Debezium's:
  * a `date` is V_INT days since 1970, a `timestamptz` a V_STRING in ISO 8601, a `numeric(p,s)` V_BYTES
- * of the unscaled number in big-endian two's complement (shared/anchors features 3.9 = schemas/README).
+ * of the unscaled number in big-endian two's complement (schemas/README.md, "Types").
  * Slices point into the message that the value came from, or into an arena of the caller's.
  */
 #ifndef CORE_VALUE_H
