@@ -5,6 +5,8 @@ MODE   ?= $(if $(filter install,$(MAKECMDGOALS)),release,debug)
 PREFIX ?= /usr/local
 CC     ?= cc
 CLANG_FORMAT ?= clang-format-14
+FUZZ_CC ?= clang-14
+FUZZ_SECONDS ?= 60
 B      := build/$(MODE)
 Q      := $(if $(V),,@)
 say     = $(if $(V),,@echo '  $(1)')
@@ -17,6 +19,7 @@ MODE.debug   := -Og -g3 -Werror
 MODE.release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 MODE.asan    := -Og -g3 -Werror -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 MODE.tsan    := -Og -g3 -Werror -fsanitize=thread
+MODE.fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 FLAGS := -std=c11 -D_GNU_SOURCE -DTOWLINE_VERSION='"$(VERSION)"' -I. $(WARN) $(MODE.$(MODE)) \
          $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
 LIBS  := $(shell pkg-config --libs $(PKGS)) -lpthread -lm
@@ -26,6 +29,7 @@ SRCS  := $(wildcard $(ROOMS:%=%/*.c))
 LIB   := $(patsubst %.c,$(B)/%.o,$(filter-out control/main.c,$(SRCS)))
 MANPAGES := $(patsubst docs/%.scd,build/%,$(wildcard docs/*.scd))
 TESTS := $(wildcard tests/unit/*_test.c)
+FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*_fuzz.c))
 HDRS  := $(wildcard $(ROOMS:%=%/*.h) tests/*.h tests/*/*.h)
 
 ## all: build the program (the default)
@@ -41,6 +45,10 @@ $(B)/libtowline.a: $(LIB)
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libtowline.a
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(B)/libtowline.a -lcmocka $(LIBS)
+
+# A fuzz target has libFuzzer's main, or one that runs it over files.
+$(B)/tests/fuzz/%_fuzz: $(B)/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(MODE)),,$(B)/tests/fuzz/replay_main.o) $(B)/libtowline.a
+	$(Q)$(CC) $(FLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(B)/%.o: %.c
 	$(call say,CC  $<)
@@ -68,6 +76,23 @@ unit: $(TESTS:%.c=$(B)/%)
 golden: $(TESTS:%.c=$(B)/%)
 	-$(Q)GOLDEN_WRITE=1 UPDATE=1 tests/run $^
 	$(Q)git diff --stat -- tests/golden
+
+## fuzz-replay: each fuzz target over its corpus
+fuzz-replay: $(FUZZ)
+	$(Q)ok=0; bad=0; for f in $^; do \
+		if $$f tests/fuzz/corpus/$$(basename $$f _fuzz); then ok=$$((ok + 1)); else bad=$$((bad + 1)); echo "FAIL  $$f"; fi; \
+	done; echo "$$ok passed, $$bad failed"; [ $$bad = 0 ]
+
+## fuzz: search by libFuzzer (clang), FUZZ_SECONDS (60) for each target; what it finds stays in build/fuzz
+fuzz:
+	+$(Q)$(MAKE) --no-print-directory MODE=fuzz CC=$(FUZZ_CC) fuzz-search
+
+fuzz-search: $(FUZZ)
+	$(Q)for f in $^; do \
+		name=$$(basename $$f _fuzz); mkdir -p $(B)/corpus/$$name; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 -artifact_prefix=$(B)/$$name- \
+			$(B)/corpus/$$name tests/fuzz/corpus/$$name || exit 1; \
+	done
 
 ## headers: each header compiles on its own
 headers:
@@ -136,6 +161,6 @@ clean:
 help:
 	@sed -n 's/^## \([^:]*\): \(.*\)/\1\t\2/p' Makefile | expand -t 24
 
-.PHONY: all bench build check check-all clean cli flow format golden headers help house install man tidy uninstall unit
+.PHONY: all bench build check check-all clean cli flow format fuzz fuzz-replay fuzz-search golden headers help house install man tidy uninstall unit
 .SECONDARY:
--include $(patsubst %.c,$(B)/%.d,$(SRCS) $(TESTS))
+-include $(patsubst %.c,$(B)/%.d,$(SRCS) $(TESTS)) $(FUZZ:=.d)
