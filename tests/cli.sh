@@ -97,12 +97,66 @@ for path in $(sed -n 's/^| `\([a-z_.A-Z]*\)` |.*/\1/p' "$top/docs/configuration.
 	if grep -qx "${path##*.}" keys; then pass; else echo "$path" >out; flunk "docs/configuration.md tells of '$path', which is no key"; fi
 done
 
+if diff "$top/deploy/config/towline.yaml" towline.yaml >out; then pass
+else flunk "deploy/config/towline.yaml is not what 'towline config example' prints"; fi
+
+# Commands and global options stand in the manual, commands in the README too.
+"$towline" help >help
+sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' help >commands
+for cmd in $(cat commands); do
+	if grep -q "^\*$cmd\*" "$top/docs/towline.1.scd"; then pass; else echo "$cmd" >out; flunk "docs/towline.1.scd does not tell of '$cmd'"; fi
+	if grep -q "\`towline $cmd\b" "$top/README.md"; then pass; else echo "$cmd" >out; flunk "README.md does not tell of 'towline $cmd'"; fi
+done
+for opt in $(sed -n '/^Global/,/^$/s/.*\(--[a-z-]*\).*/\1/p' help); do
+	if grep -q -e "\*.*$opt\b" "$top/docs/towline.1.scd"; then pass; else echo "$opt" >out; flunk "docs/towline.1.scd does not tell of $opt"; fi
+done
+
 # Each command's help opens with two examples.
-for cmd in $("$towline" help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
+for cmd in $(cat commands); do
 	"$towline" help "$cmd" >out 2>err
 	if [ "$(sed -n 1p out)" = Examples: ] && [ "$(grep -c '^  towline ' out)" -ge 2 ]; then pass
 	else flunk "help $cmd does not open with two examples"; fi
 done
+
+# What looks at servers: usage, and a port where nobody listens.
+cat >nobody.yaml <<-END
+name: nobody
+source: postgres://u@127.0.0.1:1/db
+kafka: 127.0.0.1:1
+sinks:
+  pg: postgres://u@127.0.0.1:1/copy
+  file: sqlite:$dir/copy.db
+END
+printf 'name: half\nkafka: embedded\nsinks: { f: "sqlite:copy.db" }\n' >half.yaml
+expect 'check help' 0 '^Usage: towline check' '' check --help
+expect 'check takes no argument' 2 '' "check does not know what to do with 'x'" check x
+expect 'check of nobody' 4 '^  FAIL  reachable .*Connection refused' '' check -c nobody.yaml
+expect 'check counts' 4 '^[0-9]+ checks: [12] ok, [01] warnings?, 3 failures$' '' check -c nobody.yaml
+expect 'check says where' 4 '^sink    file   sqlite:' '' check -c nobody.yaml
+expect 'check gives a fix' 4 '^        fix: is Kafka up, and kafka.brokers right' '' check -c nobody.yaml
+expect 'check of a sink that cannot be' 1 '^        fix: mkdir -p /nonexistent' '' check -c nobody.yaml --set sinks.file.url=sqlite:/nonexistent/x.db
+expect 'check of options that are none' 3 '^  FAIL  reachable +kafka.options: ' '' check -c half.yaml --set kafka=127.0.0.1:1 \
+	--set kafka.options.compression.type=foo
+expect 'check of an embedded half' 3 '^  FAIL  embedded ' '' check -c half.yaml
+expect 'check as json' 4 '"failures": 3' '' check --json -c nobody.yaml
+is_json out 'check as json'
+if [ -e copy.db ]; then flunk 'check makes a file'; else pass; fi
+expect 'status help' 0 '^Usage: towline status \[--watch' '' status --help
+expect 'status of nobody' 4 '^file +sink +empty ' '' status -c nobody.yaml
+expect 'status in words' 4 '^! source: .*Connection refused' '' status -c nobody.yaml
+expect 'status as json' 4 '"state": "UNREACHABLE"' '' status --json -c nobody.yaml
+is_json out 'status as json'
+expect 'status of an embedded broker' 4 '^broker: embedded \(in memory, for trials; not for production\)$' '' status -c nobody.yaml --set kafka=embedded
+expect 'status with a number alone' 2 '' "does not know what to do with '5'" status 5 -c nobody.yaml
+expect 'status watched badly' 2 '' '--watch takes whole seconds' status --watch 0 -c nobody.yaml
+expect 'tail help' 0 'A row counts only once its group is in the spine' '' tail --help
+expect 'tail of nothing' 2 '' 'tail needs \[OPTIONS\] TABLE' tail -c nobody.yaml
+expect 'tail of a half' 2 '' "'app.' is no table" tail app. -c nobody.yaml
+expect 'tail from elsewhere' 2 '' '--from takes beginning or end' tail t --from middle -c nobody.yaml
+expect 'tail of no operation' 2 '' "--op takes letters of r,c,u,d,t .*not 'x'" tail t --op u,x -c nobody.yaml
+expect 'tail without limit' 2 '' '--limit must be a whole number from 1' tail t --limit 0 -c nobody.yaml
+expect 'tail of nobody' 4 '' '^towline: kafka: 127.0.0.1:1/bootstrap: .*Connection refused; is Kafka up' tail t -c nobody.yaml
+expect 'tail of an embedded broker' 3 '' 'embedded lives inside towline run' tail t -c nobody.yaml --set kafka=embedded
 
 echo "$ok passed, $bad failed"
 [ $bad = 0 ]
