@@ -1,5 +1,6 @@
 /*
- * The net effect of a run of rows. What a key's changes become, by what stood before (columns) and what comes:
+ * The net effect of a run of rows. What a key's changes become, by what stood before (columns) and
+ * what comes:
  *
  *            nothing   insert    upsert    update    delete
  *   c        insert    upsert*   upsert*   upsert*   upsert (whole row)
@@ -8,8 +9,8 @@
  *   d        delete    delete    delete    delete    delete
  *
  * * merged: a column that the later change does not carry keeps the earlier value. An insert that is deleted again is
- * a delete, not nothing: the sink may hold the row from a former life. An update of a deleted row hits nothing
- * in exact order either.
+ * a delete, not nothing: the sink may hold the row from a former life. An update of a deleted row
+ * hits nothing in exact order either.
  */
 #include "consumer/batch.h"
 #include "core/err.h"
@@ -46,7 +47,10 @@ struct entry {
 	bool wipe;              /* deleted before it was created anew without all its columns */
 };
 
-/* Both maps are never cleared: a slot that points before the segment's first entry (or group) counts as empty. */
+/*
+ * Both maps are never cleared: a slot that points before the segment's first entry (or group)
+ * counts as empty.
+ */
 struct slot {
 	uint32_t hash;
 	uint32_t at;            /* index + 1 */
@@ -122,7 +126,10 @@ row_key(const struct row *r, int col)
 
 	if (r->op != OP_DELETE && !r->moved && r->after)
 		v = &r->after[col];
-	/* A key value in the TOAST table is not sent again with an unchanged row: the old key has it. */
+	/*
+	 * A key value in the TOAST table is not sent again with an unchanged row: the old key has
+	 * it.
+	 */
 	if ((!v || v->kind == V_ABSENT) && r->before)
 		v = &r->before[col];
 	return v;
@@ -200,7 +207,9 @@ row_same_key(const struct row *a, const struct row *b)
 	return true;
 }
 
-/* The values that hold the key: the row's own array, or a copy where the key is spread over both. */
+/*
+ * The values that hold the key: the row's own array, or a copy where the key is spread over both.
+ */
 static const struct value *
 key_values(struct planner *p, const struct row *r)
 {
@@ -253,9 +262,13 @@ work_row(struct planner *p, const struct row *r)
 	w->n = 1;
 }
 
-/* Columns of the row that are there, without the key's for an update. False: none. *all: every column. */
+/*
+ * Columns of the row that are there, without the key's for an update. False: none. *all: every
+ * column.
+ */
 static bool
-present_columns(const struct table *tbl, const struct value *row, enum work_kind kind, bool *present, bool *all)
+present_columns(
+    const struct table *tbl, const struct value *row, enum work_kind kind, bool *present, bool *all)
 {
 	int n = 0;
 
@@ -273,7 +286,8 @@ present_columns(const struct table *tbl, const struct value *row, enum work_kind
 static bool
 shape_is(const struct shape *s, enum work_kind kind, const bool *present, int ncols)
 {
-	return s->kind == kind && !s->present == !present && (!present || memcmp(s->present, present, (size_t)ncols) == 0);
+	return s->kind == kind && !s->present == !present &&
+	    (!present || memcmp(s->present, present, (size_t)ncols) == 0);
 }
 
 static struct shape *
@@ -323,7 +337,8 @@ shape_put(struct planner *p, struct shape *s, const struct entry *e)
 {
 	if (!s->nets)
 		s->nets = arena_raw(&p->b->arena, (size_t)s->n * sizeof *s->nets);
-	s->nets[s->filled++] = (struct net){ e->key, s->kind == WORK_DELETE ? NULL : e->row, e->last };
+	s->nets[s->filled++] =
+	    (struct net){ e->key, s->kind == WORK_DELETE ? NULL : e->row, e->last };
 }
 
 static void
@@ -380,7 +395,8 @@ flush(struct planner *p)
 static uint64_t
 name_hash(const struct table *tbl)
 {
-	return mix(XXH3_64bits(tbl->schema.p, tbl->schema.n), XXH3_64bits(tbl->name.p, tbl->name.n));
+	return mix(
+	    XXH3_64bits(tbl->schema.p, tbl->schema.n), XXH3_64bits(tbl->name.p, tbl->name.n));
 }
 
 static void
@@ -417,7 +433,10 @@ group_add(struct planner *p, const struct table *tbl)
 	g->tbl = tbl;
 	g->tail = &g->shapes;
 	g->name_hash = name_hash(tbl);
-	/* Two versions of one table share keys but not maps: the newer one starts after the older one is done. */
+	/*
+	 * Two versions of one table share keys but not maps: the newer one starts after the older
+	 * one is done.
+	 */
 	for (uint32_t i = p->first_group; i < p->ngroups; i++)
 		if (p->groups[i]->name_hash == g->name_hash) {
 			flush(p);
@@ -581,8 +600,9 @@ take_row(struct planner *p, const struct row *r)
 	} else if (home && adds) {
 		struct group *g = group_for(p, r->tbl);
 
-		p->entries[p->nentries++] = (struct entry){ .group = g, .key = r->after, .row = r->after, .last = r,
-			.kind = WORK_INSERT };
+		p->entries[p->nentries++] = (struct entry){
+			.group = g, .key = r->after, .row = r->after, .last = r, .kind = WORK_INSERT
+		};
 	} else {
 		flush(p);
 		work_row(p, r);

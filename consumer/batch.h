@@ -1,13 +1,14 @@
 /*
  * batch.h - rows taken from Kafka in exact order, and their net effect per key as set-based work.
  *
- * A batch is the unit of ownership between fetching and applying: rows, values and the Kafka messages
- * that the values point into live until batch_reset. Pure: no Kafka calls, no database.
+ * A batch is the unit of ownership between fetching and applying: rows, values and the Kafka
+ * messages that the values point into live until batch_reset. Pure: no Kafka calls, no database.
  *
- * Net effect: within one batch, several changes of a key become one. Between two barriers (a truncate,
- * an update that changes the key, an update or delete of a table without key) the order of work is: deletes (tables in reverse order of
- * first appearance), updates, then inserts and upserts (in order of first appearance): so a unique value freed by a delete
- * may be taken by an insert. What that order cannot satisfy, the row-by-row redo in exact order can (consumer/sink.h).
+ * Net effect: within one batch, several changes of a key become one. Between two barriers (a
+ * truncate, an update that changes the key, an update or delete of a table without key) the order
+ * of work is: deletes (tables in reverse order of first appearance), updates, then inserts and
+ * upserts (in order of first appearance): so a unique value freed by a delete may be taken by an
+ * insert. What that order cannot satisfy, the row-by-row redo in exact order can (consumer/sink.h).
  */
 #ifndef CONSUMER_BATCH_H
 #define CONSUMER_BATCH_H
@@ -73,12 +74,16 @@ void batch_hold(struct batch *b, void *msg);
 void batch_plan(struct batch *b);
 
 /*
- * The value of a key column by which the row is found at the sink: the old one of a moved update or a delete, else the new one (from the
- * old key where the new row does not carry it). NULL or V_ABSENT: not known.
+ * The value of a key column by which the row is found at the sink: the old one of a moved update or
+ * a delete, else the new one (from the old key where the new row does not carry it). NULL or
+ * V_ABSENT: not known.
  */
 const struct value *row_key(const struct row *r, int col);
 
-/* True when the whole key is known and has no NULL in it; else the row can only be found by its whole old content. */
+/*
+ * True when the whole key is known and has no NULL in it; else the row can only be found by its
+ * whole old content.
+ */
 bool row_keyed(const struct row *r);
 
 /* Of that key and the table; rows of the same key have the same hash. */

@@ -49,7 +49,8 @@ param(struct draft *d, int col, bool old)
 {
 	const struct target_column *c = &d->t->cols[col];
 
-	d->plan.params[d->plan.nparams] = (struct plan_param){ col, old, !c->binary || d->flags[col] & PLAN_TEXT };
+	d->plan.params[d->plan.nparams] =
+	    (struct plan_param){ col, old, !c->binary || d->flags[col] & PLAN_TEXT };
 	return ++d->plan.nparams;
 }
 
@@ -90,7 +91,8 @@ put_unnest(struct draft *d, enum plan_kind kind)
 	buf_text(&d->sql, "unnest(");
 	for (int i = 0; i < d->t->ncols; i++)
 		if (in_unnest(d, kind, i)) {
-			int number = param(d, i, kind == PLAN_DELETE || kind == PLAN_UPDATE ? is_key(d->t, i) : false);
+			int number = param(d, i,
+			    kind == PLAN_DELETE || kind == PLAN_UPDATE ? is_key(d->t, i) : false);
 
 			comma(d, &n, ", ");
 			buf_printf(&d->sql, "$%d::%s[]", number,
@@ -107,8 +109,9 @@ put_unnest(struct draft *d, enum plan_kind kind)
 }
 
 /*
- * u."col", with a cast where it travels as text. The cast is to the bare type: an explicit cast to varchar(3) would cut the
- * text in silence, while the assignment to the column that follows complains.
+ * u."col", with a cast where it travels as text. The cast is to the bare type: an explicit cast to
+ * varchar(3) would cut the text in silence, while the assignment to the column that follows
+ * complains.
  */
 static void
 put_value(struct draft *d, int col)
@@ -233,17 +236,6 @@ make_delete(struct draft *d)
 	put_key_join(d);
 }
 
-static void
-make_copy(struct draft *d)
-{
-	buf_text(&d->sql, "COPY ");
-	put_columns(d);
-	buf_text(&d->sql, " FROM STDIN (FORMAT binary)");
-	for (int i = 0; i < d->t->ncols; i++)
-		if (writes(d, i))
-			param(d, i, false);
-}
-
 /* ---- one row ---- */
 
 static void
@@ -282,8 +274,9 @@ put_match(struct draft *d, int col)
 		/* IS NOT DISTINCT FROM cannot name an operator's schema. */
 		int number = param(d, col, true);
 
-		buf_printf(&d->sql, "coalesce(%s OPERATOR(%s.=) $%d::%s, %s IS NULL AND $%d::%s IS NULL)", name, c->operators,
-		    number, c->type, name, number, c->type);
+		buf_printf(&d->sql,
+		    "coalesce(%s OPERATOR(%s.=) $%d::%s, %s IS NULL AND $%d::%s IS NULL)", name,
+		    c->operators, number, c->type, name, number, c->type);
 	} else {
 		buf_printf(&d->sql, "%s IS NOT DISTINCT FROM ", name);
 		place(d, param(d, col, true));
@@ -294,7 +287,9 @@ put_match(struct draft *d, int col)
 static void
 put_match_where(struct draft *d)
 {
-	const char *id = d->t->dialect == DIALECT_SQLITE ? "rowid" : d->t->children ? "(tableoid, ctid)" : "ctid";
+	const char *id = d->t->dialect == DIALECT_SQLITE ? "rowid"
+	    : d->t->children				 ? "(tableoid, ctid)"
+							 : "ctid";
 	const char *ids = d->t->children ? "tableoid, ctid" : id;
 	int n = 0;
 
@@ -364,9 +359,6 @@ make(struct draft *d, enum plan_kind kind)
 	case PLAN_DELETE:
 		make_delete(d);
 		return true;
-	case PLAN_COPY:
-		make_copy(d);
-		return true;
 	case PLAN_ROW_INSERT:
 	case PLAN_ROW_UPSERT:
 		make_row_insert(d, kind);
@@ -401,9 +393,10 @@ plan_make(const struct target *t, enum plan_kind kind, const uint8_t *flags, str
 bool
 plan_has_equality(uint32_t typid, char typtype)
 {
-	static const uint32_t with[] = { PG_BOOL, PG_BYTEA, PG_CHAR, PG_NAME, PG_INT8, PG_INT2, PG_INT4, PG_TEXT, PG_OID, PG_FLOAT4,
-		PG_FLOAT8, PG_MONEY, PG_BPCHAR, PG_VARCHAR, PG_DATE, PG_TIME, PG_TIMESTAMP, PG_TIMESTAMPTZ, PG_TIMETZ, PG_BIT,
-		PG_VARBIT, PG_NUMERIC, PG_UUID };
+	static const uint32_t with[] = { PG_BOOL, PG_BYTEA, PG_CHAR, PG_NAME, PG_INT8, PG_INT2,
+		PG_INT4, PG_TEXT, PG_OID, PG_FLOAT4, PG_FLOAT8, PG_MONEY, PG_BPCHAR, PG_VARCHAR,
+		PG_DATE, PG_TIME, PG_TIMESTAMP, PG_TIMESTAMPTZ, PG_TIMETZ, PG_BIT, PG_VARBIT,
+		PG_NUMERIC, PG_UUID };
 
 	if (typtype == 'e')
 		return true;

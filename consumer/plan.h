@@ -1,8 +1,10 @@
 /*
- * plan.h - the SQL for a work: pure, one text per (target, kind, columns), for PostgreSQL and SQLite.
+ * plan.h - the SQL for a work: pure, one text per (target, kind, columns), for PostgreSQL and
+ * SQLite.
  *
- * Set-based plans take one array per column: `INSERT ... SELECT ... FROM unnest($1::bigint[], $2::text[])`, sent in binary.
- * Row plans take one value per parameter, as text; they serve the redo in exact order, single rows, and SQLite.
+ * Set-based plans take one array per column: `INSERT ... SELECT ... FROM unnest($1::bigint[],
+ * $2::text[])`, sent in binary. Row plans take one value per parameter, as text; they serve the
+ * redo in exact order, single rows, and SQLite.
  */
 #ifndef CONSUMER_PLAN_H
 #define CONSUMER_PLAN_H
@@ -41,7 +43,6 @@ enum plan_kind {
 	PLAN_UPSERT,
 	PLAN_UPDATE,
 	PLAN_DELETE,
-	PLAN_COPY,             /* COPY ... FROM STDIN (FORMAT binary); all columns binary */
 	/* one row */
 	PLAN_ROW_INSERT,
 	PLAN_ROW_UPSERT,
@@ -72,12 +73,17 @@ struct plan {
 };
 
 /*
- * flags: t->ncols. PLAN_SET is ignored for columns that the sink does not have. An update that writes nothing has sql NULL. In
- * set-based upserts and updates the key's columns are one parameter each, used to look and (upsert) to write. All in a.
+ * flags: t->ncols. PLAN_SET is ignored for columns that the sink does not have. An update that
+ * writes nothing has sql NULL. In set-based upserts and updates the key's columns are one parameter
+ * each, used to look and (upsert) to write. All in a.
  */
-struct plan plan_make(const struct target *t, enum plan_kind kind, const uint8_t *flags, struct arena *a);
+struct plan plan_make(
+    const struct target *t, enum plan_kind kind, const uint8_t *flags, struct arena *a);
 
-/* True when PostgreSQL's type has an equality that may be used to find an old row again; else compare as text. */
+/*
+ * True when PostgreSQL's type has an equality that may be used to find an old row again; else
+ * compare as text.
+ */
 bool plan_has_equality(uint32_t typid, char typtype);
 
 #endif

@@ -24,8 +24,9 @@ self(struct sink *sink)
 /* ---- connection ---- */
 
 /*
- * Statements here touch few rows by key. With the plans that scan or hash the whole target switched off, the plan made for an empty table is
- * still right when it has a billion rows, and need not be made again for each batch.
+ * Statements here touch few rows by key. With the plans that scan or hash the whole target switched
+ * off, the plan made for an empty table is still right when it has a billion rows, and need not be
+ * made again for each batch.
  */
 static const char session_sql[] =
 	"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off;"
@@ -40,13 +41,15 @@ session(struct sink_pg *s, struct err *err)
 	if (rc != OK)
 		return rc;
 	/* Triggers and foreign keys did their work at the source. */
-	rc = pg_exec(s->conn, "session_replication_role", "SET session_replication_role = replica", NULL, &why);
+	rc = pg_exec(s->conn, "session_replication_role", "SET session_replication_role = replica",
+	    NULL, &why);
 	s->replica = rc == OK;
 	if (rc == RETRY)
 		return *err = why, rc;
 	if (!s->replica)
-		log_info("sink", "triggers and foreign keys stay on: this role may not set session_replication_role", "sink=%s",
-		    s->sink.conf->name);
+		log_info("sink",
+		    "triggers and foreign keys stay on: this role may not set session_replication_role",
+		    "sink=%s", s->sink.conf->name);
 	return OK;
 }
 
@@ -77,7 +80,8 @@ ensure(struct sink_pg *s, struct err *err)
 		{ "to_regnamespace('towline')", SQL_PG_SCHEMA },
 		{ "to_regclass('towline.marker')", SQL_PG_MARKER },
 		{ "to_regprocedure('towline.advance(text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, pg_lsn, bigint,"
-		  " bigint)')", SQL_PG_ADVANCE },
+		  " bigint)')",
+		    SQL_PG_ADVANCE },
 	};
 	enum rc rc;
 
@@ -86,13 +90,16 @@ ensure(struct sink_pg *s, struct err *err)
 
 		if ((rc = exists(s, parts[i].look, &there, err)) != OK)
 			return rc;
-		if (!there && (rc = pg_exec(s->conn, "create the marker", parts[i].make, NULL, err)) != OK)
+		if (!there &&
+		    (rc = pg_exec(s->conn, "create the marker", parts[i].make, NULL, err)) != OK)
 			return rc;
 	}
 	if (s->advance_ready)
 		return OK;
-	return pg_exec(s->conn, "marker", "PREPARE towline_advance AS SELECT towline.advance($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
-	    " $11, $12)", NULL, err);
+	return pg_exec(s->conn, "marker",
+	    "PREPARE towline_advance AS SELECT towline.advance($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
+	    " $11, $12)",
+	    NULL, err);
 }
 
 static int64_t
@@ -105,18 +112,25 @@ static enum rc
 read_marker(struct sink_pg *s, struct marker *out, bool *found, struct err *err)
 {
 	PGresult *res;
-	enum rc rc = pg_exec_params(s->conn, "read the marker", SQL_PG_MARKER_READ, 1, &s->sink.pipeline, &res, err);
+	enum rc rc = pg_exec_params(
+	    s->conn, "read the marker", SQL_PG_MARKER_READ, 1, &s->sink.pipeline, &res, err);
 
 	if (rc != OK)
 		return rc;
 	*found = PQntuples(res) == 1;
 	*out = (struct marker){ .spine_offset = -1 };
 	if (*found) {
-		*out = (struct marker){ .spine_offset = number(res, 0), .spine_hash = (uint64_t)number(res, 1), .gen = (uint64_t)number(res, 2),
-			.token = (uint64_t)number(res, 3), .no = (uint64_t)number(res, 4), .seq = (uint64_t)number(res, 5),
-			.commit_us = number(res, 7), .system_id = (uint64_t)number(res, 8) };
+		*out = (struct marker){ .spine_offset = number(res, 0),
+			.spine_hash = (uint64_t)number(res, 1),
+			.gen = (uint64_t)number(res, 2),
+			.token = (uint64_t)number(res, 3),
+			.no = (uint64_t)number(res, 4),
+			.seq = (uint64_t)number(res, 5),
+			.commit_us = number(res, 7),
+			.system_id = (uint64_t)number(res, 8) };
 		if (!pg_lsn_parse(PQgetvalue(res, 0, 6), &out->lsn))
-			rc = fail(err, FATAL, "marker of %s: LSN \"%s\" is malformed", s->sink.pipeline, PQgetvalue(res, 0, 6));
+			rc = fail(err, FATAL, "marker of %s: LSN \"%s\" is malformed",
+			    s->sink.pipeline, PQgetvalue(res, 0, 6));
 	}
 	PQclear(res);
 	return rc;
@@ -133,7 +147,8 @@ ensure_row(struct sink_pg *s, struct marker *out, struct err *err)
 	s->advance_ready = true;
 	if ((rc = read_marker(s, out, &found, err)) != OK || found)
 		return rc;
-	return pg_exec_params(s->conn, "marker", SQL_PG_MARKER_ROW, 1, &s->sink.pipeline, NULL, err);
+	return pg_exec_params(
+	    s->conn, "marker", SQL_PG_MARKER_ROW, 1, &s->sink.pipeline, NULL, err);
 }
 
 static enum rc
@@ -153,10 +168,12 @@ struct advance {
 };
 
 static void
-advance_params(struct advance *a, const char *pipeline, const struct marker *from, const struct marker *to)
+advance_params(
+    struct advance *a, const char *pipeline, const struct marker *from, const struct marker *to)
 {
-	const int64_t v[ADVANCE_PARAMS] = { 0, from->spine_offset, (int64_t)from->spine_hash, to->spine_offset, (int64_t)to->spine_hash,
-		(int64_t)to->gen, (int64_t)to->token, (int64_t)to->no, (int64_t)to->seq, 0, to->commit_us, (int64_t)to->system_id };
+	const int64_t v[ADVANCE_PARAMS] = { 0, from->spine_offset, (int64_t)from->spine_hash,
+		to->spine_offset, (int64_t)to->spine_hash, (int64_t)to->gen, (int64_t)to->token,
+		(int64_t)to->no, (int64_t)to->seq, 0, to->commit_us, (int64_t)to->system_id };
 
 	for (int i = 0; i < ADVANCE_PARAMS; i++) {
 		snprintf(a->numbers[i], NUMBER_MAX, "%" PRId64, v[i]);
@@ -172,7 +189,9 @@ send_advance(struct sink_pg *s, const struct marker *from, const struct marker *
 	struct advance a;
 
 	advance_params(&a, s->sink.pipeline, from, to);
-	pipe_sent(s, PQsendQueryPrepared(s->conn, "towline_advance", ADVANCE_PARAMS, a.params, NULL, NULL, 0),
+	pipe_sent(s,
+	    PQsendQueryPrepared(
+		s->conn, "towline_advance", ADVANCE_PARAMS, a.params, NULL, NULL, 0),
 	    (struct sent){ .kind = SENT_ADVANCE, .must_hit = -1 });
 }
 
@@ -201,7 +220,8 @@ txn_add(struct sink_pg *s, const struct marker *expected, const struct marker *n
 }
 
 static enum rc
-pg_begin(struct sink *sink, const struct marker *expected, const struct marker *next, struct err *err)
+pg_begin(
+    struct sink *sink, const struct marker *expected, const struct marker *next, struct err *err)
 {
 	struct sink_pg *s = self(sink);
 	struct marker m;
@@ -211,7 +231,8 @@ pg_begin(struct sink *sink, const struct marker *expected, const struct marker *
 		return fail(err, FATAL, "sink %s: begin inside a transaction", sink->conf->name);
 	if (s->broken)
 		return pipe_report(s, err);
-	if (!s->advance_ready && ((rc = pipe_leave(s, err)) != OK || (rc = ensure_row(s, &m, err)) != OK))
+	if (!s->advance_ready &&
+	    ((rc = pipe_leave(s, err)) != OK || (rc = ensure_row(s, &m, err)) != OK))
 		return rc;
 	pipe_enter(s);
 	txn_add(s, expected, next);
@@ -226,7 +247,10 @@ open_txn(struct sink_pg *s)
 	return &s->txns[s->ntxns - 1];
 }
 
-/* A transaction too large for one batch: what was applied so far stands, only the newest batch may have to be done again. */
+/*
+ * A transaction too large for one batch: what was applied so far stands, only the newest batch may
+ * have to be done again.
+ */
 static void
 stream_on(struct sink_pg *s)
 {
@@ -246,7 +270,8 @@ pg_apply(struct sink *sink, const struct batch *b, struct err *err)
 	struct sink_pg *s = self(sink);
 
 	if (!s->open)
-		return fail(err, FATAL, "sink %s: apply outside of a transaction", sink->conf->name);
+		return fail(
+		    err, FATAL, "sink %s: apply outside of a transaction", sink->conf->name);
 	pipe_enter(s);
 	if (s->applied > 0 && !s->broken)
 		stream_on(s);
@@ -261,8 +286,9 @@ pg_apply(struct sink *sink, const struct batch *b, struct err *err)
 static bool
 marker_same(const struct marker *a, const struct marker *b)
 {
-	return a->spine_offset == b->spine_offset && a->spine_hash == b->spine_hash && a->gen == b->gen && a->token == b->token &&
-	    a->no == b->no && a->seq == b->seq && a->lsn == b->lsn && a->commit_us == b->commit_us && a->system_id == b->system_id;
+	return a->spine_offset == b->spine_offset && a->spine_hash == b->spine_hash &&
+	    a->gen == b->gen && a->token == b->token && a->no == b->no && a->seq == b->seq &&
+	    a->lsn == b->lsn && a->commit_us == b->commit_us && a->system_id == b->system_id;
 }
 
 static enum rc
@@ -272,7 +298,8 @@ pg_commit(struct sink *sink, const struct marker *next, struct err *err)
 	struct unconfirmed *u;
 
 	if (!s->open)
-		return fail(err, FATAL, "sink %s: commit outside of a transaction", sink->conf->name);
+		return fail(
+		    err, FATAL, "sink %s: commit outside of a transaction", sink->conf->name);
 	pipe_enter(s);
 	if (s->broken)
 		return pipe_report(s, err);
@@ -287,7 +314,9 @@ pg_commit(struct sink *sink, const struct marker *next, struct err *err)
 	for (struct pg_target *t = s->targets; t; t = t->hh.next)
 		t->in_txn = false;
 	pipe_flush(s);
-	/* A streamed transaction is waited for: its savepoint must not be taken for the next one's. */
+	/*
+	 * A streamed transaction is waited for: its savepoint must not be taken for the next one's.
+	 */
 	if (s->savepoint)
 		pipe_settle(s, 0);
 	if (!s->broken)
@@ -300,8 +329,15 @@ pg_settle(struct sink *sink, int most, struct err *err)
 {
 	struct sink_pg *s = self(sink);
 
-	if (PQpipelineStatus(s->conn) != PQ_PIPELINE_OFF)
+	if (PQpipelineStatus(s->conn) != PQ_PIPELINE_OFF) {
 		pipe_settle(s, most);
+		/*
+		 * The caller may let go of what it has applied so far, although the transaction
+		 * goes on.
+		 */
+		if (most == 0 && s->open && !s->broken)
+			pipe_drain(s);
+	}
 	return pipe_report(s, err);
 }
 
@@ -380,13 +416,16 @@ redo_row(struct redo *r, const struct row *row, struct err *err)
 	if (rc == REJECT) {
 		struct err why;
 
-		rc = pg_exec(r->s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_row", NULL, &why);
+		rc = pg_exec(
+		    r->s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_row", NULL, &why);
 		if (rc != OK)
 			return *err = why, rc;
 		if ((rc = redo_reject(r, row, err)) != OK)
 			return rc;
 	}
-	return rc != OK ? rc : pg_exec(r->s->conn, "release", "RELEASE SAVEPOINT towline_row", NULL, err);
+	return rc != OK
+	    ? rc
+	    : pg_exec(r->s->conn, "release", "RELEASE SAVEPOINT towline_row", NULL, err);
 }
 
 /* Most rows are good: a stretch of them shares a savepoint until one fails. */
@@ -397,18 +436,24 @@ redo_stretch(struct redo *r, int from, int to, struct err *err)
 	int i;
 
 	for (i = from; i < to && rc == OK; i++)
-		rc = sink_row_waits(r->rejects, r->n, &r->b->rows[i]) ? REJECT : row_exec(r->s, &r->b->rows[i], err);
+		rc = sink_row_waits(r->rejects, r->n, &r->b->rows[i])
+		    ? REJECT
+		    : row_exec(r->s, &r->b->rows[i], err);
 	if (rc == REJECT) {
-		rc = pg_exec(r->s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_stretch", NULL, err);
+		rc = pg_exec(
+		    r->s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_stretch", NULL, err);
 		for (i = from; i < to && rc == OK; i++)
 			rc = redo_row(r, &r->b->rows[i], err);
 	}
-	return rc != OK ? rc : pg_exec(r->s->conn, "release", "RELEASE SAVEPOINT towline_stretch", NULL, err);
+	return rc != OK
+	    ? rc
+	    : pg_exec(r->s->conn, "release", "RELEASE SAVEPOINT towline_stretch", NULL, err);
 }
 
 /*
- * All rows under one savepoint. Deferred constraints get their say at the end; if they object, *objected, and everything is
- * rolled back: the second pass checks them at once, so that the guilty row is found.
+ * All rows under one savepoint. Deferred constraints get their say at the end; if they object,
+ * *objected, and everything is rolled back: the second pass checks them at once, so that the guilty
+ * row is found.
  */
 static enum rc
 redo_pass(struct redo *r, bool immediate, bool *objected, struct err *err)
@@ -426,14 +471,18 @@ redo_pass(struct redo *r, bool immediate, bool *objected, struct err *err)
 		rc = pg_exec(r->s->conn, "constraints", "SET CONSTRAINTS ALL IMMEDIATE", NULL, err);
 		if (rc == REJECT) {
 			*objected = true;
-			rc = pg_exec(r->s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_redo", NULL, err);
+			rc = pg_exec(r->s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_redo",
+			    NULL, err);
 		}
 	}
-	return rc != OK ? rc : pg_exec(r->s->conn, "release", "RELEASE SAVEPOINT towline_redo", NULL, err);
+	return rc != OK
+	    ? rc
+	    : pg_exec(r->s->conn, "release", "RELEASE SAVEPOINT towline_redo", NULL, err);
 }
 
 static enum rc
-pg_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_rejects, int *nrejects, struct err *err)
+pg_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_rejects, int *nrejects,
+    struct err *err)
 {
 	struct sink_pg *s = self(sink);
 	struct redo r = { .s = s, .b = b, .rejects = rejects, .max = max_rejects };
@@ -444,6 +493,9 @@ pg_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_reje
 	*nrejects = 0;
 	if (rc != OK)
 		return rc;
+	if (b != sink->failed) /* another's markers would go with its rows */
+		return fail(
+		    err, FATAL, "sink %s: redo of a batch that was not refused", sink->conf->name);
 	rc = redo_begin(s, err);
 	if (rc == OK)
 		rc = redo_pass(&r, false, &objected, err);
@@ -451,6 +503,7 @@ pg_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_reje
 		rc = redo_pass(&r, true, &objected, err);
 	if (rc == OK) {
 		s->applied++;
+		sink->failed = NULL;
 		open_txn(s)->last = b;
 		*nrejects = r.n;
 	} else if (s->open) {
@@ -504,8 +557,16 @@ pg_close(struct sink *sink)
 }
 
 static const struct sink_ops pg_ops = {
-	.marker = pg_marker, .prepare = pg_prepare, .forget = pg_forget, .begin = pg_begin, .apply = pg_apply, .commit = pg_commit,
-	.settle = pg_settle, .redo = pg_redo, .abort = pg_abort, .close = pg_close,
+	.marker = pg_marker,
+	.prepare = pg_prepare,
+	.forget = pg_forget,
+	.begin = pg_begin,
+	.apply = pg_apply,
+	.commit = pg_commit,
+	.settle = pg_settle,
+	.redo = pg_redo,
+	.abort = pg_abort,
+	.close = pg_close,
 };
 
 enum rc

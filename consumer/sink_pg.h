@@ -14,7 +14,10 @@
 
 #include <uthash.h>
 
-/* A prepared statement. sent and not ready: its Parse is in the pipeline, and lost if something before it fails. */
+/*
+ * A prepared statement. sent and not ready: its Parse is in the pipeline, and lost if something
+ * before it fails.
+ */
 struct stmt {
 	struct stmt *next;
 	enum plan_kind kind;
@@ -38,7 +41,15 @@ struct pg_target {
 
 enum { STMTS_MAX = 200 };     /* prepared per target: sets of present columns are combinatorial */
 
-enum sent_kind { SENT_BEGIN, SENT_ADVANCE, SENT_PARSE, SENT_WORK, SENT_CONTROL, SENT_COMMIT, SENT_SYNC };
+enum sent_kind {
+	SENT_BEGIN,
+	SENT_ADVANCE,
+	SENT_PARSE,
+	SENT_WORK,
+	SENT_CONTROL,
+	SENT_COMMIT,
+	SENT_SYNC
+};
 
 /* A command whose result is still to come. */
 struct sent {
@@ -79,16 +90,24 @@ struct sink_pg {
 
 /* ---- sink_pg_pipe.c ---- */
 
-/* Into and out of pipeline mode. Leaving waits for all results, and reports a failure among them. */
+/*
+ * Into and out of pipeline mode. Leaving waits for all results, and reports a failure among them.
+ */
 void pipe_enter(struct sink_pg *s);
 enum rc pipe_leave(struct sink_pg *s, struct err *err) MUST_CHECK;
 
-/* Note a command that was handed to libpq (ok: its return value), push bytes out without waiting for answers. */
+/*
+ * Note a command that was handed to libpq (ok: its return value), push bytes out without waiting
+ * for answers.
+ */
 void pipe_sent(struct sink_pg *s, int ok, struct sent what);
 void pipe_flush(struct sink_pg *s);
 void pipe_sync(struct sink_pg *s);
 
-/* Wait until at most `most` transactions are unconfirmed (the open one not counted), or all answers are in. */
+/*
+ * Wait until at most `most` transactions are unconfirmed (the open one not counted), or all answers
+ * are in.
+ */
 void pipe_settle(struct sink_pg *s, int most);
 void pipe_drain(struct sink_pg *s);
 
@@ -107,7 +126,8 @@ struct pg_target *table_find(struct sink_pg *s, const struct table *tbl);
 void table_forget(struct sink_pg *s, const struct table *tbl);
 void table_forget_open(struct sink_pg *s); /* those made in the transaction that was just rolled back */
 void table_forget_all(struct sink_pg *s);
-struct stmt *table_stmt(struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const uint8_t *flags);
+struct stmt *table_stmt(
+    struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const uint8_t *flags);
 
 /* ---- sink_pg_batch.c ---- */
 

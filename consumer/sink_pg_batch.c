@@ -1,8 +1,9 @@
 /*
  * Works and rows as statements with their parameters.
  *
- * A set-based parameter is a PostgreSQL array in binary (array_recv): int32 dimensions (1), int32 has-NULLs, oid of the element type,
- * int32 length, int32 lower bound (1), then for each element int32 length (-1: NULL) and its bytes.
+ * A set-based parameter is a PostgreSQL array in binary (array_recv): int32 dimensions (1), int32
+ * has-NULLs, oid of the element type, int32 length, int32 lower bound (1), then for each element
+ * int32 length (-1: NULL) and its bytes.
  */
 #include "consumer/sink_pg.h"
 #include "schemas/pgtypes.h"
@@ -26,7 +27,8 @@ ensure_bufs(struct sink_pg *s, int n)
 /* ---- sets ---- */
 
 static enum rc
-encode_array(const struct pg_target *t, const struct work *w, const struct plan_param *p, struct buf *out, struct err *err)
+encode_array(const struct pg_target *t, const struct work *w, const struct plan_param *p,
+    struct buf *out, struct err *err)
 {
 	const struct column *col = &t->tbl->cols[p->col];
 	uint32_t typid = p->text ? PG_TEXT : t->t.cols[p->col].typid;
@@ -49,12 +51,14 @@ encode_array(const struct pg_target *t, const struct work *w, const struct plan_
 			continue;
 		}
 		buf_be32(out, 0);
-		rc = p->text ? sink_text(col, v, out, err) : pgtype_binary_value(&col->type, typid, v, out, err);
+		rc = p->text ? sink_text(col, v, out, err)
+			     : pgtype_binary_value(&col->type, typid, v, out, err);
 		if (rc != OK)
 			return rc;
 		if (out->failed)
-			return fail(err, FATAL, "table %s, column %s: a batch of more than %zu bytes; lower batch_bytes", t->t.name, col->name.p,
-			    out->n);
+			return fail(err, FATAL,
+			    "table %s, column %s: a batch of more than %zu bytes; lower batch_bytes",
+			    t->t.name, col->name.p, out->n);
 		put_be32(out->p + at, (uint32_t)(out->n - at - 4));
 	}
 	if (!out->failed)
@@ -62,9 +66,13 @@ encode_array(const struct pg_target *t, const struct work *w, const struct plan_
 	return OK;
 }
 
-/* All parameters of the statement. *again: a value has no binary form, its column now has the flag PLAN_TEXT. */
+/*
+ * All parameters of the statement. *again: a value has no binary form, its column now has the flag
+ * PLAN_TEXT.
+ */
 static enum rc
-encode_arrays(struct sink_pg *s, struct pg_target *t, const struct work *w, const struct stmt *st, bool *again, struct err *err)
+encode_arrays(struct sink_pg *s, struct pg_target *t, const struct work *w, const struct stmt *st,
+    bool *again, struct err *err)
 {
 	*again = false;
 	ensure_bufs(s, st->plan.nparams);
@@ -78,7 +86,8 @@ encode_arrays(struct sink_pg *s, struct pg_target *t, const struct work *w, cons
 			return OK;
 		}
 		if (rc != OK)
-			return fail_in(err, "table %s, column %.*s", t->t.name, SLICE_ARG(t->tbl->cols[p->col].name));
+			return fail_in(err, "table %s, column %.*s", t->t.name,
+			    SLICE_ARG(t->tbl->cols[p->col].name));
 	}
 	return OK;
 }
@@ -94,11 +103,13 @@ stmt_parse(struct sink_pg *s, struct pg_target *t, struct stmt *st)
 }
 
 static void
-stmt_send(struct sink_pg *s, struct pg_target *t, struct stmt *st, int format, int must_hit, const struct batch *b)
+stmt_send(struct sink_pg *s, struct pg_target *t, struct stmt *st, int format, int must_hit,
+    const struct batch *b)
 {
 	int n = st->plan.nparams;
 	const char **values = calloc((size_t)n + 1, sizeof *values);
-	int *lengths = calloc((size_t)n + 1, sizeof *lengths), *formats = calloc((size_t)n + 1, sizeof *formats);
+	int *lengths = calloc((size_t)n + 1, sizeof *lengths),
+	    *formats = calloc((size_t)n + 1, sizeof *formats);
 
 	if (!values || !lengths || !formats)
 		die("out of memory");
@@ -108,7 +119,8 @@ stmt_send(struct sink_pg *s, struct pg_target *t, struct stmt *st, int format, i
 		formats[i] = format;
 	}
 	stmt_parse(s, t, st);
-	pipe_sent(s, PQsendQueryPrepared(s->conn, st->name, n, values, lengths, formats, FORMAT_TEXT),
+	pipe_sent(s,
+	    PQsendQueryPrepared(s->conn, st->name, n, values, lengths, formats, FORMAT_TEXT),
 	    (struct sent){ .kind = SENT_WORK, .target = t, .batch = b, .must_hit = must_hit });
 	free(values);
 	free(lengths);
@@ -117,7 +129,8 @@ stmt_send(struct sink_pg *s, struct pg_target *t, struct stmt *st, int format, i
 }
 
 static void
-send_set(struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const struct work *w, const struct batch *b)
+send_set(struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const struct work *w,
+    const struct batch *b)
 {
 	struct stmt *st;
 	struct err e;
@@ -140,7 +153,8 @@ send_set(struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const stru
 
 /* Parameters of a row plan: texts that end in a NUL. An empty buffer is NULL. */
 static enum rc
-encode_row(struct sink_pg *s, const struct pg_target *t, const struct row *r, const struct stmt *st, struct err *err)
+encode_row(struct sink_pg *s, const struct pg_target *t, const struct row *r, const struct stmt *st,
+    struct err *err)
 {
 	ensure_bufs(s, st->plan.nparams);
 	for (int i = 0; i < st->plan.nparams; i++) {
@@ -154,10 +168,12 @@ encode_row(struct sink_pg *s, const struct pg_target *t, const struct row *r, co
 		if (!v || v->kind <= V_NULL)
 			continue;
 		if ((rc = sink_text(col, v, out, err)) != OK)
-			return fail_in(err, "table %s, column %.*s", t->t.name, SLICE_ARG(col->name));
+			return fail_in(
+			    err, "table %s, column %.*s", t->t.name, SLICE_ARG(col->name));
 		if (out->n && memchr(out->p, '\0', out->n))
-			return fail(err, REJECT, "table %s, column %.*s: a zero byte, which PostgreSQL's text cannot hold", t->t.name,
-			    SLICE_ARG(col->name));
+			return fail(err, REJECT,
+			    "table %s, column %.*s: a zero byte, which PostgreSQL's text cannot hold",
+			    t->t.name, SLICE_ARG(col->name));
 		buf_byte(out, '\0');
 	}
 	return OK;
@@ -187,7 +203,8 @@ send_row(struct sink_pg *s, struct pg_target *t, const struct row *r, const stru
 }
 
 static enum rc
-exec_stmt(struct sink_pg *s, struct pg_target *t, const struct row *r, struct stmt *st, bool must_hit, struct err *err)
+exec_stmt(struct sink_pg *s, struct pg_target *t, const struct row *r, struct stmt *st,
+    bool must_hit, struct err *err)
 {
 	const char **values;
 	PGresult *res;
@@ -234,10 +251,13 @@ exec_truncate(struct sink_pg *s, struct pg_target *t, struct err *err)
 	refused = PQresultStatus(res) != PGRES_COMMAND_OK;
 	if (refused)
 		rc = pg_fail(s->conn, res, err, t->t.name);
-	if (refused && PQresultErrorField(res, PG_DIAG_SQLSTATE) && strcmp(PQresultErrorField(res, PG_DIAG_SQLSTATE), "0A000") == 0) {
-		rc = pg_exec(s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_truncate", NULL, err);
+	if (refused && PQresultErrorField(res, PG_DIAG_SQLSTATE) &&
+	    strcmp(PQresultErrorField(res, PG_DIAG_SQLSTATE), "0A000") == 0) {
+		rc = pg_exec(
+		    s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_truncate", NULL, err);
 		if (rc == OK)
-			rc = pg_exec(s->conn, t->t.name, arena_printf(&a, "DELETE FROM %s", t->t.name), NULL, err);
+			rc = pg_exec(s->conn, t->t.name,
+			    arena_printf(&a, "DELETE FROM %s", t->t.name), NULL, err);
 	}
 	if (rc == OK)
 		rc = pg_exec(s->conn, "release", "RELEASE SAVEPOINT towline_truncate", NULL, err);
@@ -249,7 +269,8 @@ exec_truncate(struct sink_pg *s, struct pg_target *t, struct err *err)
 static enum rc
 no_target(const struct table *tbl, struct err *err)
 {
-	return fail(err, FATAL, "table %.*s.%.*s was not prepared", SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name));
+	return fail(err, FATAL, "table %.*s.%.*s was not prepared", SLICE_ARG(tbl->schema),
+	    SLICE_ARG(tbl->name));
 }
 
 enum rc
@@ -276,7 +297,10 @@ row_exec(struct sink_pg *s, const struct row *r, struct err *err)
 
 /* ---- works ---- */
 
-/* Truncates that follow each other are one statement, as at the source: tables that refer to each other go only together. Returns how many. */
+/*
+ * Truncates that follow each other are one statement, as at the source: tables that refer to each
+ * other go only together. Returns how many.
+ */
 static int
 send_truncate(struct sink_pg *s, const struct batch *b, int from)
 {
@@ -298,7 +322,8 @@ send_truncate(struct sink_pg *s, const struct batch *b, int from)
 		t = one;
 		buf_printf(&s->text, "%s%s", n ? ", " : "", t->t.name);
 	}
-	pipe_sent(s, PQsendQueryParams(s->conn, buf_cstr(&s->text), 0, NULL, NULL, NULL, NULL, FORMAT_TEXT),
+	pipe_sent(s,
+	    PQsendQueryParams(s->conn, buf_cstr(&s->text), 0, NULL, NULL, NULL, NULL, FORMAT_TEXT),
 	    (struct sent){ .kind = SENT_WORK, .target = t, .batch = b, .must_hit = -1 });
 	return n;
 }

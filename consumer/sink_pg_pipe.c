@@ -1,8 +1,9 @@
 /*
- * Pipeline mode. Commands go out without waiting; the answers come in order, one result for each command and one for each Sync.
- * After an error the server skips everything up to the next Sync, and what was sent behind that Sync runs into an aborted
- * transaction (or, when a COMMIT failed, into a marker that is not where it is expected): so nothing of a later transaction
- * can be committed once an earlier one failed, whatever is in flight.
+ * Pipeline mode. Commands go out without waiting; the answers come in order, one result for each
+ * command and one for each Sync. After an error the server skips everything up to the next Sync,
+ * and what was sent behind that Sync runs into an aborted transaction (or, when a COMMIT failed,
+ * into a marker that is not where it is expected): so nothing of a later transaction can be
+ * committed once an earlier one failed, whatever is in flight.
  *
  * Reading and writing go together in one poll: a server whose answers nobody takes stops reading.
  */
@@ -59,11 +60,13 @@ result_failed(struct sink_pg *s, const struct sent *e, const PGresult *res)
 		return;
 	rc = pg_fail(s->conn, res, &why, e->target ? e->target->t.name : "sink");
 	if (state && strcmp(state, "TW001") == 0)
-		rc = fail_exit(&why, FATAL, EXIT_REFUSED, "another instance applies to this sink: %s",
+		rc = fail_exit(&why, FATAL, EXIT_REFUSED,
+		    "another instance applies to this sink: %s",
 		    PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
 	/* Two keys that differ for us are one for the sink (citext); a table that a foreign key refers to cannot be
 	 * truncated: both can be done row by row. */
-	else if (state && rc == FATAL && e->kind == SENT_WORK && (strcmp(state, "21000") == 0 || strcmp(state, "0A000") == 0))
+	else if (state && rc == FATAL && e->kind == SENT_WORK &&
+	    (strcmp(state, "21000") == 0 || strcmp(state, "0A000") == 0))
 		why.rc = REJECT;
 	pipe_fail(s, &why, e->batch);
 	s->failure_commit = e->kind == SENT_COMMIT;
@@ -91,7 +94,8 @@ result_ok(struct sink_pg *s, const struct sent *e, PGresult *res)
 		if (strcmp(PQcmdStatus(res), "COMMIT") != 0) {
 			struct err why;
 
-			(void)fail(&why, RETRY, "sink: the transaction was rolled back instead of committed");
+			(void)fail(&why, RETRY,
+			    "sink: the transaction was rolled back instead of committed");
 			pipe_fail(s, &why, e->batch);
 			return;
 		}
@@ -142,7 +146,10 @@ take_results(struct sink_pg *s)
 	}
 }
 
-/* One round of sending and receiving. Waits for room to send while there is something to send, and, if answer, for input. */
+/*
+ * One round of sending and receiving. Waits for room to send while there is something to send, and,
+ * if answer, for input.
+ */
 static bool
 turn(struct sink_pg *s, bool answer)
 {
@@ -155,7 +162,10 @@ turn(struct sink_pg *s, bool answer)
 		lost(s);
 		return false;
 	}
-	/* With all sent the server may have nothing to say before the next Sync: waiting then would be for ever. */
+	/*
+	 * With all sent the server may have nothing to say before the next Sync: waiting then would
+	 * be for ever.
+	 */
 	if (poll(&p, 1, answer || left > 0 ? -1 : 0) < 0 && errno != EINTR)
 		die("poll: %s", strerror(errno));
 	if (p.revents & (POLLIN | POLLHUP | POLLERR) && !PQconsumeInput(s->conn)) {
@@ -208,7 +218,8 @@ void
 pipe_sync(struct sink_pg *s)
 {
 	if (PQstatus(s->conn) == CONNECTION_OK && PQpipelineStatus(s->conn) != PQ_PIPELINE_OFF)
-		pipe_sent(s, PQpipelineSync(s->conn), (struct sent){ .kind = SENT_SYNC, .must_hit = -1 });
+		pipe_sent(
+		    s, PQpipelineSync(s->conn), (struct sent){ .kind = SENT_SYNC, .must_hit = -1 });
 }
 
 void
@@ -224,7 +235,8 @@ pipe_drain(struct sink_pg *s)
 	bool aborted = PQpipelineStatus(s->conn) == PQ_PIPELINE_ABORTED;
 
 	/* Only a Sync makes the server send what it holds back, or listen again after an error. */
-	if (s->sent_n ? s->sent[(s->sent_head + s->sent_n - 1) % s->sent_cap].kind != SENT_SYNC : aborted)
+	if (s->sent_n ? s->sent[(s->sent_head + s->sent_n - 1) % s->sent_cap].kind != SENT_SYNC
+		      : aborted)
 		pipe_sync(s);
 	while (s->sent_n)
 		turn(s, true);
@@ -283,10 +295,12 @@ pipe_report(struct sink_pg *s, struct err *err)
 	*err = s->failure;
 	back = s->savepoint && err->rc == REJECT && !s->failure_commit;
 	if (s->savepoint && err->rc == REJECT && s->failure_commit)
-		(void)fail(err, FATAL, "%s; a transaction this large cannot be done again row by row: make the constraint immediate",
+		(void)fail(err, FATAL,
+		    "%s; a transaction this large cannot be done again row by row: make the constraint immediate",
 		    s->failure.text);
 	if (PQstatus(s->conn) == CONNECTION_OK && PQtransactionStatus(s->conn) != PQTRANS_IDLE)
-		(void)!pg_exec(s->conn, "roll back", back ? "ROLLBACK TO SAVEPOINT towline_apply" : "ROLLBACK", NULL, &ignored);
+		(void)!pg_exec(s->conn, "roll back",
+		    back ? "ROLLBACK TO SAVEPOINT towline_apply" : "ROLLBACK", NULL, &ignored);
 	forget_unready(s);
 	s->sink.failed = err->rc == REJECT ? s->failure_batch : NULL;
 	s->broken = s->failure_commit = false;

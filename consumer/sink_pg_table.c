@@ -1,11 +1,11 @@
 /*
- * A table at the sink: looked up by name, its columns matched by name, made or widened where the configuration allows it.
+ * A table at the sink: looked up by name, its columns matched by name, made or widened where the
+ * configuration allows it.
  */
 #include "consumer/sink_pg.h"
 #include "core/log.h"
 #include "schemas/pgtypes.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,7 +32,8 @@ stmt_drop(struct sink_pg *s, const struct stmt *st)
 		PQclear(PQexec(s->conn, sql));
 		return;
 	}
-	pipe_sent(s, PQsendQueryParams(s->conn, sql, 0, NULL, NULL, NULL, NULL, 0), (struct sent){ .kind = SENT_CONTROL, .must_hit = -1 });
+	pipe_sent(s, PQsendQueryParams(s->conn, sql, 0, NULL, NULL, NULL, NULL, 0),
+	    (struct sent){ .kind = SENT_CONTROL, .must_hit = -1 });
 }
 
 static void
@@ -102,7 +103,8 @@ stmt_new(struct pg_target *t, enum plan_kind kind, const uint8_t *flags)
 {
 	struct arena a = { 0 };
 	struct plan p = plan_make(&t->t, kind, flags, &a);
-	size_t n = (size_t)t->t.ncols, params = (size_t)p.nparams * sizeof *p.params, sql = p.sql ? strlen(p.sql) + 1 : 0;
+	size_t n = (size_t)t->t.ncols, params = (size_t)p.nparams * sizeof *p.params,
+	       sql = p.sql ? strlen(p.sql) + 1 : 0;
 	struct stmt *st = calloc(1, sizeof *st + params + n + sql);
 	char *at = (char *)(st + 1);
 
@@ -144,7 +146,10 @@ static const char relation_sql[] =
 	"SELECT c.oid, c.relkind = 'p' OR c.relhassubclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 	" WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v')";
 
-/* Domains are followed to their base: that is what arrays are made of, and what modifiers belong to. */
+/*
+ * Domains are followed to their base: that is what arrays are made of, and what modifiers belong
+ * to.
+ */
 static const char columns_sql[] =
 	"WITH RECURSIVE base (attnum, oid) AS ("
 	" SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped"
@@ -155,7 +160,10 @@ static const char columns_sql[] =
 	" FROM base b JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd'"
 	" JOIN pg_attribute a ON a.attrelid = $1::oid AND a.attnum = b.attnum ORDER BY a.attnum";
 
-/* A unique index over exactly these columns, as ON CONFLICT can use it: not partial, not deferrable. */
+/*
+ * A unique index over exactly these columns, as ON CONFLICT can use it: not partial, not
+ * deferrable.
+ */
 static const char unique_sql[] =
 	"SELECT 1 FROM pg_index i WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate"
 	" AND i.indpred IS NULL AND i.indexprs IS NULL"
@@ -174,7 +182,8 @@ find_relation(struct sink_pg *s, struct pg_target *t, struct where *w, struct er
 {
 	const char *params[] = { w->schema, t->tbl->name.p };
 	PGresult *res;
-	enum rc rc = pg_exec_params(s->conn, "look up the table", relation_sql, 2, params, &res, err);
+	enum rc rc =
+	    pg_exec_params(s->conn, "look up the table", relation_sql, 2, params, &res, err);
 
 	if (rc != OK)
 		return rc;
@@ -211,10 +220,12 @@ take_column(struct pg_target *t, const PGresult *res, int row)
 
 /* generated[i]: the sink works that column out by itself. */
 static enum rc
-read_columns(struct sink_pg *s, struct pg_target *t, const struct where *w, bool *generated, struct err *err)
+read_columns(
+    struct sink_pg *s, struct pg_target *t, const struct where *w, bool *generated, struct err *err)
 {
 	PGresult *res;
-	enum rc rc = pg_exec_params(s->conn, "look up the columns", columns_sql, 1, &w->oid, &res, err);
+	enum rc rc =
+	    pg_exec_params(s->conn, "look up the columns", columns_sql, 1, &w->oid, &res, err);
 
 	if (rc != OK)
 		return rc;
@@ -275,7 +286,8 @@ static enum rc
 create_schema(struct sink_pg *s, struct pg_target *t, const struct where *w, struct err *err)
 {
 	PGresult *res;
-	enum rc rc = pg_exec_params(s->conn, "look up the schema", "SELECT 1 FROM pg_namespace WHERE nspname = $1", 1, &w->schema, &res, err);
+	enum rc rc = pg_exec_params(s->conn, "look up the schema",
+	    "SELECT 1 FROM pg_namespace WHERE nspname = $1", 1, &w->schema, &res, err);
 	bool there;
 
 	if (rc != OK)
@@ -285,8 +297,10 @@ create_schema(struct sink_pg *s, struct pg_target *t, const struct where *w, str
 	/* IF NOT EXISTS asks for the right to create before it looks. */
 	if (there)
 		return OK;
-	return pg_exec(s->conn, "create the schema", arena_printf(&t->arena, "CREATE SCHEMA IF NOT EXISTS %s",
-	    pg_ident(&t->arena, slice_of(w->schema))), NULL, err);
+	return pg_exec(s->conn, "create the schema",
+	    arena_printf(&t->arena, "CREATE SCHEMA IF NOT EXISTS %s",
+		pg_ident(&t->arena, slice_of(w->schema))),
+	    NULL, err);
 }
 
 static bool
@@ -307,10 +321,11 @@ create_sql(struct pg_target *t)
 
 	buf_printf(&sql, "CREATE TABLE IF NOT EXISTS %s (", t->t.name);
 	for (int i = 0; i < tbl->ncols; i++)
-		buf_printf(&sql, "%s%s %s%s", i ? ", " : "", pg_ident(&t->arena, tbl->cols[i].name), column_type(t, i),
-		    tbl->cols[i].notnull || is_key(tbl, i) ? " NOT NULL" : "");
+		buf_printf(&sql, "%s%s %s%s", i ? ", " : "", pg_ident(&t->arena, tbl->cols[i].name),
+		    column_type(t, i), tbl->cols[i].notnull || is_key(tbl, i) ? " NOT NULL" : "");
 	for (int i = 0; i < tbl->nkeys; i++)
-		buf_printf(&sql, "%s%s", i ? ", " : ", PRIMARY KEY (", pg_ident(&t->arena, tbl->cols[tbl->keys[i]].name));
+		buf_printf(&sql, "%s%s", i ? ", " : ", PRIMARY KEY (",
+		    pg_ident(&t->arena, tbl->cols[tbl->keys[i]].name));
 	buf_text(&sql, tbl->nkeys ? "))" : ")");
 	text = arena_text(&t->arena, buf_view(&sql));
 	buf_free(&sql);
@@ -323,7 +338,9 @@ create_table(struct sink_pg *s, struct pg_target *t, struct where *w, struct err
 	enum rc rc;
 
 	if (!s->sink.conf->create_tables)
-		return fail_exit(err, FATAL, EXIT_REFUSED, "table %s does not exist at the sink; create it, or set create_tables: true", t->t.name);
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "table %s does not exist at the sink; create it, or set create_tables: true",
+		    t->t.name);
 	if ((rc = create_schema(s, t, w, err)) != OK)
 		return rc;
 	if ((rc = pg_exec(s->conn, t->t.name, create_sql(t), NULL, err)) != OK)
@@ -334,48 +351,32 @@ create_table(struct sink_pg *s, struct pg_target *t, struct where *w, struct err
 	return w->oid ? OK : fail(err, RETRY, "table %s was created but is not there", t->t.name);
 }
 
-/*
- * The rows that the sink has already must not get NULL where the source's got the new column's default: for values whose JSON is
- * their text, the default goes along.
- */
-static const char *
-default_clause(struct pg_target *t, const struct column *c)
-{
-	char *json_text = arena_text(&t->arena, c->default_json);
-	json_t *j = c->has_default ? json_loads(json_text, JSON_DECODE_ANY, NULL) : NULL;
-	const char *out = "";
-	bool plain = !c->type.semantic && c->type.wire != W_BYTES && c->type.wire != W_OTHER;
-
-	if (json_is_string(j) && c->type.wire == W_STRING)
-		out = arena_printf(&t->arena, " DEFAULT %s", pg_literal(&t->arena, slice_of(json_string_value(j))));
-	else if (json_is_boolean(j) && plain)
-		out = json_is_true(j) ? " DEFAULT true" : " DEFAULT false";
-	else if (json_is_number(j) && plain)
-		out = arena_printf(&t->arena, " DEFAULT '%s'", json_text);
-	json_decref(j);
-	return out;
-}
-
 static enum rc
 add_column(struct sink_pg *s, struct pg_target *t, int col, struct err *err)
 {
 	const struct column *c = &t->tbl->cols[col];
 	const char *policy = s->sink.conf->on_schema_change;
-	const char *sql = arena_printf(&t->arena, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s%s", t->t.name,
-	    pg_ident(&t->arena, c->name), column_type(t, col), default_clause(t, c));
+	const char *sql = arena_printf(&t->arena, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s%s",
+	    t->t.name, pg_ident(&t->arena, c->name), column_type(t, col),
+	    sink_default(DIALECT_PG, c, &t->arena));
 	enum rc rc;
 
 	if (policy && strcmp(policy, "ignore") == 0) {
 		if (is_key(t->tbl, col))
-			return fail_exit(err, FATAL, EXIT_REFUSED, "table %s lacks the key column %s at the sink; %s", t->t.name, c->name.p, sql);
-		log_warn("sink", "a column is left out", "sink=%s table=%s column=%s", s->sink.conf->name, t->t.name, c->name.p);
+			return fail_exit(err, FATAL, EXIT_REFUSED,
+			    "table %s lacks the key column %s at the sink; %s", t->t.name,
+			    c->name.p, sql);
+		log_warn("sink", "a column is left out", "sink=%s table=%s column=%s",
+		    s->sink.conf->name, t->t.name, c->name.p);
 		return OK;
 	}
 	if (policy && strcmp(policy, "stop") == 0)
-		return fail_exit(err, FATAL, EXIT_REFUSED, "table %s lacks column %s at the sink; %s", t->t.name, c->name.p, sql);
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "table %s lacks column %s at the sink; %s", t->t.name, c->name.p, sql);
 	if ((rc = pg_exec(s->conn, t->t.name, sql, NULL, err)) != OK)
 		return rc;
-	log_info("sink", "column added", "sink=%s table=%s column=%s", s->sink.conf->name, t->t.name, c->name.p);
+	log_info("sink", "column added", "sink=%s table=%s column=%s", s->sink.conf->name,
+	    t->t.name, c->name.p);
 	return OK;
 }
 
@@ -395,32 +396,42 @@ match_columns(struct sink_pg *s, struct pg_target *t, const struct where *w, str
 		rc = read_columns(s, t, w, generated, err);
 	for (int i = 0; rc == OK && i < t->tbl->nkeys; i++)
 		if (!t->t.cols[t->tbl->keys[i]].name.n)
-			rc = fail_exit(err, FATAL, EXIT_REFUSED, "key column %s of table %s is generated at the sink; make it a plain column",
+			rc = fail_exit(err, FATAL, EXIT_REFUSED,
+			    "key column %s of table %s is generated at the sink; make it a plain column",
 			    t->tbl->cols[t->tbl->keys[i]].name.p, t->t.name);
 	return rc;
 }
 
-/* A key without an index would make nested loops, the only join allowed (sink_pg.c), compare every row with every other. */
+/*
+ * A key without an index would make nested loops, the only join allowed (sink_pg.c), compare every
+ * row with every other.
+ */
 static enum rc
 warn_unindexed(struct sink_pg *s, struct pg_target *t, struct err *err)
 {
 	if (t->t.unique || t->tbl->nkeys == 0)
 		return OK;
-	log_warn("sink", "no unique index on the key: upserts become delete and insert", "sink=%s table=%s", s->sink.conf->name, t->t.name);
+	log_warn("sink", "no unique index on the key: upserts become delete and insert",
+	    "sink=%s table=%s", s->sink.conf->name, t->t.name);
 	if (s->unindexed)
 		return OK;
 	s->unindexed = true;
 	return pg_exec(s->conn, "session settings", "SET enable_hashjoin = on", NULL, err);
 }
 
-/* With `schema:` set, two tables of one name would be mixed. Versions of one table are no such case. */
+/*
+ * With `schema:` set, two tables of one name would be mixed. Versions of one table are no such
+ * case.
+ */
 static enum rc
 check_collision(struct sink_pg *s, const struct pg_target *t, struct err *err)
 {
 	for (const struct pg_target *o = s->targets; o; o = o->hh.next)
 		if (strcmp(o->t.name, t->t.name) == 0 && !slice_eq(o->tbl->schema, t->tbl->schema))
-			return fail_exit(err, FATAL, EXIT_CONFIG, "tables %s.%s and %s.%s would both go to %s; leave one out, or leave out `schema`",
-			    o->tbl->schema.p, o->tbl->name.p, t->tbl->schema.p, t->tbl->name.p, t->t.name);
+			return fail_exit(err, FATAL, EXIT_CONFIG,
+			    "tables %s.%s and %s.%s would both go to %s; leave one out, or leave out `schema`",
+			    o->tbl->schema.p, o->tbl->name.p, t->tbl->schema.p, t->tbl->name.p,
+			    t->t.name);
 	return OK;
 }
 
@@ -428,11 +439,16 @@ static enum rc
 target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 {
 	const struct table *tbl = t->tbl;
-	struct where w = { .schema = s->sink.conf->schema && *s->sink.conf->schema ? s->sink.conf->schema : tbl->schema.p };
+	struct where w = { .schema = s->sink.conf->schema && *s->sink.conf->schema
+		    ? s->sink.conf->schema
+		    : tbl->schema.p };
 	enum rc rc;
 
-	t->t = (struct target){ .dialect = DIALECT_PG, .ncols = tbl->ncols, .nkeys = tbl->nkeys, .keys = tbl->keys };
-	t->t.name = arena_printf(&t->arena, "%s.%s", pg_ident(&t->arena, slice_of(w.schema)), pg_ident(&t->arena, tbl->name));
+	t->t = (struct target){
+		.dialect = DIALECT_PG, .ncols = tbl->ncols, .nkeys = tbl->nkeys, .keys = tbl->keys
+	};
+	t->t.name = arena_printf(&t->arena, "%s.%s", pg_ident(&t->arena, slice_of(w.schema)),
+	    pg_ident(&t->arena, tbl->name));
 	t->t.cols = arena_array(&t->arena, (size_t)tbl->ncols + 1, sizeof *t->t.cols);
 	t->flags = arena_alloc(&t->arena, (size_t)tbl->ncols * 2 + 1);
 	if ((rc = check_collision(s, t, err)) != OK || (rc = find_relation(s, t, &w, err)) != OK)
@@ -478,5 +494,6 @@ note_missing(struct pg_target *t, int rows)
 	t->missing += (uint64_t)rows;
 	/* At the first, and each time the count passes a power of two. */
 	if (before == 0 || 64 - __builtin_clzll(before) != 64 - __builtin_clzll(t->missing))
-		log_warn("sink", "rows to change were not at the sink", "table=%s missing=%llu", t->t.name, (unsigned long long)t->missing);
+		log_warn("sink", "rows to change were not at the sink", "table=%s missing=%llu",
+		    t->t.name, (unsigned long long)t->missing);
 }

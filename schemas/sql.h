@@ -1,7 +1,8 @@
 /*
  * sql.h - what Towline keeps in a sink: the marker, as SQL.
  *
- * One row per pipeline says how far the sink is; it is written in the transaction that writes the rows (consumer/sink.h). The
+ * One row per pipeline says how far the sink is; it is written in the transaction that writes the
+ * rows (consumer/sink.h). The
  * 64-bit numbers without sign (hash, token, system_id) are stored as the bigint of the same bits.
  */
 #ifndef SCHEMAS_SQL_H
@@ -25,7 +26,8 @@
 	") WITH (fillfactor = 50)"
 
 /*
- * Compare and set. Raising (not returning) is what makes it safe in a pipeline: the server skips all that was sent behind it.
+ * Compare and set. Raising (not returning) is what makes it safe in a pipeline: the server skips
+ * all that was sent behind it.
  */
 #define SQL_PG_ADVANCE \
 	"CREATE OR REPLACE FUNCTION towline.advance(pipeline text, from_offset bigint, from_hash bigint, to_offset bigint,\n" \

@@ -11,7 +11,9 @@
 static inline struct column
 col_of(const char *name, struct wire_type type, const char *type_name)
 {
-	return (struct column){ .name = slice_of(name), .type = type, .type_name = slice_of(type_name), .typmod = -1 };
+	return (struct column){
+		.name = slice_of(name), .type = type, .type_name = slice_of(type_name), .typmod = -1
+	};
 }
 
 #define COL_INT8(name)  col_of(name, (struct wire_type){ .wire = W_INT64 }, "bigint")
@@ -30,7 +32,12 @@ col_of(const char *name, struct wire_type type, const char *type_name)
 static inline struct table
 table_of(const char *name, struct column *cols, int ncols, int *keys, int nkeys)
 {
-	return (struct table){ .schema = SLICE_LIT("public"), .name = slice_of(name), .ncols = ncols, .cols = cols, .keys = keys, .nkeys = nkeys };
+	return (struct table){ .schema = SLICE_LIT("public"),
+		.name = slice_of(name),
+		.ncols = ncols,
+		.cols = cols,
+		.keys = keys,
+		.nkeys = nkeys };
 }
 
 static inline struct value *
@@ -42,7 +49,9 @@ row_values(struct batch *b, int n, const struct value *v)
 	return copy;
 }
 
-#define VALUES(b, ...) row_values((b), (int)(sizeof((struct value[]){ __VA_ARGS__ }) / sizeof(struct value)), (struct value[]){ __VA_ARGS__ })
+#define VALUES(b, ...) \
+	row_values((b), (int)(sizeof((struct value[]){ __VA_ARGS__ }) / sizeof(struct value)), \
+	    (struct value[]){ __VA_ARGS__ })
 
 static inline struct row *
 put_row(struct batch *b, const struct table *t, char op, struct value *before, struct value *after)
@@ -56,9 +65,15 @@ put_row(struct batch *b, const struct table *t, char op, struct value *before, s
 static inline struct marker
 mark_at(int64_t offset)
 {
-	return (struct marker){ .spine_offset = offset, .spine_hash = offset < 0 ? 0 : 0x8000000000000000u + (uint64_t)offset, .gen = 3, .token = 7,
-		.no = (uint64_t)offset + 1, .seq = (uint64_t)offset * 2 + 2, .lsn = 0x16B374D848u + (uint64_t)offset,
-		.commit_us = 1700000000123456 + offset, .system_id = 7300000000000000001u };
+	return (struct marker){ .spine_offset = offset,
+		.spine_hash = offset < 0 ? 0 : 0x8000000000000000u + (uint64_t)offset,
+		.gen = 3,
+		.token = 7,
+		.no = (uint64_t)offset + 1,
+		.seq = (uint64_t)offset * 2 + 2,
+		.lsn = 0x16B374D848u + (uint64_t)offset,
+		.commit_us = 1700000000123456 + offset,
+		.system_id = 7300000000000000001u };
 }
 
 #endif

@@ -1,145 +1,9 @@
 /*
- * The PostgreSQL sink's contract (consumer/sink.h) against a real server. TOWLINE_TEST_PG: URL of a database that may be
- * written to, by a superuser; what the test makes is in schemas of its own. Without the variable it is skipped.
+ * The PostgreSQL sink's contract (consumer/sink.h) against a real server. TOWLINE_TEST_PG: URL of a
+ * database that may be written to, by a superuser; what the test makes is in schemas of its own.
+ * Without the variable it is skipped.
  */
-#include "core/pg.h"
-#include "tests/rows.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-
-#include <cmocka.h>
-
-static const char *url;
-
-static const struct conf_sink base = { .name = "test", .create_tables = true, .on_schema_change = "apply", .schema = "sink_test" };
-
-struct world {
-	struct conf_sink conf;
-	struct sink *sink;
-	PGconn *conn;            /* another session, to look */
-	struct marker at;
-	struct err err;
-};
-
-#define ok(expr) do { enum rc got_ = (expr); if (got_ != OK) fail_msg("%s: %s: %s", #expr, rc_name(got_), w->err.text); } while (0)
-#define rejected(expr) do { enum rc got_ = (expr); if (got_ != REJECT) fail_msg("%s: %s: %s", #expr, rc_name(got_), w->err.text); } while (0)
-
-static char *
-ask(struct world *w, const char *sql)
-{
-	PGresult *res = PQexec(w->conn, sql);
-	static char out[4096]; /* of the last question */
-
-	if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
-		fail_msg("%s: %s", sql, PQerrorMessage(w->conn));
-	snprintf(out, sizeof out, "%s", PQntuples(res) ? PQgetvalue(res, 0, 0) : "");
-	PQclear(res);
-	return out;
-}
-
-static void
-open_sink(struct world *w)
-{
-	ok(sink_open("shop", &w->conf, &w->sink, &w->err));
-	ok(w->sink->ops->marker(w->sink, &w->at, &w->err));
-}
-
-static int
-setup(void **state)
-{
-	struct world *w = calloc(1, sizeof *w);
-
-	w->conf = base;
-	w->conf.url = url;
-	w->conn = PQconnectdb(url);
-	assert_int_equal(PQstatus(w->conn), CONNECTION_OK);
-	ask(w, "SET client_min_messages = error");
-	ask(w, "DROP SCHEMA IF EXISTS sink_test CASCADE");
-	ask(w, "DROP SCHEMA IF EXISTS towline CASCADE");
-	open_sink(w);
-	*state = w;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct world *w = *state;
-
-	if (w->sink)
-		w->sink->ops->close(w->sink);
-	ask(w, "DROP SCHEMA IF EXISTS sink_test, towline CASCADE");
-	ask(w, "DROP ROLE IF EXISTS sink_plain");
-	PQfinish(w->conn);
-	free(w);
-	return 0;
-}
-
-/* Go on as a role that may not create anything, nor switch constraints off. */
-static void
-plain_role(struct world *w)
-{
-	static char plain_url[1024]; /* as long as the sink */
-
-	ask(w, "DO $$ BEGIN IF to_regrole('sink_plain') IS NULL THEN CREATE ROLE sink_plain LOGIN; END IF; END $$");
-	ask(w, "GRANT USAGE ON SCHEMA towline, sink_test TO sink_plain");
-	ask(w, "GRANT ALL ON ALL TABLES IN SCHEMA towline, sink_test TO sink_plain");
-	w->sink->ops->close(w->sink);
-	snprintf(plain_url, sizeof plain_url, "%s%cuser=sink_plain", url, strchr(url, '?') ? '&' : '?');
-	w->conf.url = plain_url;
-	open_sink(w);
-}
-
-static struct marker
-step(const struct world *w, int n)
-{
-	return mark_at(w->at.spine_offset + n);
-}
-
-/* begin, apply, commit, confirm. */
-static enum rc
-run(struct world *w, struct batch *b)
-{
-	const struct sink_ops *o = w->sink->ops;
-	struct marker next = step(w, 1);
-	enum rc rc;
-
-	batch_plan(b);
-	if ((rc = o->begin(w->sink, &w->at, &next, &w->err)) != OK || (rc = o->apply(w->sink, b, &w->err)) != OK ||
-	    (rc = o->commit(w->sink, &next, &w->err)) != OK || (rc = o->settle(w->sink, 0, &w->err)) != OK)
-		return rc;
-	w->at = next;
-	batch_free(b, NULL);
-	return OK;
-}
-
-static int key0[] = { 0 }, key01[] = { 0, 1 };
-
-enum { ORDER_COLS = 6 };
-
-static struct table
-orders(struct column *c)
-{
-	c[0] = COL_INT8("id");
-	c[1] = COL_TEXT("name");
-	c[2] = COL_MONEY("amount");
-	c[3] = COL_TIME("at");
-	c[4] = COL_JSON("doc");
-	c[5] = COL_DOUBLE("d");
-	return table_of("orders", c, ORDER_COLS, key0, 1);
-}
-
-static struct value *
-order(struct batch *b, int64_t id, const char *name)
-{
-	return VALUES(b, value_int(id), V_TEXT(name), { .kind = V_BYTES, .s = SLICE_LIT("\x04\xd2") },
-	    V_TEXT("2026-01-02T03:04:05.678901Z"), V_TEXT("{\"a\": 1}"), { .kind = V_DOUBLE, .d = 0.5 });
-}
-
-static const char all_orders[] = "SELECT string_agg(concat_ws('|', id, coalesce(name, '-'), amount, extract(epoch from at)::numeric, doc, d), E'\\n'"
-	" ORDER BY id) FROM sink_test.orders";
+#include "tests/flow/sink_pg_world.h"
 
 static void
 test_marker(void **state)
@@ -154,7 +18,9 @@ test_marker(void **state)
 	ok(run(w, &b));
 	ok(w->sink->ops->marker(w->sink, &got, &w->err));
 	assert_memory_equal(&got, &next, sizeof got);
-	assert_string_equal(ask(w, "SELECT system_id::text FROM towline.marker WHERE name = 'shop'"), "7300000000000000001");
+	assert_string_equal(
+	    ask(w, "SELECT system_id::text FROM towline.marker WHERE name = 'shop'"),
+	    "7300000000000000001");
 }
 
 static void
@@ -168,7 +34,8 @@ test_second_instance(void **state)
 
 	ok(run(w, &b));
 	/* Expects what was before: refused. */
-	if ((rc = o->begin(w->sink, &none, &one, &w->err)) == OK && (rc = o->commit(w->sink, &one, &w->err)) == OK)
+	if ((rc = o->begin(w->sink, &none, &one, &w->err)) == OK &&
+	    (rc = o->commit(w->sink, &one, &w->err)) == OK)
 		rc = o->settle(w->sink, 0, &w->err);
 	assert_int_equal(rc, FATAL);
 	assert_int_equal(w->err.exit, EXIT_REFUSED);
@@ -179,7 +46,8 @@ test_second_instance(void **state)
 	old = step(w, 1);
 	old.gen = 2;
 	o = w->sink->ops;
-	if ((rc = o->begin(w->sink, &w->at, &old, &w->err)) == OK && (rc = o->commit(w->sink, &old, &w->err)) == OK)
+	if ((rc = o->begin(w->sink, &w->at, &old, &w->err)) == OK &&
+	    (rc = o->commit(w->sink, &old, &w->err)) == OK)
 		rc = o->settle(w->sink, 0, &w->err);
 	assert_int_equal(rc, FATAL);
 	assert_int_equal(w->err.exit, EXIT_REFUSED);
@@ -206,19 +74,26 @@ test_all_kinds(void **state)
 	    "5|new|12.34|1767323045.678901|{\"a\": 1}|0.5\n6|-|12.34|1767323045.678901|{\"a\": 1}|0.5");
 
 	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 1, "one"));
-	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, value_int(2), V_TEXT("two"), V_NONE, V_NONE, V_NONE, V_NONE));
+	put_row(&b, &t, OP_UPDATE, NULL,
+	    VALUES(&b, value_int(2), V_TEXT("two"), V_NONE, V_NONE, V_NONE, V_NONE));
 	put_row(&b, &t, OP_DELETE, order(&b, 3, NULL), NULL);
 	put_row(&b, &t, OP_READ, NULL, order(&b, 4, "four"));
 	put_row(&b, &t, OP_UPDATE, order(&b, 5, NULL), order(&b, 50, "fifty"))->moved = true;
-	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, value_int(50), V_NONE, V_NONE, V_NONE, V_NONE, value_null()));
+	put_row(&b, &t, OP_UPDATE, NULL,
+	    VALUES(&b, value_int(50), V_NONE, V_NONE, V_NONE, V_NONE, value_null()));
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name, amount, d), ' ' ORDER BY id) FROM sink_test.orders"),
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name, amount, d), ' ' ORDER BY id) FROM sink_test.orders"),
 	    "1|one|12.34|0.5 2|two|12.34|0.5 4|four|12.34|0.5 6|12.34|0.5 50|fifty|12.34");
 
 	put_row(&b, &t, OP_TRUNCATE, NULL, NULL);
 	put_row(&b, &t, OP_CREATE, NULL, order(&b, 9, "last"));
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "9|last");
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"),
+	    "9|last");
 }
 
 static void
@@ -233,10 +108,13 @@ test_text_fallback(void **state)
 	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "plain"));
 	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "exact"));
 	b.rows[1].after[2] = (struct value){ .kind = V_NULL };
-	b.rows[1].after[2] = (struct value){ .kind = V_BYTES, .s = SLICE_LIT("\x01"), .exact = SLICE_LIT("NaN") };
+	b.rows[1].after[2] =
+	    (struct value){ .kind = V_BYTES, .s = SLICE_LIT("\x01"), .exact = SLICE_LIT("NaN") };
 	b.rows[0].after[3] = V_TEXT("infinity");
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, amount, at), ' ' ORDER BY id) FROM sink_test.orders"),
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, amount, at), ' ' ORDER BY id) FROM sink_test.orders"),
 	    "1|12.34|infinity 2|NaN|2026-01-02 03:04:05.678901+00");
 }
 
@@ -246,7 +124,8 @@ test_sink_types(void **state)
 	struct world *w = *state;
 	struct wire_type item = { .wire = W_INT32 };
 	struct column c[] = { COL_TEXT("k"), COL_INT4("n"), COL_TEXT("mood"), COL_TEXT("code"),
-		col_of("arr", (struct wire_type){ .wire = W_ARRAY, .item = &item }, "integer[]"), COL_TEXT("bits"), COL_INT4("gen") };
+		col_of("arr", (struct wire_type){ .wire = W_ARRAY, .item = &item }, "integer[]"),
+		COL_TEXT("bits"), COL_INT4("gen") };
 	struct table t = table_of("typed", c, COUNTOF(c), key0, 1);
 	struct batch b = { 0 };
 	/* Avro: a block of two: 1 + union branch 1, int 5; branch 0. */
@@ -255,21 +134,33 @@ test_sink_types(void **state)
 	ask(w, "CREATE SCHEMA IF NOT EXISTS sink_test");
 	ask(w, "CREATE TYPE sink_test.mood AS ENUM ('sad', 'happy')");
 	ask(w, "CREATE DOMAIN sink_test.code AS varchar(3)");
-	ask(w, "CREATE TABLE sink_test.typed (k char(4) PRIMARY KEY, n numeric, mood sink_test.mood, code sink_test.code, arr int[], bits bit(4),"
+	ask(w,
+	    "CREATE TABLE sink_test.typed (k char(4) PRIMARY KEY, n numeric, mood sink_test.mood, code sink_test.code,"
+	    " arr int[], bits bit(4),"
 	    " gen int GENERATED ALWAYS AS (1) STORED, mine text DEFAULT 'x')");
 	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
-	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, V_TEXT("a "), value_int(7), V_TEXT("happy"), V_TEXT("abc"), array, V_TEXT("0101"), value_int(5)));
-	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, V_TEXT("b"), value_null(), value_null(), value_null(), value_null(), value_null(), value_null()));
+	put_row(&b, &t, OP_CREATE, NULL,
+	    VALUES(&b, V_TEXT("a "), value_int(7), V_TEXT("happy"), V_TEXT("abc"), array,
+		V_TEXT("0101"), value_int(5)));
+	put_row(&b, &t, OP_CREATE, NULL,
+	    VALUES(&b, V_TEXT("b"), value_null(), value_null(), value_null(), value_null(),
+		value_null(), value_null()));
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', k, n, mood, code, arr, bits, gen, mine), ' ' ORDER BY k) FROM sink_test.typed"),
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', k, n, mood, code, arr, bits, gen, mine), ' ' ORDER BY k) FROM sink_test.typed"),
 	    "a   |7|happy|abc|{5,NULL}|0101|1|x b   |1|x");
 	/* The key is char(4): blanks do not count there. */
-	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, V_TEXT("a"), value_int(8), V_NONE, V_NONE, V_NONE, V_NONE, V_NONE));
-	put_row(&b, &t, OP_DELETE, VALUES(&b, V_TEXT("b   "), V_NONE, V_NONE, V_NONE, V_NONE, V_NONE, V_NONE), NULL);
+	put_row(&b, &t, OP_UPDATE, NULL,
+	    VALUES(&b, V_TEXT("a"), value_int(8), V_NONE, V_NONE, V_NONE, V_NONE, V_NONE));
+	put_row(&b, &t, OP_DELETE,
+	    VALUES(&b, V_TEXT("b   "), V_NONE, V_NONE, V_NONE, V_NONE, V_NONE, V_NONE), NULL);
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', k, n), ' ') FROM sink_test.typed"), "a   |8");
+	assert_string_equal(
+	    ask(w, "SELECT string_agg(concat_ws('|', k, n), ' ') FROM sink_test.typed"), "a   |8");
 	/* Too long for the domain: an error, not a cut. */
-	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, V_TEXT("a"), V_NONE, V_NONE, V_TEXT("abcd"), V_NONE, V_NONE, V_NONE));
+	put_row(&b, &t, OP_UPDATE, NULL,
+	    VALUES(&b, V_TEXT("a"), V_NONE, V_NONE, V_TEXT("abcd"), V_NONE, V_NONE, V_NONE));
 	rejected(run(w, &b));
 	assert_ptr_equal(w->sink->failed, &b);
 	batch_free(&b, NULL);
@@ -294,7 +185,9 @@ test_no_key(void **state)
 	put_row(&b, &t, OP_UPDATE, order(&b, 2, NULL), order(&b, 2, "named"));
 	b.rows[6].before[1] = value_null();
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id, name) FROM sink_test.orders"),
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id, name) FROM sink_test.orders"),
 	    "1|changed 1|twin 2|named");
 }
 
@@ -307,14 +200,18 @@ test_unindexed_key(void **state)
 	struct batch b = { 0 };
 
 	ask(w, "CREATE SCHEMA IF NOT EXISTS sink_test");
-	ask(w, "CREATE TABLE sink_test.orders (id bigint, name text, amount numeric, at timestamptz, doc json, d float8)");
+	ask(w,
+	    "CREATE TABLE sink_test.orders (id bigint, name text, amount numeric, at timestamptz, doc json, d float8)");
 	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
 	put_row(&b, &t, OP_READ, NULL, order(&b, 1, "a"));
 	ok(run(w, &b));
 	put_row(&b, &t, OP_READ, NULL, order(&b, 1, "b"));
 	put_row(&b, &t, OP_READ, NULL, order(&b, 2, "c"));
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|b 2|c");
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"),
+	    "1|b 2|c");
 }
 
 static void
@@ -326,7 +223,8 @@ test_identity(void **state)
 	struct batch b = { 0 };
 
 	ask(w, "CREATE SCHEMA IF NOT EXISTS sink_test");
-	ask(w, "CREATE TABLE sink_test.ident (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text)");
+	ask(w,
+	    "CREATE TABLE sink_test.ident (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text)");
 	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
 	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(7), V_TEXT("a")));
 	put_row(&b, &t, OP_READ, NULL, VALUES(&b, value_int(8), V_TEXT("b")));
@@ -334,9 +232,14 @@ test_identity(void **state)
 	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, value_int(7), V_TEXT("c")));
 	put_row(&b, &t, OP_READ, NULL, VALUES(&b, value_int(8), V_TEXT("d")));
 	ok(run(w, &b));
-	put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(8), V_NONE), VALUES(&b, value_int(9), V_TEXT("e")))->moved = true;
+	put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(8), V_NONE),
+	    VALUES(&b, value_int(9), V_TEXT("e")))
+	    ->moved = true;
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.ident"), "7|c 9|e");
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.ident"),
+	    "7|c 9|e");
 }
 
 static void
@@ -377,7 +280,10 @@ test_redo(void **state)
 	assert_ptr_equal(rejects[1].row, &b.rows[2]);
 	assert_ptr_equal(rejects[2].row, &b.rows[5]);
 	assert_non_null(strstr(rejects[0].reason, "orders_name_check"));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|y 2|good 4|x");
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"),
+	    "1|y 2|good 4|x");
 	batch_free(&b, NULL);
 
 	/* Policy stop: the first one is told, nothing is kept. */
@@ -417,7 +323,10 @@ test_redo_order(void **state)
 	next = step(w, 1);
 	ok(o->commit(w->sink, &next, &w->err));
 	ok(o->settle(w->sink, 0, &w->err));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|b 2|a");
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"),
+	    "1|b 2|a");
 	batch_free(&b, NULL);
 }
 
@@ -450,7 +359,10 @@ test_deferred(void **state)
 	next = step(w, 1);
 	ok(o->commit(w->sink, &next, &w->err));
 	ok(o->settle(w->sink, 0, &w->err));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|a 3|b");
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"),
+	    "1|a 3|b");
 	batch_free(&b, NULL);
 }
 
@@ -474,13 +386,15 @@ test_two_in_flight(void **state)
 	put_row(&b[2], &t, OP_CREATE, NULL, order(&b[2], 3, "ok"));
 	for (int i = 0; i < 3 && rc == OK; i++) {
 		batch_plan(&b[i]);
-		if ((rc = o->begin(w->sink, &m[i], &m[i + 1], &w->err)) == OK && (rc = o->apply(w->sink, &b[i], &w->err)) == OK)
+		if ((rc = o->begin(w->sink, &m[i], &m[i + 1], &w->err)) == OK &&
+		    (rc = o->apply(w->sink, &b[i], &w->err)) == OK)
 			rc = o->commit(w->sink, &m[i + 1], &w->err);
 	}
 	if (rc == OK)
 		rc = o->settle(w->sink, 0, &w->err);
 	assert_int_equal(rc, REJECT);
 	assert_ptr_equal(w->sink->failed, &b[1]);
+	is(o->redo(w->sink, &b[0], rejects, 2, &n, &w->err), FATAL); /* it is confirmed */
 	ok(o->redo(w->sink, &b[1], rejects, 2, &n, &w->err));
 	assert_int_equal(n, 1);
 	ok(o->commit(w->sink, &m[2], &w->err));
@@ -488,7 +402,8 @@ test_two_in_flight(void **state)
 	ok(o->apply(w->sink, &b[2], &w->err));
 	ok(o->commit(w->sink, &m[3], &w->err));
 	ok(o->settle(w->sink, 0, &w->err));
-	assert_string_equal(ask(w, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM sink_test.orders"), "1 3");
+	assert_string_equal(
+	    ask(w, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM sink_test.orders"), "1 3");
 	assert_string_equal(ask(w, "SELECT spine_offset FROM towline.marker"), "2");
 	for (int i = 0; i < 3; i++)
 		batch_free(&b[i], NULL);
@@ -517,6 +432,8 @@ test_streamed(void **state)
 		batch_plan(&b[i]);
 	ok(o->begin(w->sink, &w->at, &next, &w->err));
 	ok(o->apply(w->sink, &b[0], &w->err));
+	ok(o->settle(w->sink, 0, &w->err));
+	batch_reset(&b[0], NULL); /* confirmed, if not committed */
 	rc = o->apply(w->sink, &b[1], &w->err);
 	if (rc == OK)
 		rc = o->apply(w->sink, &b[2], &w->err);
@@ -528,7 +445,10 @@ test_streamed(void **state)
 	assert_string_equal(ask(w, "SELECT count(*) FROM sink_test.orders"), "0");
 	ok(o->commit(w->sink, &last, &w->err));
 	ok(o->settle(w->sink, 0, &w->err));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"), "1|changed 3|ok");
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name), ' ' ORDER BY id) FROM sink_test.orders"),
+	    "1|changed 3|ok");
 	assert_string_equal(ask(w, "SELECT spine_offset FROM towline.marker"), "1");
 	for (int i = 0; i < 3; i++)
 		batch_free(&b[i], NULL);
@@ -572,8 +492,10 @@ test_connection_lost(void **state)
 	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "again"));
 	batch_plan(&b);
 	ok(o->begin(w->sink, &w->at, &next, &w->err));
-	ask(w, "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE application_name = 'towline'");
-	if ((rc = o->apply(w->sink, &b, &w->err)) == OK && (rc = o->commit(w->sink, &next, &w->err)) == OK)
+	ask(w,
+	    "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE application_name = 'towline'");
+	if ((rc = o->apply(w->sink, &b, &w->err)) == OK &&
+	    (rc = o->commit(w->sink, &next, &w->err)) == OK)
 		rc = o->settle(w->sink, 0, &w->err);
 	assert_int_equal(rc, RETRY);
 	o->close(w->sink);
@@ -589,7 +511,8 @@ static void
 test_schema_change(void **state)
 {
 	struct world *w = *state;
-	struct column c[ORDER_COLS], wide[] = { COL_INT8("id"), COL_TEXT("name"), COL_INT4("more"), COL_TEXT("word") };
+	struct column c[ORDER_COLS],
+	    wide[] = { COL_INT8("id"), COL_TEXT("name"), COL_INT4("more"), COL_TEXT("word") };
 	struct table t = orders(c), v2 = table_of("orders", wide, COUNTOF(wide), key0, 1);
 	struct batch b = { 0 };
 
@@ -601,12 +524,16 @@ test_schema_change(void **state)
 	ok(run(w, &b));
 	w->conf.on_schema_change = "stop";
 	assert_int_equal(w->sink->ops->prepare(w->sink, &v2, &w->err), FATAL);
-	assert_non_null(strstr(w->err.text, "ALTER TABLE \"sink_test\".\"orders\" ADD COLUMN IF NOT EXISTS \"more\" integer"));
+	assert_non_null(strstr(w->err.text,
+	    "ALTER TABLE \"sink_test\".\"orders\" ADD COLUMN IF NOT EXISTS \"more\" integer"));
 	w->conf.on_schema_change = "apply";
 	ok(w->sink->ops->prepare(w->sink, &v2, &w->err));
-	put_row(&b, &v2, OP_CREATE, NULL, VALUES(&b, value_int(2), V_TEXT("b"), value_int(6), value_null()));
+	put_row(&b, &v2, OP_CREATE, NULL,
+	    VALUES(&b, value_int(2), V_TEXT("b"), value_int(6), value_null()));
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', id, name, more, word), ' ' ORDER BY id) FROM sink_test.orders"),
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(concat_ws('|', id, name, more, word), ' ' ORDER BY id) FROM sink_test.orders"),
 	    "1|a|5|it's 2|b|6");
 	w->sink->ops->forget(w->sink, &t);
 	w->sink->ops->forget(w->sink, &v2);
@@ -621,7 +548,8 @@ test_truncate_referenced(void **state)
 {
 	struct world *w = *state;
 	struct column c[] = { COL_INT8("id"), COL_INT8("ref") };
-	struct table parent = table_of("parent", c, COUNTOF(c), key0, 1), child = table_of("child", c, COUNTOF(c), key0, 1);
+	struct table parent = table_of("parent", c, COUNTOF(c), key0, 1),
+		     child = table_of("child", c, COUNTOF(c), key0, 1);
 	struct batch b = { 0 };
 	struct reject rejects[1];
 	struct marker next;
@@ -683,8 +611,11 @@ test_many_shapes(void **state)
 		put_row(&b, &t, OP_UPDATE, NULL, row_values(&b, WIDE, v));
 	}
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT sum(c1 + c2 + c3 + c4 + c5 + c6 + c7 + c8 + c9)::text FROM sink_test.wide"),
-	    ask(w, "SELECT sum(k * length(replace((k % 512)::bit(9)::text, '0', '')))::text FROM generate_series(0, 599) k"));
+	assert_string_equal(
+	    ask(w,
+		"SELECT sum(c1 + c2 + c3 + c4 + c5 + c6 + c7 + c8 + c9)::text FROM sink_test.wide"),
+	    ask(w,
+		"SELECT sum(k * length(replace((k % 512)::bit(9)::text, '0', '')))::text FROM generate_series(0, 599) k"));
 	w->sink->ops->forget(w->sink, &t);
 }
 
@@ -704,9 +635,12 @@ test_large(void **state)
 	for (int i = 0; i < 20000; i++)
 		put_row(&b, &t, OP_CREATE, NULL, order(&b, i, big));
 	for (int i = 0; i < 2000; i++)
-		put_row(&b, &t, OP_UPDATE, order(&b, i, ""), order(&b, i + 100000, "m"))->moved = true;
+		put_row(&b, &t, OP_UPDATE, order(&b, i, ""), order(&b, i + 100000, "m"))->moved =
+		    true;
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT concat(count(*), ' ', sum(length(name))) FROM sink_test.orders"), "20000 36002000");
+	assert_string_equal(
+	    ask(w, "SELECT concat(count(*), ' ', sum(length(name))) FROM sink_test.orders"),
+	    "20000 36002000");
 	free(big);
 }
 
@@ -725,7 +659,8 @@ test_two_keys(void **state)
 	put_row(&b, &t, OP_READ, NULL, VALUES(&b, value_int(1), V_TEXT("x"), V_TEXT("3")));
 	put_row(&b, &t, OP_DELETE, VALUES(&b, value_int(1), V_TEXT("y"), V_NONE), NULL);
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(concat_ws('|', a, b, v), ' ') FROM sink_test.two"), "1|x|3");
+	assert_string_equal(
+	    ask(w, "SELECT string_agg(concat_ws('|', a, b, v), ' ') FROM sink_test.two"), "1|x|3");
 }
 
 /* A role that may not create anything uses what is there. */

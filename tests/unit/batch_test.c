@@ -1,6 +1,7 @@
 /*
- * The works of a batch, in order, do to a table what its rows do in exact order: random histories against a
- * model of tables. Then the shapes of works that the sinks count on, and the price per row.
+ * The works of a batch, in order, do to a table what its rows do in exact order: random histories
+ * against a model of tables. Then the shapes of works that the sinks count on, and the price per
+ * row.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,10 +51,14 @@ static int keys_one[] = { 0 }, keys_two[] = { 1, 2 };
 static struct table
 make_table(struct column *cols, int which)
 {
-	struct table t = { .schema = SLICE_LIT("public"), .name = slice_of(names[which]), .ncols = COLS, .cols = cols };
+	struct table t = { .schema = SLICE_LIT("public"),
+		.name = slice_of(names[which]),
+		.ncols = COLS,
+		.cols = cols };
 
 	for (int i = 0; i < COLS; i++)
-		cols[i] = (struct column){ .name = slice_of("abcd" + i), .type = { .wire = W_INT64 } };
+		cols[i] =
+		    (struct column){ .name = slice_of("abcd" + i), .type = { .wire = W_INT64 } };
 	t.keys = which == 0 ? keys_one : which == 1 ? keys_two : NULL;
 	t.nkeys = which == 0 ? 1 : which == 1 ? 2 : 0;
 	return t;
@@ -159,7 +164,8 @@ model_work(struct model *m, const struct work *w, bool strict)
 				model_set(at, net->row, w->present);
 		} else {
 			for (int c = 0; c < COLS; c++)
-				assert_int_equal(!w->present || w->present[c], net->row[c].kind != V_ABSENT);
+				assert_int_equal(
+				    !w->present || w->present[c], net->row[c].kind != V_ABSENT);
 			if (strict && w->kind == WORK_INSERT)
 				assert_null(at);
 			model_put(w->tbl, m, net->row, true);
@@ -212,9 +218,13 @@ is_key(const struct table *t, int col)
 	return false;
 }
 
-/* An update of `old`: sometimes without some columns, sometimes of the key. False: nothing sensible came out. */
+/*
+ * An update of `old`: sometimes without some columns, sometimes of the key. False: nothing sensible
+ * came out.
+ */
 static bool
-random_update(struct arena *a, uint64_t *seed, struct model *m, const struct model_row *old, struct row *r)
+random_update(
+    struct arena *a, uint64_t *seed, struct model *m, const struct model_row *old, struct row *r)
 {
 	const struct table *t = r->tbl;
 	struct value *v = random_row(a, seed), *was = from_model(a, old);
@@ -239,7 +249,8 @@ random_update(struct arena *a, uint64_t *seed, struct model *m, const struct mod
 }
 
 static void
-random_change(struct batch *b, uint64_t *seed, const struct table *tbl, struct model *source, bool wild)
+random_change(
+    struct batch *b, uint64_t *seed, const struct table *tbl, struct model *source, bool wild)
 {
 	struct row *r = batch_row(b);
 	int what = below(seed, 100);
@@ -292,7 +303,8 @@ round_of(uint64_t seed, struct model *exact, struct model *net)
 	int n = 1 + below(&seed, 60), held = 0, version = 0;
 
 	for (int i = 0; i < TABLES * 2; i++)
-		tables[i / TABLES][i % TABLES] = make_table(cols[i / TABLES][i % TABLES], i % TABLES);
+		tables[i / TABLES][i % TABLES] =
+		    make_table(cols[i / TABLES][i % TABLES], i % TABLES);
 	for (int t = 0; t < TABLES; t++) {
 		exact[t].n = 0;
 		for (int i = below(&seed, 8); i > 0; i--)
@@ -329,7 +341,8 @@ test_net_effect(void **state)
 		round_of(seed, exact, net);
 		for (int t = 0; t < TABLES; t++)
 			if (!model_same(&exact[t], &net[t]))
-				fail_msg("table %s differs: TEST_SEED=%llu", names[t], (unsigned long long)seed);
+				fail_msg("table %s differs: TEST_SEED=%llu", names[t],
+				    (unsigned long long)seed);
 	}
 	free(exact);
 	free(net);
@@ -358,7 +371,8 @@ test_order_of_works(void **state)
 	struct column c0[COLS], c1[COLS];
 	struct table one = make_table(c0, 0), two = make_table(c1, 1);
 	struct batch b = { 0 };
-	static const enum work_kind kinds[] = { WORK_DELETE, WORK_DELETE, WORK_UPDATE, WORK_INSERT, WORK_UPSERT, WORK_UPSERT };
+	static const enum work_kind kinds[] = { WORK_DELETE, WORK_DELETE, WORK_UPDATE, WORK_INSERT,
+		WORK_UPSERT, WORK_UPSERT };
 	const struct table *const of[] = { &two, &one, &one, &one, &one, &two };
 
 	(void)state;

@@ -1,4 +1,7 @@
-/* Every kind of statement against tests/golden/plan/. GOLDEN_WRITE=1 writes those files anew, to be read before they are kept. */
+/*
+ * Every kind of statement against tests/golden/plan/. GOLDEN_WRITE=1 writes those files anew, to be
+ * read before they are kept.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,18 +16,20 @@
 
 #include <cmocka.h>
 
-static const char *const kind_names[PLAN_KINDS] = { "insert", "upsert", "update", "delete", "copy", "row insert", "row upsert", "row update",
-	"row delete", "row update match", "row delete match" };
+static const char *const kind_names[PLAN_KINDS] = { "insert", "upsert", "update", "delete",
+	"row insert", "row upsert", "row update", "row delete", "row update match",
+	"row delete match" };
 
 static void
-show(struct buf *out, const struct target *t, const char *what, enum plan_kind kind, const uint8_t *flags, struct arena *a)
+show(struct buf *out, const struct target *t, const char *what, enum plan_kind kind,
+    const uint8_t *flags, struct arena *a)
 {
 	struct plan p = plan_make(t, kind, flags, a);
 
 	buf_printf(out, "-- %s: %s\n%s;\n--", what, kind_names[kind], p.sql ? p.sql : "(nothing)");
 	for (int i = 0; p.sql && i < p.nparams; i++)
-		buf_printf(out, " %s%.*s%s", p.params[i].old ? "old " : "", SLICE_ARG(t->cols[p.params[i].col].name),
-		    p.params[i].text ? " text" : "");
+		buf_printf(out, " %s%.*s%s", p.params[i].old ? "old " : "",
+		    SLICE_ARG(t->cols[p.params[i].col].name), p.params[i].text ? " text" : "");
 	buf_text(out, "\n\n");
 }
 
@@ -70,14 +75,34 @@ test_pg(void **state)
 	struct arena a = { 0 };
 	struct buf out = { 0 };
 	struct target_column cols[] = {
-		{ .name = SLICE_LIT("id"), .typid = PG_INT8, .arrayid = 1016, .type = "bigint", .binary = true },
-		{ .name = SLICE_LIT("say \"hi\""), .typid = PG_VARCHAR, .arrayid = 1015, .type = "character varying" },
+		{ .name = SLICE_LIT("id"),
+		    .typid = PG_INT8,
+		    .arrayid = 1016,
+		    .type = "bigint",
+		    .binary = true },
+		{ .name = SLICE_LIT("say \"hi\""),
+		    .typid = PG_VARCHAR,
+		    .arrayid = 1015,
+		    .type = "character varying" },
 		{ .name = SLICE_LIT("flags"), .typid = PG_BIT, .arrayid = 1561, .type = "\"bit\"" },
-		{ .name = SLICE_LIT("doc"), .typid = PG_JSON, .arrayid = 199, .type = "json", .by_text = true },
+		{ .name = SLICE_LIT("doc"),
+		    .typid = PG_JSON,
+		    .arrayid = 199,
+		    .type = "json",
+		    .by_text = true },
 		{ .typid = PG_INT4, .type = "integer" },
-		{ .name = SLICE_LIT("note"), .typid = PG_TEXT, .arrayid = 1009, .type = "text", .binary = true },
+		{ .name = SLICE_LIT("note"),
+		    .typid = PG_TEXT,
+		    .arrayid = 1009,
+		    .type = "text",
+		    .binary = true },
 	};
-	struct target t = { .name = "public.\"Order\"", .ncols = COUNTOF(cols), .cols = cols, .nkeys = 1, .keys = id_key, .unique = true };
+	struct target t = { .name = "public.\"Order\"",
+		.ncols = COUNTOF(cols),
+		.cols = cols,
+		.nkeys = 1,
+		.keys = id_key,
+		.unique = true };
 	uint8_t flags[COUNTOF(cols)] = { 0 };
 
 	(void)state;
@@ -119,9 +144,16 @@ test_sqlite(void **state)
 	struct arena a = { 0 };
 	struct buf out = { 0 };
 	struct target_column cols[] = {
-		{ .name = SLICE_LIT("id") }, { .name = SLICE_LIT("name") }, { .name = SLICE_LIT("note") },
+		{ .name = SLICE_LIT("id") },
+		{ .name = SLICE_LIT("name") },
+		{ .name = SLICE_LIT("note") },
 	};
-	struct target t = { .dialect = DIALECT_SQLITE, .name = "\"orders\"", .ncols = COUNTOF(cols), .cols = cols, .nkeys = 1, .keys = id_key,
+	struct target t = { .dialect = DIALECT_SQLITE,
+		.name = "\"orders\"",
+		.ncols = COUNTOF(cols),
+		.cols = cols,
+		.nkeys = 1,
+		.keys = id_key,
 		.unique = true };
 
 	(void)state;

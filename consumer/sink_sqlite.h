@@ -1,0 +1,54 @@
+/*
+ * sink_sqlite.h - the SQLite sink's inside, shared by sink_sqlite*.c; nobody else includes it.
+ */
+#ifndef CONSUMER_SINK_SQLITE_H
+#define CONSUMER_SINK_SQLITE_H
+
+#include "consumer/sink_impl.h"
+
+#include <sqlite3.h>
+#include <uthash.h>
+
+enum { STMTS_MAX = 200 };
+
+struct lite_stmt {
+	struct lite_stmt *next;
+	enum plan_kind kind;
+	uint8_t *flags;
+	struct plan plan;
+	sqlite3_stmt *st;         /* NULL: an update that writes nothing */
+};
+
+struct lite_target {
+	const struct table *tbl;
+	struct arena arena;
+	struct target t;
+	struct lite_stmt *stmts;  /* most recently used first */
+	int nstmts;
+	uint8_t *flags;
+	uint64_t missing;
+	bool in_txn;
+	UT_hash_handle hh;
+};
+
+struct sink_sqlite {
+	struct sink sink;
+	sqlite3 *db;
+	struct lite_target *targets;
+	struct marker expected, next; /* of the open or the failed transaction */
+	bool open, savepoint;
+	int applied;
+	struct buf *params;
+	int params_cap;
+};
+
+/* ---- sink_sqlite.c: SQLite's errors as verdicts ---- */
+enum rc lite_fail(struct sink_sqlite *s, const char *what, struct err *err);
+enum rc lite_exec(struct sink_sqlite *s, const char *what, const char *sql, struct err *err) MUST_CHECK;
+enum rc lite_compile(struct sink_sqlite *s, const char *what, const char *sql, sqlite3_stmt **out,
+    struct err *err) MUST_CHECK;
+
+/* ---- sink_sqlite_table.c: look up, create, widen; t has its tbl ---- */
+enum rc lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,428 @@
+/* The SQLite sink's contract (consumer/sink.h), on a file of its own. */
+#include "tests/rows.h"
+
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct world {
+	struct conf_sink conf;
+	char dir[32], path[64], url[80];
+	struct sink *sink;
+	struct marker at;
+	struct err err;
+};
+
+#define ok(expr) do { \
+	enum rc got_ = (expr); \
+	if (got_ != OK) \
+		fail_msg("%s: %s: %s", #expr, rc_name(got_), w->err.text); \
+} while (0)
+
+/* Rows of a question in one line, from another connection. */
+static char *
+ask(struct world *w, const char *sql)
+{
+	static char out[4096]; /* of the last question */
+	size_t n = 0;
+	sqlite3 *db;
+	sqlite3_stmt *st;
+
+	assert_int_equal(sqlite3_open_v2(w->path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+	out[0] = '\0';
+	while (sqlite3_step(st) == SQLITE_ROW) {
+		for (int i = 0; i < sqlite3_column_count(st) && n < sizeof out; i++) {
+			const char *text = (const char *)sqlite3_column_text(st, i);
+
+			n += (size_t)snprintf(out + n, sizeof out - n, "%s%s",
+			    i	    ? "|"
+				: n ? " "
+				    : "",
+			    text ? text : "-");
+		}
+	}
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return out;
+}
+
+static void
+open_sink(struct world *w)
+{
+	ok(sink_open("shop", &w->conf, &w->sink, &w->err));
+	ok(w->sink->ops->marker(w->sink, &w->at, &w->err));
+}
+
+static int
+setup(void **state)
+{
+	struct world *w = calloc(1, sizeof *w);
+
+	snprintf(w->dir, sizeof w->dir, "/tmp/sink_sqlite.XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	snprintf(w->path, sizeof w->path, "%s/copy.db", w->dir);
+	snprintf(w->url, sizeof w->url, "sqlite:%s", w->path);
+	w->conf = (struct conf_sink){
+		.name = "test", .url = w->url, .create_tables = true, .on_schema_change = "apply"
+	};
+	open_sink(w);
+	*state = w;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+	char path[80];
+
+	w->sink->ops->close(w->sink);
+	unlink(w->path);
+	snprintf(path, sizeof path, "%s-wal", w->path);
+	unlink(path);
+	snprintf(path, sizeof path, "%s-shm", w->path);
+	unlink(path);
+	rmdir(w->dir);
+	free(w);
+	return 0;
+}
+
+static struct marker
+step(const struct world *w, int n)
+{
+	return mark_at(w->at.spine_offset + n);
+}
+
+static enum rc
+run(struct world *w, struct batch *b)
+{
+	const struct sink_ops *o = w->sink->ops;
+	struct marker next = step(w, 1);
+	enum rc rc;
+
+	batch_plan(b);
+	if ((rc = o->begin(w->sink, &w->at, &next, &w->err)) != OK ||
+	    (rc = o->apply(w->sink, b, &w->err)) != OK ||
+	    (rc = o->commit(w->sink, &next, &w->err)) != OK ||
+	    (rc = o->settle(w->sink, 0, &w->err)) != OK)
+		return rc;
+	w->at = next;
+	batch_free(b, NULL);
+	return OK;
+}
+
+static int key0[] = { 0 };
+
+enum { COLS = 6 };
+
+static struct table
+orders(struct column *c)
+{
+	c[0] = COL_INT8("id");
+	c[1] = COL_TEXT("name");
+	c[2] = COL_MONEY("amount");
+	c[3] = COL_TIME("at");
+	c[4] = COL_JSON("doc");
+	c[5] = COL_DOUBLE("d");
+	return table_of("orders", c, COLS, key0, 1);
+}
+
+static struct value *
+order(struct batch *b, int64_t id, const char *name)
+{
+	return VALUES(b, value_int(id), name ? V_TEXT(name) : value_null(),
+	    { .kind = V_BYTES, .s = SLICE_LIT("\x04\xd2") }, V_TEXT("2026-01-02T03:04:05.678901Z"),
+	    V_TEXT("{\"a\": 1}"), { .kind = V_DOUBLE, .d = 0.5 });
+}
+
+static void
+test_marker(void **state)
+{
+	struct world *w = *state;
+	struct marker first = w->at, next = step(w, 1), got, old;
+	struct batch b = { 0 };
+
+	assert_int_equal(w->at.spine_offset, -1);
+	ok(run(w, &b));
+	ok(w->sink->ops->marker(w->sink, &got, &w->err));
+	assert_memory_equal(&got, &next, sizeof got);
+	/* The same again: refused, and so is an older generation. */
+	assert_int_equal(w->sink->ops->begin(w->sink, &first, &next, &w->err), FATAL);
+	assert_int_equal(w->err.exit, EXIT_REFUSED);
+	old = step(w, 1);
+	old.gen = 2;
+	assert_int_equal(w->sink->ops->begin(w->sink, &w->at, &old, &w->err), FATAL);
+	ok(run(w, &b));
+	w->sink->ops->close(w->sink);
+	open_sink(w);
+	assert_int_equal(w->at.spine_offset, 1);
+}
+
+static void
+test_all_kinds(void **state)
+{
+	struct world *w = *state;
+	struct column c[COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	for (int i = 1; i <= 5; i++)
+		put_row(&b, &t, OP_CREATE, NULL, order(&b, i, "new"));
+	put_row(&b, &t, OP_READ, NULL, order(&b, 6, NULL));
+	ok(run(w, &b));
+	assert_string_equal(
+	    ask(w,
+		"SELECT id, name, amount, typeof(amount), at, doc, d, typeof(d) FROM orders WHERE id IN (1, 6)"),
+	    "1|new|12.34|text|2026-01-02T03:04:05.678901Z|{\"a\": 1}|0.5|real "
+	    "6|-|12.34|text|2026-01-02T03:04:05.678901Z|{\"a\": 1}|0.5|real");
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 1, "one"));
+	put_row(&b, &t, OP_UPDATE, NULL,
+	    VALUES(&b, value_int(2), V_TEXT("two"), V_NONE, V_NONE, V_NONE,
+		{ .kind = V_DOUBLE, .d = __builtin_nan("") }));
+	put_row(&b, &t, OP_DELETE, order(&b, 3, NULL), NULL);
+	put_row(&b, &t, OP_READ, NULL, order(&b, 4, "four"));
+	put_row(&b, &t, OP_UPDATE, order(&b, 5, NULL), order(&b, 50, "fifty"))->moved = true;
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT id, name, amount, d FROM orders ORDER BY id"),
+	    "1|one|12.34|0.5 2|two|12.34|NaN 4|four|12.34|0.5 6|-|12.34|0.5 50|fifty|12.34|0.5");
+	put_row(&b, &t, OP_TRUNCATE, NULL, NULL);
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 9, "last"));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT id, name FROM orders"), "9|last");
+}
+
+static void
+test_no_key(void **state)
+{
+	struct world *w = *state;
+	struct column c[COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+
+	t.nkeys = 0;
+	t.schema = SLICE_LIT("audit");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	for (int i = 0; i < 3; i++)
+		put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "twin"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, NULL));
+	put_row(&b, &t, OP_DELETE, order(&b, 1, "twin"), NULL);
+	put_row(&b, &t, OP_UPDATE, order(&b, 1, "twin"), order(&b, 1, "changed"));
+	put_row(&b, &t, OP_UPDATE, order(&b, 2, NULL), order(&b, 2, "named"));
+	ok(run(w, &b));
+	assert_string_equal(
+	    ask(w, "SELECT id, name FROM audit_orders ORDER BY 1, 2"), "1|changed 1|twin 2|named");
+}
+
+static void
+test_redo(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct reject rejects[8];
+	struct marker next;
+	int n = 0;
+
+	ask(w,
+	    "CREATE TABLE orders (id INTEGER PRIMARY KEY, name TEXT UNIQUE CHECK (name <> 'bad'), amount TEXT, at TEXT, doc TEXT, d REAL)");
+	ok(o->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "x"));
+	ok(run(w, &b));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "good"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 3, "bad"));
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 3, "fine")); /* waits behind the row that failed */
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 1, "y"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 4, "x")); /* takes the name that 1 gave up */
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 5, "bad"));
+	assert_int_equal(run(w, &b), REJECT);
+	assert_ptr_equal(w->sink->failed, &b);
+	assert_string_equal(ask(w, "SELECT id, name FROM orders"), "1|x");
+	next = step(w, 1);
+	ok(o->redo(w->sink, &b, rejects, 8, &n, &w->err));
+	ok(o->commit(w->sink, &next, &w->err));
+	w->at = next;
+	assert_int_equal(n, 3);
+	assert_ptr_equal(rejects[0].row, &b.rows[1]);
+	assert_ptr_equal(rejects[1].row, &b.rows[2]);
+	assert_ptr_equal(rejects[2].row, &b.rows[5]);
+	assert_non_null(strstr(rejects[0].reason, "CHECK constraint failed"));
+	assert_string_equal(ask(w, "SELECT id, name FROM orders ORDER BY id"), "1|y 2|good 4|x");
+	batch_free(&b, NULL);
+	/* Policy stop: the first one is told, nothing is kept. */
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 6, "bad"));
+	assert_int_equal(run(w, &b), REJECT);
+	assert_int_equal(o->redo(w->sink, &b, rejects, 0, &n, &w->err), REJECT);
+	batch_free(&b, NULL);
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 7, "after"));
+	ok(run(w, &b));
+}
+
+static void
+test_streamed(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[COLS];
+	struct table t = orders(c);
+	struct batch b[3] = { 0 };
+	struct reject rejects[2];
+	struct marker next = step(w, 1), last = step(w, 2);
+	int n;
+
+	ask(w,
+	    "CREATE TABLE orders (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> 'bad'), amount TEXT, at TEXT, doc TEXT, d REAL)");
+	ok(o->prepare(w->sink, &t, &w->err));
+	put_row(&b[0], &t, OP_CREATE, NULL, order(&b[0], 1, "ok"));
+	put_row(&b[1], &t, OP_CREATE, NULL, order(&b[1], 3, "ok"));
+	put_row(&b[1], &t, OP_CREATE, NULL, order(&b[1], 2, "bad"));
+	put_row(&b[2], &t, OP_UPDATE, NULL, order(&b[2], 1, "changed"));
+	for (int i = 0; i < 3; i++)
+		batch_plan(&b[i]);
+	ok(o->begin(w->sink, &w->at, &next, &w->err));
+	ok(o->apply(w->sink, &b[0], &w->err));
+	assert_int_equal(o->apply(w->sink, &b[1], &w->err), REJECT);
+	assert_ptr_equal(w->sink->failed, &b[1]);
+	ok(o->redo(w->sink, &b[1], rejects, 2, &n, &w->err));
+	assert_int_equal(n, 1);
+	assert_ptr_equal(rejects[0].row, &b[1].rows[1]);
+	ok(o->apply(w->sink, &b[2], &w->err));
+	assert_string_equal(ask(w, "SELECT count(*) FROM orders"), "0");
+	ok(o->commit(w->sink, &last, &w->err));
+	assert_string_equal(ask(w, "SELECT id, name FROM orders ORDER BY id"), "1|changed 3|ok");
+	assert_string_equal(ask(w, "SELECT spine_offset FROM towline_marker"), "1");
+	for (int i = 0; i < 3; i++)
+		batch_free(&b[i], NULL);
+}
+
+static void
+test_abort_and_reopen(void **state)
+{
+	struct world *w = *state;
+	struct column c[COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct marker next = step(w, 1);
+
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "never"));
+	batch_plan(&b);
+	ok(w->sink->ops->begin(w->sink, &w->at, &next, &w->err));
+	ok(w->sink->ops->apply(w->sink, &b, &w->err));
+	w->sink->ops->abort(w->sink);
+	batch_reset(&b, NULL);
+	assert_string_equal(ask(w, "SELECT count(*) FROM orders"), "0");
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "kept"));
+	ok(run(w, &b));
+	/* A process that dies in the middle. */
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 3, "lost"));
+	batch_plan(&b);
+	next = step(w, 1);
+	ok(w->sink->ops->begin(w->sink, &w->at, &next, &w->err));
+	ok(w->sink->ops->apply(w->sink, &b, &w->err));
+	w->sink->ops->close(w->sink);
+	open_sink(w);
+	assert_int_equal(w->at.spine_offset, 0);
+	assert_string_equal(ask(w, "SELECT id, name FROM orders"), "2|kept");
+	batch_free(&b, NULL);
+}
+
+static void
+test_schema_change(void **state)
+{
+	struct world *w = *state;
+	struct column c[COLS],
+	    wide[] = { COL_INT8("id"), COL_TEXT("name"), COL_INT4("more"), COL_TEXT("word"),
+		    col_of("flag", (struct wire_type){ .wire = W_BOOL }, "boolean") };
+	struct table t = orders(c), v2 = table_of("orders", wide, COUNTOF(wide), key0, 1), other;
+	struct batch b = { 0 };
+
+	for (int i = 2; i < 5; i++)
+		wide[i].has_default = true;
+	wide[2].default_json = SLICE_LIT("5");
+	wide[3].default_json = SLICE_LIT("\"it's\"");
+	wide[4].default_json = SLICE_LIT("true");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "a"));
+	ok(run(w, &b));
+	w->conf.on_schema_change = "stop";
+	assert_int_equal(w->sink->ops->prepare(w->sink, &v2, &w->err), FATAL);
+	assert_non_null(
+	    strstr(w->err.text, "ALTER TABLE \"orders\" ADD COLUMN \"more\" INTEGER DEFAULT 5"));
+	w->conf.on_schema_change = "apply";
+	ok(w->sink->ops->prepare(w->sink, &v2, &w->err));
+	put_row(&b, &v2, OP_CREATE, NULL,
+	    VALUES(&b, value_int(2), V_TEXT("b"), value_int(6), value_null(),
+		{ .kind = V_BOOL, .i = 0 }));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT id, name, more, word, flag FROM orders ORDER BY id"),
+	    "1|a|5|it's|1 2|b|6|-|0");
+	w->sink->ops->forget(w->sink, &v2);
+	/* audit.log and public.audit_log cannot both be here. */
+	v2.schema = SLICE_LIT("audit");
+	v2.name = SLICE_LIT("log");
+	ok(w->sink->ops->prepare(w->sink, &v2, &w->err));
+	other = orders(c);
+	other.name = SLICE_LIT("audit_log");
+	w->sink->ops->forget(w->sink, &t);
+	assert_int_equal(w->sink->ops->prepare(w->sink, &other, &w->err), FATAL);
+	assert_non_null(strstr(w->err.text, "audit.log and public.audit_log"));
+}
+
+static void
+test_unindexed_key(void **state)
+{
+	struct world *w = *state;
+	struct column c[COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+
+	ask(w,
+	    "CREATE TABLE orders (id INTEGER, name TEXT, amount TEXT, at TEXT, doc TEXT, d REAL, sum AS (d * 2))");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_READ, NULL, order(&b, 1, "a"));
+	ok(run(w, &b));
+	put_row(&b, &t, OP_READ, NULL, order(&b, 1, "b"));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT id, name, sum FROM orders"), "1|b|1.0");
+}
+
+static void
+test_unknown_kind(void **state)
+{
+	struct conf_sink conf = { .name = "odd", .url = "mysql://localhost" };
+	struct sink *s;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(sink_open("shop", &conf, &s, &err), FATAL);
+	assert_int_equal(err.exit, EXIT_CONFIG);
+}
+
+#define with_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_world(test_marker),
+		with_world(test_all_kinds),
+		with_world(test_no_key),
+		with_world(test_redo),
+		with_world(test_streamed),
+		with_world(test_abort_and_reopen),
+		with_world(test_schema_change),
+		with_world(test_unindexed_key),
+		cmocka_unit_test(test_unknown_kind),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
