@@ -99,6 +99,17 @@ filling(struct session *s)
 
 /* ---- the sink's transactions ---- */
 
+/* Everything up to group no is here; the producer may be waiting for that. */
+static void
+note_applied(struct session *s, uint64_t no)
+{
+	uint64_t one = 1;
+
+	atomic_store_explicit(&s->flow->applied[s->number], no, memory_order_release);
+	if (s->flow->wake_fd >= 0 && write(s->flow->wake_fd, &one, sizeof one) < 0)
+		log_debug(s->at, "wake", "%s", "");
+}
+
 static void
 note_committed(struct session *s, struct sent *t)
 {
@@ -107,13 +118,7 @@ note_committed(struct session *s, struct sent *t)
 		atomic_fetch_add(&s->flow->rows[s->number], t->rows);
 		atomic_store(&s->flow->commit_us[s->number], t->next.commit_us);
 		atomic_store(&s->flow->lag_us[s->number], now_us() - t->next.commit_us);
-		atomic_store_explicit(&s->flow->applied[s->number], t->next.no, memory_order_release);
-		if (s->flow->wake_fd >= 0) {
-			uint64_t one = 1;
-
-			if (write(s->flow->wake_fd, &one, sizeof one) < 0)
-				log_debug(s->at, "wake", "%s", "");
-		}
+		note_applied(s, t->next.no);
 	}
 	t->busy = false;
 	t->rows = 0;
@@ -528,12 +533,31 @@ void_partial(struct session *s, struct err *err)
 static enum rc
 take_group(struct session *s, const struct spine_record *r, const rd_kafka_message_t *m, struct err *err)
 {
-	enum rc rc = take_rows(s, r, err);
+	bool more = r->flags & SPINE_MORE;
+	enum rc rc = OK;
 
+	/* Of the embedded broker's memory: gone perhaps, and not needed. A group that ends unfinished is of its last complete transaction's LSN. */
+	if (s->kafka->broker && !more && r->lsn <= s->skip_lsn) {
+		s->next = marker_of(s, r, m);
+		return OK;
+	}
+	/* So that what is told below is true of all groups before. */
+	if (s->kafka->broker && more && !s->open)
+		rc = flush(s, err);
+	if (rc == OK && s->kafka->broker && more && !s->open)
+		rc = settle(s, 0, err);
+	if (rc == OK)
+		rc = take_rows(s, r, err);
 	if (rc != OK)
 		return rc;
 	s->first = false;
-	if (r->flags & SPINE_MORE)
+	/*
+	 * Here, in memory or in the sink's open transaction, and so no longer needed in Kafka. Were this not told, a transaction that is larger
+	 * than the embedded broker's memory would wait for itself. The source still keeps it: its watermark moves at the transaction's end only.
+	 */
+	if (s->kafka->broker && s->flow && more)
+		note_applied(s, r->no);
+	if (more)
 		return batch_full(s) && !s->moved ? stream(s, err) : OK;
 	s->next = marker_of(s, r, m);
 	return s->open || batch_full(s) ? flush(s, err) : OK;
