@@ -66,7 +66,7 @@ check-all:
 	+$(Q)MAKE='$(MAKE)' tests/summary $(B)/check $(CHECK) 'MODE=asan build' 'MODE=asan unit' 'MODE=asan fuzz-replay' flow
 
 # Everything that the parts of a check run, so that they themselves are only tests. (A directory has the name as well.)
-build: all $(TESTS:%.c=$(B)/%)
+build: all $(TESTS:%.c=$(B)/%) $(FUZZ)
 
 ## unit: run the unit and golden tests
 unit: $(TESTS:%.c=$(B)/%)
@@ -114,6 +114,7 @@ house:
 
 ## flow: tests with real PostgreSQL and Kafka (Java 17 and Maven); one alone: tests/flow/run tests/flow/NAME.sh
 flow: build
+	$(Q)tests/flow/selftest.sh
 	$(Q)MODE=$(MODE) tests/flow/run
 
 ## bench: measure; the release build, a quiet machine

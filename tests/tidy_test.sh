@@ -25,7 +25,7 @@ breaks() {
 	local name=$1 pattern=$2
 	shift 2
 	"$here/tidy" "$@" >out 2>&1
-	if [ $? = 1 ] && grep -Eq -e "$pattern" out && [ "$(tail -n 1 out)" = '5 passed, 1 failed' ]; then verdict "$name" 0; else verdict "$name" 1; fi
+	if [ $? = 1 ] && grep -Eq -e "$pattern" out && [ "$(tail -n 1 out)" = '6 passed, 1 failed' ]; then verdict "$name" 0; else verdict "$name" 1; fi
 	fresh
 }
 # passes NAME PATTERN [OBJECT...]: it must not.
@@ -39,7 +39,7 @@ passes() {
 object() { printf '%s\n' "$2" | "${CC:-cc}" -w -fPIC -c -x c -o "$1" -; }
 
 fresh
-passes 'a tidy tree' '^6 passed, 0 failed$'
+passes 'a tidy tree' '^7 passed, 0 failed$'
 echo "/* $(repeat 140 x) */" >>core/a.c
 breaks 'a long line' 'core/a.c:8: line of 146 columns'
 echo "/* $(repeat 100 x) */" >>core/a.c
@@ -67,7 +67,7 @@ for call in strcpy strcat sprintf vsprintf strncpy strtok atoi atol gets alloca;
 	breaks "$call" "control/c.c:3:.*banned call"
 done
 echo 'void g(void) { my_strcpy(x); snprintf(x); strtok_r(x); }' >>control/c.c
-passes 'calls that only look like it' '^6 passed'
+passes 'calls that only look like it' '^7 passed'
 echo 'typedef struct { int i; } t;' >>core/a.h
 breaks 'a typedef' 'typedef of a struct'
 echo "# FIX""ME later" >>Makefile
@@ -76,6 +76,13 @@ echo "x := /ro""ot/x" >>Makefile
 breaks 'a path of one machine' 'Makefile:2:.*path of one machine'
 git init -q . && mkdir -p .git/info && echo 'wo[r]d' >.git/info/words && echo 'a Word' >>Makefile
 breaks 'a word on the list' 'Makefile:2:a Word.*on the list'
+echo 'see [that](docs/none.md)' >core/README.md
+breaks 'a dead link' 'core/README.md:1: docs/none.md is not there'
+echo 'see [that](a.h) and [this](https://example.org/x), tidy_test' >core/README.md
+echo >tests/tidy_test.sh
+passes 'links that lead somewhere' '^7 passed'
+echo 'held by none_test' >core/README.md
+breaks 'a test that is not there' 'core/README.md:1: no test none_test'
 object x.o 'static int i; int n(void) { return i++; }'
 breaks 'a global in .bss' 'mutable global i' x.o
 object x.o 'static int i = 3; int n(void) { return i++; }'
@@ -85,9 +92,9 @@ breaks 'a static in a function' 'mutable global i' x.o
 object x.o '__thread int i; int n(void) { return i++; }'
 breaks 'a global of a thread' 'mutable global i' x.o
 object x.o 'extern int e; static const int *const t[] = { &e }; const int *n(int i) { return t[i]; }'
-passes 'a constant table of addresses' '^6 passed' x.o
+passes 'a constant table of addresses' '^7 passed' x.o
 mkdir -p core && object core/stop.o 'static volatile int stop_flag; int n(void) { return stop_flag++; }'
-passes 'the stop flag' '^6 passed' core/stop.o
+passes 'the stop flag' '^7 passed' core/stop.o
 echo 'int main(void) { return 0; }' | "${CC:-cc}" -x c -o prog - -Wl,--no-as-needed -lm
 breaks 'a needless library' 'linked without need: .*libm' ./prog
 
