@@ -19,7 +19,7 @@ human_bytes(char buf[static HUMAN_MAX], uint64_t bytes)
 	}
 	for (; v >= 1023.95 && i + 1 < COUNTOF(units); i++)
 		v /= 1024;
-	snprintf(buf, HUMAN_MAX, v < 9.95 && v > (double)(int)v ? "%.1f %s" : "%.0f %s", v, units[i]);
+	snprintf(buf, HUMAN_MAX, v < 9.95 && (int)(v * 10 + 0.5) % 10 ? "%.1f %s" : "%.0f %s", v, units[i]);
 	return buf;
 }
 
