@@ -23,7 +23,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int ncols = size ? data[0] : 0;
 	struct slice header = { (const char *)data + 1, size ? size - 1 : 0 };
 	/* One more than nothing: so that a row without columns has an address, too. */
-	struct value *before = calloc((size_t)ncols + !ncols, sizeof *before), *after = calloc((size_t)ncols + !ncols, sizeof *after);
+	struct value *before = calloc((size_t)ncols + !ncols, sizeof *before),
+		     *after = calloc((size_t)ncols + !ncols, sizeof *after);
 	struct tl h;
 	struct err err;
 

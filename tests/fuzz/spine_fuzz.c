@@ -13,11 +13,14 @@ enum { FRAME_BYTES = 10 };
 static bool
 same(const struct spine_record *x, const struct spine_record *y)
 {
-	bool same = x->kind == y->kind && x->gen == y->gen && x->no == y->no && x->seq_from == y->seq_from && x->seq_to == y->seq_to &&
-	    x->flags == y->flags && x->timeline == y->timeline && slice_eq(x->node, y->node) && slice_eq(x->reason, y->reason) && x->nparts == y->nparts;
+	bool same = x->kind == y->kind && x->gen == y->gen && x->no == y->no &&
+	    x->seq_from == y->seq_from && x->seq_to == y->seq_to && x->flags == y->flags &&
+	    x->timeline == y->timeline && slice_eq(x->node, y->node) &&
+	    slice_eq(x->reason, y->reason) && x->nparts == y->nparts;
 
 	for (int i = 0; same && i < x->nparts; i++)
-		same = slice_eq(x->parts[i].topic, y->parts[i].topic) && x->parts[i].partition == y->parts[i].partition &&
+		same = slice_eq(x->parts[i].topic, y->parts[i].topic) &&
+		    x->parts[i].partition == y->parts[i].partition &&
 		    x->parts[i].last == y->parts[i].last && x->parts[i].count == y->parts[i].count;
 	return same;
 }
@@ -40,7 +43,11 @@ static void
 step(const struct spine_record *r)
 {
 	const struct spine_record *tail[] = { r };
-	struct spine_state s = { .gen = r->gen, .token = r->token, .no = r->no - 1, .seq = r->seq_from - 1, .started = true,
+	struct spine_state s = { .gen = r->gen,
+		.token = r->token,
+		.no = r->no - 1,
+		.seq = r->seq_from - 1,
+		.started = true,
 		.partial = r->flags & SPINE_CONTINUES };
 
 	if (r->kind == SPINE_GROUP)

@@ -21,7 +21,7 @@ struct record {
 	int64_t offset;
 	bool foreign;
 	struct tl tl;
-	int row;  /* its place in the order of the source; -1: none of the group's */
+	int row; /* its place in the order of the source; -1: none of the group's */
 };
 
 struct log {
@@ -35,9 +35,9 @@ struct world {
 	struct log logs[PARTS_MAX]; /* one for each partition there is */
 	int nlogs;
 	struct spine_part parts[PARTS_MAX];
-	int log_of[PARTS_MAX];      /* part of the group -> its partition's log */
+	int log_of[PARTS_MAX]; /* part of the group -> its partition's log */
 	struct spine_record group;
-	int nrows, missing;         /* the row that was taken out of its log; -1: none */
+	int nrows, missing; /* the row that was taken out of its log; -1: none */
 };
 
 /* ---- a group ---- */
@@ -63,22 +63,19 @@ append_other(struct world *w, struct log *l)
 	struct record *rec = append(w, l);
 	uint64_t span = w->group.seq_to - w->group.seq_from + 1;
 
-	rec->tl = (struct tl){ .gen = GEN, .seq = w->group.seq_from + below(w->r, span), .index = below(w->r, 50) };
+	rec->tl = (struct tl){
+		.gen = GEN, .seq = w->group.seq_from + below(w->r, span), .index = below(w->r, 50)
+	};
 	switch (below(w->r, 5)) {
-	case 0:
-		rec->foreign = true;
-		break;
+	case 0: rec->foreign = true; break;
 	case 1:
 		rec->tl.gen = GEN - 1 - below(w->r, 2); /* a zombie, or what it left */
 		break;
 	case 2:
 		rec->tl.gen = GEN + 1; /* the next writer is at work already */
 		break;
-	case 3:
-		rec->tl.seq = w->group.seq_from - 1 - below(w->r, 2);
-		break;
-	default:
-		rec->tl.seq = w->group.seq_to + 1 + below(w->r, 2);
+	case 3: rec->tl.seq = w->group.seq_from - 1 - below(w->r, 2); break;
+	default: rec->tl.seq = w->group.seq_to + 1 + below(w->r, 2);
 	}
 }
 
@@ -129,7 +126,8 @@ fill_group(struct world *w)
 			w->log_of[to] = w->log_of[other];
 			to = other;
 		}
-		w->parts[to] = (struct spine_part){ SLICE_LIT("t"), i, l->first, l->last, l->count };
+		w->parts[to] =
+		    (struct spine_part){ SLICE_LIT("t"), i, l->first, l->last, l->count };
 		w->log_of[to] = i;
 		w->group.nparts++;
 	}
@@ -143,7 +141,9 @@ make_world(struct world *w, struct rng *r)
 	w->r = r;
 	w->missing = -1;
 	w->nlogs = 1 + (int)below(r, PARTS_MAX);
-	w->group = (struct spine_record){ .gen = GEN, .no = 1, .seq_from = 10, .seq_to = 10 + below(r, TXNS_MAX) };
+	w->group = (struct spine_record){
+		.gen = GEN, .no = 1, .seq_from = 10, .seq_to = 10 + below(r, TXNS_MAX)
+	};
 	for (int i = 0; i < w->nlogs; i++)
 		for (uint64_t n = below(r, 4); n > 0; n--)
 			append_other(w, &w->logs[i]);
@@ -163,7 +163,8 @@ lose_row(struct world *w)
 	for (int i = 0; i < w->nlogs; i++)
 		for (int k = 0; k < w->logs[i].n; k++)
 			if (w->logs[i].recs[k].row == w->missing) {
-				memmove(&w->logs[i].recs[k], &w->logs[i].recs[k + 1], (size_t)(w->logs[i].n - k - 1) * sizeof(struct record));
+				memmove(&w->logs[i].recs[k], &w->logs[i].recs[k + 1],
+				    (size_t)(w->logs[i].n - k - 1) * sizeof(struct record));
 				w->logs[i].n--;
 				return;
 			}
@@ -260,14 +261,17 @@ static void
 edges(void **state UNUSED)
 {
 	struct spine_part part = { SLICE_LIT("t"), 0, 5, 6, 2 };
-	struct spine_record g = { .gen = GEN, .no = 1, .seq_from = 1, .seq_to = 2, .parts = &part, .nparts = 1 };
+	struct spine_record g = {
+		.gen = GEN, .no = 1, .seq_from = 1, .seq_to = 2, .parts = &part, .nparts = 1
+	};
 	struct tl one = { .gen = GEN, .seq = 1 }, two = { .gen = GEN, .seq = 2 };
 	struct arena a = { 0 };
 	struct assemble as;
 
 	assemble_begin(&as, &g, &a);
 	assert_int_equal(assemble_want(&as), 0);
-	assert_int_equal(assemble_offer(&as, 0, 4, &one), ASSEMBLE_ORPHAN); /* outside the range, whatever it says */
+	assert_int_equal(assemble_offer(&as, 0, 4, &one),
+	    ASSEMBLE_ORPHAN); /* outside the range, whatever it says */
 	assert_int_equal(assemble_offer(&as, 0, 4, NULL), ASSEMBLE_FOREIGN);
 	assert_int_equal(assemble_want(&as), 0);
 	assert_int_equal(assemble_offer(&as, 0, 5, &one), ASSEMBLE_ROW);

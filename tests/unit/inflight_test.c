@@ -17,7 +17,8 @@
 #include "tests/unit/random.h"
 
 /* spine_resume counts on it: a writer has no more groups on their way than this. */
-_Static_assert((int)INFLIGHT_GROUPS <= (int)SPINE_UNREAD_MAX, "a fenced writer may leave more groups than spine_resume allows for");
+_Static_assert((int)INFLIGHT_GROUPS <= (int)SPINE_UNREAD_MAX,
+    "a fenced writer may leave more groups than spine_resume allows for");
 
 enum { STEPS = 1500, GROUPS_MAX = STEPS + 1, ROWS_MAX = 24, SLOTS = 200 };
 
@@ -38,12 +39,12 @@ struct model_group {
 
 struct model {
 	struct rng *r;
-	uint64_t first_no;                 /* number of groups[0] */
+	uint64_t first_no; /* number of groups[0] */
 	struct model_group groups[GROUPS_MAX];
-	int n, gone;                       /* groups begun; of them dropped */
+	int n, gone; /* groups begun; of them dropped */
 	int64_t next_offset[SLOTS];
 	uint64_t watermark, confirmed;
-	int full;                          /* steps after which there was no room */
+	int full; /* steps after which there was no room */
 };
 
 static int
@@ -122,8 +123,12 @@ same(const struct model *m, struct inflight *f)
 		struct group *got = inflight_at(f, m->first_no + (uint64_t)i);
 
 		HOLDS(m->r, got->no == m->first_no + (uint64_t)i);
-		HOLDS(m->r, got->sent == (uint64_t)g->n && got->acked == (uint64_t)(g->n - unacked(g)) && got->bytes == g->bytes);
-		HOLDS(m->r, got->closed == g->closed && got->announced == g->announced && got->accepted == g->accepted);
+		HOLDS(m->r,
+		    got->sent == (uint64_t)g->n && got->acked == (uint64_t)(g->n - unacked(g)) &&
+			got->bytes == g->bytes);
+		HOLDS(m->r,
+		    got->closed == g->closed && got->announced == g->announced &&
+			got->accepted == g->accepted);
 		bytes += g->bytes;
 	}
 	HOLDS(m->r, f->bytes == bytes);
@@ -145,7 +150,9 @@ do_open(struct model *m, struct inflight *f)
 	g = inflight_open(f);
 	g->watermark = m->watermark;
 	m->groups[m->n++].watermark = m->watermark;
-	HOLDS(m->r, g->nparts == 0 && g->sent == 0 && g->acked == 0 && g->bytes == 0 && g->flags == 0 && g->lsn == 0);
+	HOLDS(m->r,
+	    g->nparts == 0 && g->sent == 0 && g->acked == 0 && g->bytes == 0 && g->flags == 0 &&
+		g->lsn == 0);
 	HOLDS(m->r, !g->closed && !g->announced && !g->accepted);
 }
 
@@ -182,7 +189,8 @@ do_ack(struct model *m, struct inflight *f)
 	for (row = (int)below(m->r, (uint64_t)g->n); g->rows[row].acked;)
 		row = (row + 1) % g->n;
 	g->rows[row].acked = true;
-	group_acked(inflight_at(f, m->first_no + (uint64_t)at), g->rows[row].slot, g->rows[row].offset);
+	group_acked(
+	    inflight_at(f, m->first_no + (uint64_t)at), g->rows[row].slot, g->rows[row].offset);
 }
 
 /* Kafka answers for everything that the oldest waiting group has sent: without it a ring of random acks hardly moves. */
@@ -197,7 +205,8 @@ do_ack_all(struct model *m, struct inflight *f)
 		struct model_row *row = &m->groups[at].rows[i];
 
 		if (!row->acked)
-			group_acked(inflight_at(f, m->first_no + (uint64_t)at), row->slot, row->offset);
+			group_acked(
+			    inflight_at(f, m->first_no + (uint64_t)at), row->slot, row->offset);
 		row->acked = true;
 	}
 }
@@ -246,7 +255,9 @@ do_drop(struct model *m, struct inflight *f)
 {
 	int accepted = FIRST_NOT(m, accepted);
 	/* What the sinks have: anything, also more than is accepted, and what is gone already. */
-	uint64_t no = one_in(m->r, 2) ? UINT64_MAX : m->first_no + below(m->r, (uint64_t)m->n + 2) - 1, want = 0, got;
+	uint64_t no = one_in(m->r, 2) ? UINT64_MAX
+				      : m->first_no + below(m->r, (uint64_t)m->n + 2) - 1,
+		 want = 0, got;
 
 	for (; m->gone < accepted && m->first_no + (uint64_t)m->gone <= no; m->gone++)
 		want = m->groups[m->gone].watermark;
@@ -256,14 +267,17 @@ do_drop(struct model *m, struct inflight *f)
 		m->confirmed = got;
 	/* The one sentence that matters: nothing is forgotten at the source that the spine does not have. */
 	for (int i = 0; i < m->n; i++)
-		HOLDS(m->r, m->groups[i].accepted || m->confirmed <= (i ? m->groups[i - 1].watermark : 0));
+		HOLDS(m->r,
+		    m->groups[i].accepted || m->confirmed <= (i ? m->groups[i - 1].watermark : 0));
 }
 
 static void
 play(struct rng *r, struct model *m, struct inflight *f)
 {
-	static void (*const steps[])(struct model *, struct inflight *) = { do_open, do_open, do_open, do_send, do_send, do_send, do_ack, do_ack,
-		do_ack, do_ack_all, do_ack_all, do_close, do_close, do_close, do_announce, do_announce, do_accept, do_accept, do_drop };
+	static void (*const steps[])(struct model *, struct inflight *) = { do_open, do_open,
+		do_open, do_send, do_send, do_send, do_ack, do_ack, do_ack, do_ack_all, do_ack_all,
+		do_close, do_close, do_close, do_announce, do_announce, do_accept, do_accept,
+		do_drop };
 	uint64_t rare = 0;
 
 	for (int i = 0; i < STEPS; i++) {
@@ -287,7 +301,8 @@ against_the_oracle(void **state UNUSED)
 {
 	static struct model m;
 	static struct inflight f;
-	uint64_t seed = first_seed("against_the_oracle"), times = rounds(2000), groups = 0, full = 0;
+	uint64_t seed = first_seed("against_the_oracle"), times = rounds(2000), groups = 0,
+		 full = 0;
 
 	for (uint64_t i = 0; i < times; i++) {
 		struct rng r = rng_of(seed + i);
@@ -304,7 +319,8 @@ against_the_oracle(void **state UNUSED)
 		full += m.full > 0;
 	}
 	inflight_free(&f);
-	printf("%" PRIu64 " groups went through, the ring was full in %" PRIu64 " rounds\n", groups, full);
+	printf("%" PRIu64 " groups went through, the ring was full in %" PRIu64 " rounds\n", groups,
+	    full);
 	if (times >= 100)
 		assert_true(full > 0 && groups > times * INFLIGHT_GROUPS / 2);
 }
@@ -362,7 +378,8 @@ old_slot_again(void **state UNUSED)
 		group_acked(g, 1, 7);
 		group_acked(g, 2, 500 - (int64_t)no);
 		assert_int_equal(g->nparts, 2);
-		assert_true(g->parts[0].slot == 2 && g->parts[0].first == 500 - (int64_t)no && g->parts[0].last == 1000 - (int64_t)no);
+		assert_true(g->parts[0].slot == 2 && g->parts[0].first == 500 - (int64_t)no &&
+		    g->parts[0].last == 1000 - (int64_t)no);
 		assert_int_equal(g->parts[0].count, 2);
 		g->closed = true;
 		inflight_announced(&f, inflight_ready(&f));

@@ -130,7 +130,8 @@ show_relation(struct buf *out, const struct pgo *m)
 	for (int i = 0; i < m->ncols; i++) {
 		buf_text(out, "\n  ");
 		show_bytes(out, m->cols[i].name);
-		buf_printf(out, " flags=%u type=%u typmod=%d", m->cols[i].flags, m->cols[i].typid, m->cols[i].typmod);
+		buf_printf(out, " flags=%u type=%u typmod=%d", m->cols[i].flags, m->cols[i].typid,
+		    m->cols[i].typmod);
 	}
 }
 
@@ -301,14 +302,14 @@ refused(void **state UNUSED)
 	} cases[] = {
 		{ "", "unknown message type 0x00" },
 		{ "53000000010000", "unknown message type 0x53" }, /* stream start: version 2 */
-		{ "4900004001 4b 0001 6e", "malformed 'I'" },      /* an insert has no old row */
+		{ "4900004001 4b 0001 6e", "malformed 'I'" },	   /* an insert has no old row */
 		{ "5500004001 4b 0001 6e 4b 0001 6e", "malformed 'U'" },
-		{ "4400004001 4e 0001 6e", "malformed 'D'" },      /* a delete has no new row */
-		{ "4900004001 4e 0001 78", "malformed 'I'" },      /* a cell of kind x */
+		{ "4400004001 4e 0001 6e", "malformed 'D'" }, /* a delete has no new row */
+		{ "4900004001 4e 0001 78", "malformed 'I'" }, /* a cell of kind x */
 		{ "4900004001 4e ffff 6e", "malformed 'I'" },
 		{ "4900004001 4e 0001 74 ffffffff 31", "malformed 'I'" },
 		{ "54 ffffffff 00 00004001", "malformed 'T'" },
-		{ "54 40000001 00 00004001", "malformed 'T'" },    /* times four it is 4 in 32 bits */
+		{ "54 40000001 00 00004001", "malformed 'T'" }, /* times four it is 4 in 32 bits */
 		{ "52 00004001 00 7400 64 ffff", "malformed 'R'" },
 		{ "4d 00 0000000000000000 00 ffffffff 31", "malformed 'M'" },
 	};
@@ -318,7 +319,9 @@ refused(void **state UNUSED)
 		struct err err = { 0 };
 		struct pgo m;
 
-		assert_int_equal(pgo_parse(from_hex(&a, cases[i].hex, strlen(cases[i].hex)), &a, &m, &err), REJECT);
+		assert_int_equal(
+		    pgo_parse(from_hex(&a, cases[i].hex, strlen(cases[i].hex)), &a, &m, &err),
+		    REJECT);
 		if (!strstr(err.text, cases[i].why))
 			fail_msg("case %zu: \"%s\", not \"%s\"", i, err.text, cases[i].why);
 		arena_free(&a);

@@ -18,9 +18,9 @@ struct rng {
 	uint64_t s, seed;
 };
 
-#define HOLDS(r, what)                                                                         \
-	do {                                                                                   \
-		if (!(what))                                                                   \
+#define HOLDS(r, what) \
+	do { \
+		if (!(what)) \
 			fail_msg("TOWLINE_SEED=%" PRIu64 ": does not hold: %s", (r)->seed, #what); \
 	} while (0)
 
@@ -58,7 +58,8 @@ one_in(struct rng *r, uint64_t n)
 static inline uint64_t
 any_u64(struct rng *r)
 {
-	static const uint64_t edges[] = { 0, 1, 63, 64, 127, 128, INT32_MAX, UINT32_MAX, INT64_MAX, (uint64_t)INT64_MIN, UINT64_MAX };
+	static const uint64_t edges[] = { 0, 1, 63, 64, 127, 128, INT32_MAX, UINT32_MAX, INT64_MAX,
+		(uint64_t)INT64_MIN, UINT64_MAX };
 
 	return one_in(r, 4) ? edges[below(r, COUNTOF(edges))] : rnd(r) >> below(r, 64);
 }
