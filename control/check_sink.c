@@ -18,7 +18,7 @@ enum { LISTED_MAX = 10 };
 static void
 check_marker(struct checks *c, const struct marker *m, bool found)
 {
-	static const char again[] = "copy the tables into this sink again under another name";
+	static const char again[] = "copy the tables into this sink again";
 
 	if (!found)
 		check_ok(c, "marker", "never applied anything: begins with the history that Kafka has");

@@ -21,7 +21,7 @@ struct status_source {
 	bool reached;
 	struct server server;
 	struct pg_slot slot;
-	const char *state;      /* streaming, stopped, not begun, LOST, UNREACHABLE */
+	const char *state;      /* streaming, stopped, not begun, GONE, LOST, UNREACHABLE */
 };
 
 struct status_sink {

@@ -41,7 +41,7 @@ judge_slot(struct status *s)
 	struct err err;
 
 	human_bytes(bytes, slot->restart && s->source.server.lsn > slot->restart ? s->source.server.lsn - slot->restart : 0);
-	s->source.state = !slot->exists ? "not begun" : slot->active_pid ? "streaming" : "stopped";
+	s->source.state = !slot->exists ? (s->spine.watermark ? "GONE" : "not begun") : slot->active_pid ? "streaming" : "stopped";
 	if (slot->exists && strcmp(slot->wal_status, "lost") == 0)
 		s->source.state = "LOST";
 	if (!slot->exists && !s->spine.started)
