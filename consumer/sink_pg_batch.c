@@ -45,7 +45,7 @@ encode_array(const struct pg_target *t, const struct work *w, const struct plan_
 		size_t at = out->n;
 		enum rc rc;
 
-		if (v->kind <= V_NULL) {
+		if (value_is_null(v)) {
 			buf_be32(out, UINT32_MAX);
 			nulls = true;
 			continue;
@@ -165,7 +165,7 @@ encode_row(struct sink_pg *s, const struct pg_target *t, const struct row *r, co
 		enum rc rc;
 
 		buf_reset(out);
-		if (!v || v->kind <= V_NULL)
+		if (!v || value_is_null(v))
 			continue;
 		if ((rc = sink_text(col, v, out, err)) != OK)
 			return fail_in(

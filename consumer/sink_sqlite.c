@@ -264,7 +264,7 @@ bind_value(struct sink_sqlite *s, sqlite3_stmt *st, int number, const struct col
 {
 	bool plain = v && !col->type.semantic && !v->exact.n;
 
-	if (!v || v->kind <= V_NULL) {
+	if (!v || value_is_null(v)) {
 		sqlite3_bind_null(st, number);
 		return OK;
 	}

@@ -41,6 +41,13 @@ value_null(void)
 	return (struct value){ .kind = V_NULL };
 }
 
+/* Is it NULL, or not known at all? With an exact text it is a value that the wire has no form for: a numeric NaN. */
+static inline bool
+value_is_null(const struct value *v)
+{
+	return v->kind <= V_NULL && !v->exact.n;
+}
+
 static inline struct value
 value_int(int64_t i)
 {
