@@ -33,6 +33,11 @@ enum {
 	BACKOFF_MAX_MS = 15000,
 };
 
+/* A transaction that was published in part and never finished: found at the OPEN behind it. Generation 0: none. */
+struct undone {
+	uint64_t gen, seq;
+};
+
 /* A sink transaction that was sent: kept until the sink has confirmed it, in case it must be redone. */
 struct sent {
 	struct batch batch;
@@ -52,6 +57,7 @@ struct session {
 	struct decode *decode;
 	struct deadletter *dead;
 	struct fetch_part *spine;
+	struct undone *undone;     /* outlives the session */
 	struct spine_state state;
 	struct marker applied;     /* what the sink will have when all that was sent is committed */
 	struct marker next;        /* what it will have with the batch being filled */
@@ -217,20 +223,30 @@ redo_whole(struct session *s, struct sent *t, struct err *err)
 }
 
 /*
- * After a refusal every transaction that was sent and not confirmed is undone in the sink: the older one broke, or the newer one alone.
- * Redo them in order, one at a time.
+ * After a refusal everything that was sent and not confirmed is undone in the sink. The one that broke (sink->failed) is redone; an
+ * older one was confirmed before it, a newer one is sent again.
  */
 static enum rc
 recover(struct session *s, struct err *err)
 {
-	enum rc rc = OK;
+	struct sent *older = &s->sent[!s->fill], *newer = &s->sent[s->fill];
+	bool older_broke = older->busy && s->sink->failed == &older->batch;
+	enum rc rc;
 
-	for (int i = 1; i <= 2 && rc == OK; i++) {
-		struct sent *t = &s->sent[(s->fill + i) % 2];
-
-		if (t->busy)
-			rc = redo_whole(s, t, err);
-	}
+	if (older->busy && !older_broke)
+		note_committed(s, older);
+	if (!older_broke)
+		return redo_whole(s, newer, err);
+	rc = redo_whole(s, older, err);
+	if (rc != OK || !newer->busy)
+		return rc;
+	rc = send_whole(s, newer, err);
+	if (rc == OK)
+		rc = s->sink->ops->settle(s->sink, 0, err);
+	if (rc == REJECT)
+		return redo_whole(s, newer, err);
+	if (rc == OK)
+		note_committed(s, newer);
 	return rc;
 }
 
@@ -383,7 +399,7 @@ take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, c
 	struct row row = { 0 };
 	enum rc rc;
 
-	if ((tl->flags & TL_TOMBSTONE) || p->own || tl->lsn <= s->skip_lsn) {
+	if ((tl->flags & TL_TOMBSTONE) || p->own || tl->lsn <= s->skip_lsn || (tl->gen == s->undone->gen && tl->seq == s->undone->seq)) {
 		rd_kafka_message_destroy(m);
 		return OK;
 	}
@@ -521,13 +537,16 @@ batch_full(struct session *s)
 	return b->nrows >= s->conf->batch_rows || b->bytes >= (size_t)s->conf->batch_bytes;
 }
 
-/* An unfinished transaction whose writer is gone: it never happened. What of it was streamed into the sink is rolled back. */
+/*
+ * An unfinished transaction whose writer is gone: it never happened, its rows come again under the new generation. They are mixed with
+ * whole transactions of the same groups, in the batch or already in an open sink transaction: read again from the marker, without them.
+ */
 static enum rc
-void_partial(struct session *s, struct err *err)
+void_partial(struct session *s, uint64_t gen, struct err *err)
 {
-	log_info(s->at, "unfinished transaction dropped: its writer was replaced", "seq=%" PRIu64, s->state.seq + 1);
-	/* Whole transactions that share the batch or the open sink transaction come again from the marker. */
-	return fail(err, RETRY, "an unfinished transaction was dropped; reading again from the marker");
+	s->undone->gen = gen;
+	s->undone->seq = s->state.seq + 1;
+	return fail(err, AGAIN, "transaction %" PRIu64 " was cut short as its writer was replaced; reading again without it", s->undone->seq);
 }
 
 static enum rc
@@ -568,6 +587,7 @@ take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 {
 	struct spine_record r;
 	bool partial = s->state.partial;
+	uint64_t gen = s->state.gen;
 	enum rc rc;
 
 	arena_reset(&s->group_arena);
@@ -593,8 +613,13 @@ take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 	}
 	if (r.kind == SPINE_GROUP)
 		return take_group(s, &r, m, err);
-	if (partial && r.kind == SPINE_OPEN)
-		return void_partial(s, err);
+	if (partial && r.kind == SPINE_OPEN) {
+		if (s->undone->gen != gen || s->undone->seq != s->state.seq + 1)
+			return void_partial(s, gen, err);
+		/* What is here now are the whole transactions of the cut groups: the marker may stand behind this OPEN. */
+		s->next = marker_of(s, &r, m);
+		return flush(s, err);
+	}
 	/* Not worth a sink transaction each, but the marker must not stay behind what retention keeps. */
 	if (!s->open && filling(s)->nrows == 0 && now_ms() - s->marked_ms >= REMARK_MS) {
 		s->next = marker_of(s, &r, m);
@@ -643,6 +668,11 @@ start_at_marker(struct session *s, struct err *err)
 	int n = 0;
 	enum rc rc = kafka_partitions(fetch_handle(s->fetch), topic, &n, err);
 
+	/* Of our own process's first start: the producer is about to make it. */
+	while (rc == OK && !n && s->flow && !atomic_load(&s->flow->producer_done) && !stop_requested()) {
+		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, 20);
+		rc = kafka_partitions(fetch_handle(s->fetch), topic, &n, err);
+	}
 	if (rc == OK && !n)
 		rc = fail(err, RETRY, "topic %s does not exist yet; has a producer of pipeline %s run against this Kafka?", topic, s->kafka->conf->name);
 	if (rc == OK)
@@ -741,16 +771,18 @@ session_loop(struct session *s, struct err *err)
 	}
 	if (rc == OK && !s->open && !s->state.partial)
 		rc = flush(s, err);
-	return rc == OK ? settle(s, 0, err) : rc == AGAIN ? OK : rc;
+	return rc == OK ? settle(s, 0, err) : rc;
 }
 
 enum rc
 consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err)
 {
 	int64_t backoff = BACKOFF_MIN_MS;
+	struct undone undone = { 0 };
 
 	do {
-		struct session s = { .kafka = k, .conf = conf, .flow = flow, .number = number };
+		struct session s = { .kafka = k, .conf = conf, .flow = flow, .number = number, .undone = &undone };
+		uint64_t cut = undone.seq;
 		enum rc rc;
 
 		snprintf(s.at, sizeof s.at, "sink %s", conf->name);
@@ -762,6 +794,10 @@ consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *f
 		if (rc == OK)
 			log_info(s.at, "stopped", "group=%" PRIu64 " seq=%" PRIu64 " rows=%" PRIu64, s.applied.no, s.applied.seq, s.rows_committed);
 		session_close(&s);
+		if (rc == AGAIN && undone.seq != cut) {
+			log_info(s.at, err->text, "%s", "");
+			continue;
+		}
 		if (rc == AGAIN || rc == OK)
 			return OK;
 		if (rc != RETRY)

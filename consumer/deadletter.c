@@ -52,7 +52,7 @@ open_topic(struct deadletter *d, struct err *err)
 	if (rc != OK)
 		return rc;
 	d->queue = rd_kafka_queue_get_main(d->rk);
-	return kafka_topic_ensure(d->kafka, d->rk, d->topic, 1, false, &n, err);
+	return kafka_topic_ensure(d->kafka, d->rk, d->topic, 1, TOPIC_FOREVER, &n, err);
 }
 
 static rd_kafka_headers_t *

@@ -246,7 +246,7 @@ topic_result(rd_kafka_event_t *ev, const char *topic, struct err *err)
 }
 
 static enum rc
-topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication, bool compact, struct err *err)
+topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication, const char *config, const char *value, struct err *err)
 {
 	char text[512] = "";
 	rd_kafka_NewTopic_t *nt = rd_kafka_NewTopic_new(topic, partitions, replication, text, sizeof text);
@@ -257,8 +257,8 @@ topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication,
 
 	if (!nt)
 		return fail(err, FATAL, "topic %s: %s", topic, text);
-	if (compact)
-		rd_kafka_NewTopic_set_config(nt, "cleanup.policy", "compact");
+	if (config)
+		rd_kafka_NewTopic_set_config(nt, config, value);
 	opt = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
 	rd_kafka_AdminOptions_set_request_timeout(opt, REQUEST_MS, text, sizeof text);
 	q = rd_kafka_queue_new(rk);
@@ -273,8 +273,15 @@ topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication,
 	return rc;
 }
 
+static const struct conf_pair keep_config[] = {
+	[TOPIC_STANDARD] = { NULL, NULL },
+	[TOPIC_COMPACT] = { "cleanup.policy", "compact" },
+	[TOPIC_FOREVER] = { "retention.ms", "-1" },
+};
+
 enum rc
-kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, bool compact, int *n, struct err *err)
+kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, enum topic_keep keep, int *n,
+    struct err *err)
 {
 	enum rc rc;
 
@@ -287,7 +294,7 @@ kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int
 	rc = kafka_partitions(rk, topic, n, err);
 	if (rc != OK || *n > 0)
 		return rc;
-	rc = topic_create(rk, topic, partitions, (int)k->conf->replication, compact, err);
+	rc = topic_create(rk, topic, partitions, (int)k->conf->replication, keep_config[keep].key, keep_config[keep].value, err);
 	if (rc != OK)
 		return rc;
 	/* The other brokers learn of a new topic a little later than its controller. */

@@ -39,8 +39,11 @@ enum rc kafka_fail(rd_kafka_resp_err_t code, struct err *err, const char *fmt, .
 /* Number of partitions of a topic; 0 when it does not exist. */
 enum rc kafka_partitions(rd_kafka_t *rk, const char *topic, int *n, struct err *err) MUST_CHECK;
 
+/* What a new topic keeps: as the broker is set up, the newest record of each key, or everything. */
+enum topic_keep { TOPIC_STANDARD = 0, TOPIC_COMPACT, TOPIC_FOREVER };
+
 /* Make the topic when it is missing; a topic that exists is left as it is. *n: its partitions. */
-enum rc kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, bool compact,
+enum rc kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, enum topic_keep keep,
     int *n, struct err *err) MUST_CHECK;
 
 /* Offsets [low, high) that one partition holds now. */

@@ -54,7 +54,7 @@ struct publisher {
 /* ---- open and close ---- */
 
 static enum rc
-topic_open(struct publisher *p, const char *name, int partitions, bool compact, struct slice owner, struct topic **out, struct err *err)
+topic_open(struct publisher *p, const char *name, int partitions, enum topic_keep keep, struct slice owner, struct topic **out, struct err *err)
 {
 	struct topic *t;
 	enum rc rc;
@@ -70,7 +70,7 @@ topic_open(struct publisher *p, const char *name, int partitions, bool compact, 
 	t = arena_new(&p->arena, struct topic);
 	t->name = arena_text(&p->arena, slice_of(name));
 	t->owner = arena_slice(&p->arena, owner);
-	rc = kafka_topic_ensure(p->kafka, p->rk, t->name, partitions, compact, &t->partitions, err);
+	rc = kafka_topic_ensure(p->kafka, p->rk, t->name, partitions, keep, &t->partitions, err);
 	if (rc != OK)
 		return rc;
 	t->rkt = rd_kafka_topic_new(p->rk, t->name, NULL);
@@ -101,7 +101,7 @@ publisher_open(const struct kafka *k, const char *database, struct inflight *inf
 	if (rc == OK) {
 		p->queue = rd_kafka_queue_get_main(p->rk);
 		p->fd = kafka_queue_fd(p->queue);
-		rc = topic_open(p, topic_own(&p->arena, k->conf->name, "spine"), 1, false, SLICE_LIT("the spine"), &p->spine, err);
+		rc = topic_open(p, topic_own(&p->arena, k->conf->name, "spine"), 1, TOPIC_FOREVER, SLICE_LIT("the spine"), &p->spine, err);
 	}
 	if (rc == OK && p->spine->partitions != 1)
 		rc = fail_exit(err, FATAL, EXIT_CONFIG, "topic %s has %d partitions, it must have one; delete it, it is made anew", p->spine->name,
@@ -181,7 +181,7 @@ route_make(struct publisher *p, const struct table *tbl, struct route **out, str
 	r->tbl = tbl;
 	/* Without a key every row must keep the order of the table: one partition. */
 	if (rc == OK)
-		rc = topic_open(p, topic, tbl->nkeys ? (int)conf->partitions : 1, false, owner, &r->topic, err);
+		rc = topic_open(p, topic, tbl->nkeys ? (int)conf->partitions : 1, TOPIC_STANDARD, owner, &r->topic, err);
 	if (rc == OK && key.n)
 		rc = register_schema(p, topic, "key", key, &r->key, err);
 	if (rc == OK)
@@ -201,7 +201,7 @@ route_message(struct publisher *p, struct err *err)
 	struct arena *a = &p->arena;
 	const char *topic = arena_printf(a, "%s.message", p->kafka->conf->name);
 	struct route *r = arena_new(a, struct route);
-	enum rc rc = topic_open(p, topic, 1, false, SLICE_LIT("logical messages"), &r->topic, err);
+	enum rc rc = topic_open(p, topic, 1, TOPIC_STANDARD, SLICE_LIT("logical messages"), &r->topic, err);
 
 	if (rc == OK)
 		rc = register_schema(p, topic, "key", schema_message_key(a), &r->key, err);

@@ -270,7 +270,7 @@ publish(struct topic_kind *t, uint64_t id, struct slice json, struct err *err)
 	char hex[17];
 	enum rc rc;
 
-	rc = kafka_topic_ensure(t->k, t->rk, t->topic, 1, true, &partitions, err);
+	rc = kafka_topic_ensure(t->k, t->rk, t->topic, 1, TOPIC_COMPACT, &partitions, err);
 	if (rc != OK)
 		return rc;
 	if (partitions != 1)
