@@ -33,6 +33,7 @@ expect() {
 }
 
 is_json() { # FILE NAME
+	command -v python3 >/dev/null || { echo "note: no python3, not looked at: $2"; return; }
 	if python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$1" 2>/dev/null; then pass; else flunk "$2: not JSON"; fi
 }
 
