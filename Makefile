@@ -113,7 +113,7 @@ house:
 	$(Q)tests/tidy_test.sh
 
 ## flow: tests with real PostgreSQL and Kafka (Java 17 and Maven); one alone: tests/flow/run tests/flow/NAME.sh
-flow: build $(patsubst %.c,$(B)/%,$(wildcard tests/flow/*.c))
+flow: build $(patsubst %.c,$(B)/%,$(wildcard tests/flow/*_test.c))
 	$(Q)tests/flow/selftest.sh
 	$(Q)MODE=$(MODE) tests/flow/run
 
