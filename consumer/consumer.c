@@ -12,6 +12,7 @@
 #include "consumer/deadletter.h"
 #include "consumer/decode.h"
 #include "consumer/fetch.h"
+#include "consumer/follow.h"
 #include "core/log.h"
 #include "core/stop.h"
 #include "schemas/topic.h"
@@ -33,11 +34,6 @@ enum {
 	BACKOFF_MAX_MS = 15000,
 };
 
-/* A transaction that was published in part and never finished: found at the OPEN behind it. Generation 0: none. */
-struct undone {
-	uint64_t gen, seq;
-};
-
 /* A sink transaction that was sent: kept until the sink has confirmed it, in case it must be redone. */
 struct sent {
 	struct batch batch;
@@ -57,18 +53,13 @@ struct session {
 	struct decode *decode;
 	struct deadletter *dead;
 	struct fetch_part *spine;
-	struct undone *undone;     /* outlives the session */
-	struct spine_state state;
-	struct marker applied;     /* what the sink will have when all that was sent is committed */
-	struct marker next;        /* what it will have with the batch being filled */
+	struct follow *f;          /* what is true, where the marker stands; outlives the session */
 	struct sent sent[2];
 	int fill;                  /* the one being filled */
 	bool open;                 /* a sink transaction is open: begin was called */
 	bool first;                /* no group yet in this session */
+	bool cut;                  /* ends to begin anew at once: follow.h */
 	struct arena group_arena;  /* the group's record and its assembly */
-	uint64_t skip_lsn;         /* embedded broker: transactions up to here are in the sink already */
-	struct row *moved;         /* the delete half of a changed key, waiting for the other */
-	struct row moved_row;
 	uint64_t rows_committed;
 	int64_t marked_ms;
 };
@@ -273,11 +264,11 @@ flush(struct session *s, struct err *err)
 	struct sent *t = &s->sent[s->fill];
 	enum rc rc;
 
-	if (s->next.spine_offset == s->applied.spine_offset)
+	if (s->f->next.spine_offset == s->f->applied.spine_offset)
 		return OK;
 	batch_plan(&t->batch);
-	t->expected = s->applied;
-	t->next = s->next;
+	t->expected = s->f->applied;
+	t->next = s->f->next;
 	t->rows += (uint64_t)t->batch.nrows;
 	t->busy = true;
 	if (s->open) { /* the end of a streamed transaction */
@@ -300,7 +291,7 @@ flush(struct session *s, struct err *err)
 	}
 	if (rc != OK)
 		return rc;
-	s->applied = s->next;
+	s->f->applied = s->f->next;
 	s->marked_ms = now_ms();
 	/* One may be on its way while the next is read and decoded; its batch is the other one. */
 	rc = settle(s, 1, err);
@@ -319,7 +310,7 @@ stream(struct session *s, struct err *err)
 	if (rc == OK)
 		rc = prepare(s, &t->batch, err);
 	if (rc == OK && !s->open)
-		rc = s->sink->ops->begin(s->sink, &s->applied, &s->next, err);
+		rc = s->sink->ops->begin(s->sink, &s->f->applied, &s->f->next, err);
 	s->open = true;
 	if (rc == OK)
 		rc = s->sink->ops->apply(s->sink, &t->batch, err);
@@ -369,25 +360,6 @@ fill_row(struct row *r, const rd_kafka_message_t *m, const struct fetch_part *p,
 	r->offset = m->offset;
 }
 
-/* Rows that only the two halves of a changed key make: the delete waits for the create, and the two become one update. */
-static bool
-join_moved(struct session *s, struct row *r, uint32_t flags)
-{
-	if (flags & TL_MOVED_FROM) {
-		s->moved_row = *r;
-		s->moved = &s->moved_row;
-		return false;
-	}
-	if ((flags & TL_MOVED_TO) && s->moved && s->moved->seq == r->seq && s->moved->tbl == r->tbl) {
-		r->op = OP_UPDATE;
-		r->moved = true;
-		r->before = s->moved->before;
-		r->before_full = s->moved->before_full;
-	}
-	s->moved = NULL;
-	return true;
-}
-
 /* Decode one record into the batch. It takes the message. */
 static enum rc
 take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl, struct err *err)
@@ -399,7 +371,7 @@ take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, c
 	struct row row = { 0 };
 	enum rc rc;
 
-	if ((tl->flags & TL_TOMBSTONE) || p->own || tl->lsn <= s->skip_lsn || (tl->gen == s->undone->gen && tl->seq == s->undone->seq)) {
+	if (p->own || !follow_wants(s->f, tl)) {
 		rd_kafka_message_destroy(m);
 		return OK;
 	}
@@ -410,7 +382,7 @@ take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, c
 		fill_row(&row, m, p, tl, &env, tbl);
 		batch_hold(b, m);
 		b->bytes += m->len + m->key_len;
-		if (join_moved(s, &row, tl->flags))
+		if (follow_join(s->f, &row, tl->flags))
 			*batch_row(b) = row;
 		return OK;
 	}
@@ -513,7 +485,7 @@ take_rows(struct session *s, const struct spine_record *g, struct err *err)
 		rc = take_row(s, h.msgs[i], h.parts[i], &h.tls[i], err);
 		h.msgs[i] = NULL;
 		/* Not between the halves of a changed key: the first one's values live in this batch. */
-		if (rc == OK && !s->moved && (b->nrows >= s->conf->batch_rows * 2 || b->bytes >= (size_t)s->conf->batch_bytes * 2))
+		if (rc == OK && !s->f->moved && (b->nrows >= s->conf->batch_rows * 2 || b->bytes >= (size_t)s->conf->batch_bytes * 2))
 			rc = stream(s, err);
 	}
 	for (int i = 0; i < h.n; i++)
@@ -522,11 +494,10 @@ take_rows(struct session *s, const struct spine_record *g, struct err *err)
 	return rc;
 }
 
-static struct marker
-marker_of(const struct session *s, const struct spine_record *r, const rd_kafka_message_t *m)
+static struct spine_at
+at_of(const rd_kafka_message_t *m)
 {
-	return (struct marker){ .spine_offset = m->offset, .spine_hash = XXH3_64bits(m->payload, m->len), .gen = s->state.gen, .token = s->state.token,
-		.no = s->state.no, .seq = s->state.seq, .lsn = s->state.lsn, .commit_us = s->state.commit_us, .system_id = r->system_id };
+	return (struct spine_at){ .offset = m->offset, .hash = XXH3_64bits(m->payload, m->len) };
 }
 
 static bool
@@ -537,29 +508,12 @@ batch_full(struct session *s)
 	return b->nrows >= s->conf->batch_rows || b->bytes >= (size_t)s->conf->batch_bytes;
 }
 
-/*
- * An unfinished transaction whose writer is gone: it never happened, its rows come again under the new generation. They are mixed with
- * whole transactions of the same groups, in the batch or already in an open sink transaction: read again from the marker, without them.
- */
-static enum rc
-void_partial(struct session *s, uint64_t gen, struct err *err)
-{
-	s->undone->gen = gen;
-	s->undone->seq = s->state.seq + 1;
-	return fail(err, AGAIN, "transaction %" PRIu64 " was cut short as its writer was replaced; reading again without it", s->undone->seq);
-}
-
 static enum rc
 take_group(struct session *s, const struct spine_record *r, const rd_kafka_message_t *m, struct err *err)
 {
 	bool more = r->flags & SPINE_MORE;
 	enum rc rc = OK;
 
-	/* Of the embedded broker's memory: gone perhaps, and not needed. A group that ends unfinished is of its last complete transaction's LSN. */
-	if (s->kafka->broker && !more && r->lsn <= s->skip_lsn) {
-		s->next = marker_of(s, r, m);
-		return OK;
-	}
 	/* So that what is told below is true of all groups before. */
 	if (s->kafka->broker && more && !s->open)
 		rc = flush(s, err);
@@ -576,9 +530,8 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 	 */
 	if (s->kafka->broker && s->flow && more)
 		note_applied(s, r->no);
-	if (more)
-		return batch_full(s) && !s->moved ? stream(s, err) : OK;
-	s->next = marker_of(s, r, m);
+	if (!follow_taken(s->f, r, at_of(m)))
+		return batch_full(s) && !s->f->moved ? stream(s, err) : OK;
 	return s->open || batch_full(s) ? flush(s, err) : OK;
 }
 
@@ -586,46 +539,39 @@ static enum rc
 take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 {
 	struct spine_record r;
-	bool partial = s->state.partial;
-	uint64_t gen = s->state.gen;
+	struct spine_at at = at_of(m);
 	enum rc rc;
 
 	arena_reset(&s->group_arena);
 	rc = spine_take((struct slice){ m->payload, m->len }, &s->group_arena, &r, err);
 	if (rc == REJECT)
 		return fail_exit(err, FATAL, EXIT_REFUSED, "spine offset %" PRId64 ": %s", m->offset, err->text);
-	/* The embedded broker's history begins where the process did; what the sink has is told apart by LSN. */
-	if (s->kafka->broker && !s->state.started && r.kind == SPINE_OPEN)
-		s->state = (struct spine_state){ .gen = r.prev_gen, .no = r.no, .seq = r.seq_to, .lsn = r.lsn };
-	switch (spine_step(&s->state, &r)) {
-	case SPINE_STALE:
-		if (s->flow && r.kind == SPINE_GROUP)
+	switch (follow_spine(s->f, &r, at)) {
+	case FOLLOW_PASS:
+		return OK;
+	case FOLLOW_ORPHAN:
+		if (s->flow)
 			atomic_fetch_add(&s->flow->skipped[s->number], 1);
 		return OK;
-	case SPINE_REPEAT:
-		return OK;
-	case SPINE_GAP:
-		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "the spine has a gap at offset %" PRId64 ": group %" PRIu64 " does not follow %" PRIu64 "; copy the tables into this sink again", m->offset, r.no,
-		    s->state.no);
-	case SPINE_ACCEPT:
+	case FOLLOW_GROUP:
+		return take_group(s, &r, m, err);
+	case FOLLOW_QUIET:
+		/* Not worth a sink transaction each, but the marker must not stay behind what retention keeps. */
+		if (s->open || filling(s)->nrows || now_ms() - s->marked_ms < REMARK_MS)
+			return OK;
+		follow_mark(s->f, &r, at);
+		return flush(s, err);
+	case FOLLOW_MARK:
+		return flush(s, err);
+	case FOLLOW_CUT:
+		s->cut = true;
+		return fail(err, AGAIN, "transaction %" PRIu64 " was cut short as its writer was replaced; reading again without it", s->f->cut_seq);
+	case FOLLOW_GAP:
 		break;
 	}
-	if (r.kind == SPINE_GROUP)
-		return take_group(s, &r, m, err);
-	if (partial && r.kind == SPINE_OPEN) {
-		if (s->undone->gen != gen || s->undone->seq != s->state.seq + 1)
-			return void_partial(s, gen, err);
-		/* What is here now are the whole transactions of the cut groups: the marker may stand behind this OPEN. */
-		s->next = marker_of(s, &r, m);
-		return flush(s, err);
-	}
-	/* Not worth a sink transaction each, but the marker must not stay behind what retention keeps. */
-	if (!s->open && filling(s)->nrows == 0 && now_ms() - s->marked_ms >= REMARK_MS) {
-		s->next = marker_of(s, &r, m);
-		rc = flush(s, err);
-	}
-	return rc;
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "the spine has a gap at offset %" PRId64 ": group %" PRIu64 " does not follow %" PRIu64 "; copy the tables into this sink again", m->offset, r.no,
+	    s->f->state.no);
 }
 
 /* ---- session ---- */
@@ -648,14 +594,14 @@ check_anchor(struct session *s, struct err *err)
 		return rc;
 	if (rc == AGAIN && stop_requested())
 		return AGAIN;
-	same = rc == OK && m->offset == s->applied.spine_offset && XXH3_64bits(m->payload, m->len) == s->applied.spine_hash;
+	same = rc == OK && follow_anchored(s->f, at_of(m));
 	if (m)
 		rd_kafka_message_destroy(m);
 	if (same)
 		return OK;
 	return fail_exit(err, FATAL, EXIT_REFUSED,
 	    "%s: the record at offset %" PRId64 " is not the one this sink has applied: the topic was truncated, made anew or replaced; copy the tables into this "
-	    "sink again", s->spine->topic, s->applied.spine_offset);
+	    "sink again", s->spine->topic, s->f->applied.spine_offset);
 }
 
 static enum rc
@@ -663,7 +609,7 @@ start_at_marker(struct session *s, struct err *err)
 {
 	struct arena a = { 0 };
 	const char *topic = topic_own(&a, s->kafka->conf->name, "spine");
-	const struct marker *mk = &s->applied;
+	const struct marker *mk = &s->f->applied;
 	int64_t low = 0, high = 0;
 	int n = 0;
 	enum rc rc = kafka_partitions(fetch_handle(s->fetch), topic, &n, err);
@@ -677,18 +623,15 @@ start_at_marker(struct session *s, struct err *err)
 		rc = fail(err, RETRY, "topic %s does not exist yet; has a producer of pipeline %s run against this Kafka?", topic, s->kafka->conf->name);
 	if (rc == OK)
 		rc = kafka_offsets(fetch_handle(s->fetch), topic, 0, &low, &high, err);
-	if (rc == OK && s->kafka->broker) {
-		s->skip_lsn = mk->lsn;
+	if (rc == OK && s->kafka->broker)
 		rc = fetch_part(s->fetch, slice_of(topic), 0, 0, &s->spine, err);
-	} else if (rc == OK && mk->spine_offset < 0) {
+	else if (rc == OK && mk->spine_offset < 0) {
 		if (low > 0)
 			rc = fail_exit(err, FATAL, EXIT_REFUSED,
 			    "%s begins at offset %" PRId64 ": the history before is gone, so a new sink cannot be made from it", topic, low);
 		else
 			rc = fetch_part(s->fetch, slice_of(topic), 0, 0, &s->spine, err);
 	} else if (rc == OK) {
-		s->state = (struct spine_state){ .gen = mk->gen, .token = mk->token, .no = mk->no, .seq = mk->seq, .lsn = mk->lsn, .commit_us = mk->commit_us,
-			.system_id = mk->system_id, .started = true };
 		rc = mk->spine_offset >= high ? fail_exit(err, FATAL, EXIT_REFUSED,
 		    "%s ends at offset %" PRId64 ", before offset %" PRId64 " that this sink has applied: the topic was truncated or made anew; copy the tables into "
 		    "this sink again", topic, high, mk->spine_offset) : fetch_part(s->fetch, slice_of(topic), 0, mk->spine_offset, &s->spine, err);
@@ -702,10 +645,11 @@ start_at_marker(struct session *s, struct err *err)
 static enum rc
 session_open(struct session *s, struct err *err)
 {
+	struct marker applied;
 	enum rc rc = sink_open(s->kafka->conf->name, s->conf, &s->sink, err);
 
 	if (rc == OK)
-		rc = s->sink->ops->marker(s->sink, &s->applied, err);
+		rc = s->sink->ops->marker(s->sink, &applied, err);
 	if (rc == OK)
 		rc = fetch_open(s->kafka, &s->fetch, err);
 	if (rc == OK)
@@ -713,13 +657,13 @@ session_open(struct session *s, struct err *err)
 	if (rc != OK)
 		return rc;
 	s->dead = deadletter_open(s->kafka, s->conf->name);
+	follow_start(s->f, &applied, s->kafka->broker);
 	rc = start_at_marker(s, err);
-	s->next = s->applied;
 	s->first = true;
 	s->marked_ms = now_ms();
 	if (rc == OK)
 		log_info(s->at, "applying", "pipeline=%s generation=%" PRIu64 " group=%" PRIu64 " seq=%" PRIu64 " spine_offset=%" PRId64,
-		    s->kafka->conf->name, s->applied.gen, s->applied.no, s->applied.seq, s->applied.spine_offset);
+		    s->kafka->conf->name, s->f->applied.gen, s->f->applied.no, s->f->applied.seq, s->f->applied.spine_offset);
 	return rc;
 }
 
@@ -745,7 +689,7 @@ finished(const struct session *s)
 	if (!stop_requested())
 		return false;
 	return !s->flow || (atomic_load(&s->flow->producer_done) &&
-	                       (s->state.no >= atomic_load(&s->flow->published_no) || !atomic_load(&s->flow->published_no)));
+	                       (s->f->state.no >= atomic_load(&s->flow->published_no) || !atomic_load(&s->flow->published_no)));
 }
 
 static enum rc
@@ -756,7 +700,7 @@ session_loop(struct session *s, struct err *err)
 	while (rc == OK && !finished(s)) {
 		rd_kafka_message_t *m;
 		/* Wait only with empty hands: what is there at once joins the batch, what is not does not hold it up. */
-		bool pending = s->next.spine_offset != s->applied.spine_offset || s->sent[!s->fill].busy;
+		bool pending = s->f->next.spine_offset != s->f->applied.spine_offset || s->sent[!s->fill].busy;
 		bool end;
 
 		rc = fetch_next(s->fetch, s->spine, pending ? 0 : WAIT_MS, &m, &end, err);
@@ -764,12 +708,12 @@ session_loop(struct session *s, struct err *err)
 			rc = take_spine(s, m, err);
 			rd_kafka_message_destroy(m);
 		} else if (rc == AGAIN) {
-			rc = pending && !s->open && !s->state.partial ? flush(s, err) : OK;
+			rc = pending && !s->open && !s->f->state.partial ? flush(s, err) : OK;
 			if (rc == OK && pending)
 				rc = settle(s, 0, err);
 		}
 	}
-	if (rc == OK && !s->open && !s->state.partial)
+	if (rc == OK && !s->open && !s->f->state.partial)
 		rc = flush(s, err);
 	return rc == OK ? settle(s, 0, err) : rc;
 }
@@ -778,11 +722,10 @@ enum rc
 consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err)
 {
 	int64_t backoff = BACKOFF_MIN_MS;
-	struct undone undone = { 0 };
+	struct follow follow = { 0 };
 
 	do {
-		struct session s = { .kafka = k, .conf = conf, .flow = flow, .number = number, .undone = &undone };
-		uint64_t cut = undone.seq;
+		struct session s = { .kafka = k, .conf = conf, .flow = flow, .number = number, .f = &follow };
 		enum rc rc;
 
 		snprintf(s.at, sizeof s.at, "sink %s", conf->name);
@@ -792,9 +735,9 @@ consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *f
 			rc = session_loop(&s, err);
 		}
 		if (rc == OK)
-			log_info(s.at, "stopped", "group=%" PRIu64 " seq=%" PRIu64 " rows=%" PRIu64, s.applied.no, s.applied.seq, s.rows_committed);
+			log_info(s.at, "stopped", "group=%" PRIu64 " seq=%" PRIu64 " rows=%" PRIu64, follow.applied.no, follow.applied.seq, s.rows_committed);
 		session_close(&s);
-		if (rc == AGAIN && undone.seq != cut) {
+		if (rc == AGAIN && s.cut) {
 			log_info(s.at, err->text, "%s", "");
 			continue;
 		}

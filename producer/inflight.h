@@ -42,6 +42,12 @@ struct inflight {
 	uint64_t bytes;          /* of all groups here */
 };
 
+/* Where a record stands in the stream; the publisher steps index by the number of records that a change makes. */
+struct place {
+	uint64_t gen, seq, index;
+	uint64_t last_commit_lsn; /* of the transaction before, 0: none */
+};
+
 /* The next group gets number next_no. */
 void inflight_init(struct inflight *f, uint64_t next_no);
 void inflight_free(struct inflight *f);

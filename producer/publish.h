@@ -22,13 +22,9 @@ void publisher_close(struct publisher *p);
 
 /* Readable when publish_serve has something to do. */
 int publisher_fd(const struct publisher *p);
+/* Kafka is behind: hand over no further change until publish_serve has taken acknowledgements. */
+bool publisher_full(const struct publisher *p);
 rd_kafka_t *publisher_handle(struct publisher *p);
-
-/* Where a change stands in the stream. index is stepped by the number of records made. */
-struct place {
-	uint64_t gen, seq, index;
-	uint64_t last_commit_lsn; /* of the transaction before, 0: none */
-};
 
 /*
  * Send the records of one change (a delete is two, a changed key three) as part of group g. The first change of a table version registers its

@@ -72,8 +72,11 @@ enum spine_verdict {
  */
 enum spine_verdict spine_step(struct spine_state *s, const struct spine_record *r);
 
-/* A writer that is fenced has left at most so many records behind the OPEN that fenced it: it writes no more without reading back. */
-enum { SPINE_UNREAD_MAX = 64 };
+/*
+ * A writer that is fenced has left at most so many records behind the OPEN that fenced it: it writes no more without reading back.
+ * All groups that may be on their way, and a BEAT before them.
+ */
+enum { SPINE_UNREAD_MAX = 65 };
 
 /*
  * Start in the middle: records of the tail of the spine, oldest first, more than SPINE_UNREAD_MAX of them (fewer only where the log

@@ -16,8 +16,8 @@
 
 #include "tests/unit/random.h"
 
-/* spine_resume counts on it: a writer has no more groups on their way than this. */
-_Static_assert((int)INFLIGHT_GROUPS <= (int)SPINE_UNREAD_MAX,
+/* spine_resume counts on it: a writer has no more groups on their way than this, and a BEAT before them. */
+_Static_assert((int)INFLIGHT_GROUPS + 1 <= (int)SPINE_UNREAD_MAX,
     "a fenced writer may leave more groups than spine_resume allows for");
 
 enum { STEPS = 1500, GROUPS_MAX = STEPS + 1, ROWS_MAX = 24, SLOTS = 200 };

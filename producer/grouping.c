@@ -1,0 +1,224 @@
+#include "producer/grouping.h"
+
+enum {
+	BEAT_MS = 1000, /* between two BEATs that move the watermark */
+};
+
+static struct spine_record
+own_record(const struct grouping *g, enum spine_kind kind)
+{
+	return (struct spine_record){ .kind = kind, .gen = g->place.gen, .token = g->token, .no = g->inflight.accepted_no,
+		.seq_to = g->state.seq, .lsn = g->state.lsn, .watermark = g->state.watermark, .commit_us = g->state.commit_us,
+		.system_id = g->system_id, .timeline = g->timeline };
+}
+
+struct spine_record
+grouping_open(struct grouping *g, uint64_t token)
+{
+	struct spine_record r;
+
+	g->token = token;
+	g->place.gen = g->state.gen + 1;
+	inflight_init(&g->inflight, g->state.no + 1);
+	r = own_record(g, SPINE_OPEN);
+	r.prev_gen = g->state.gen;
+	return r;
+}
+
+enum grouping_verdict
+grouping_read_back(struct grouping *g, const struct spine_record *r)
+{
+	bool ours = r->token == g->token;
+
+	switch (spine_step(&g->state, r)) {
+	case SPINE_GAP:
+		return GROUPING_GAP;
+	case SPINE_STALE:
+		return r->kind == SPINE_OPEN && ours && !g->opened ? GROUPING_LOST : GROUPING_ON;
+	case SPINE_REPEAT:
+		return GROUPING_ON;
+	case SPINE_ACCEPT:
+		break;
+	}
+	if (r->kind == SPINE_OPEN) {
+		if (!ours)
+			return g->opened ? GROUPING_FENCED : GROUPING_ON;
+		g->opened = true;
+	} else if (r->kind == SPINE_GROUP && g->opened) {
+		inflight_accepted(&g->inflight, r->no);
+		return GROUPING_PUBLISHED;
+	}
+	return GROUPING_ON;
+}
+
+void
+grouping_ready(struct grouping *g, uint64_t confirmed)
+{
+	g->place.last_commit_lsn = g->state.lsn;
+	g->place.seq = g->state.seq + 1;
+	g->safe_lsn = g->state.watermark;
+	/* The writer before us may have added groups between our look and our OPEN. */
+	inflight_init(&g->inflight, g->state.no + 1);
+	/* A first BEAT says where the history begins; with it the slot's position and the spine's are known to belong together. */
+	g->idle_lsn = g->watermark = g->state.watermark ? g->state.watermark : confirmed;
+}
+
+/* ---- the source's events ---- */
+
+bool
+grouping_room(const struct grouping *g)
+{
+	return g->group || !inflight_full(&g->inflight);
+}
+
+static void
+group_begin(struct grouping *g, int64_t now_ms)
+{
+	struct group *group = inflight_open(&g->inflight);
+
+	group->seq_from = g->place.seq;
+	group->first_us = g->commit_us;
+	/* Until a transaction is complete in this group, what holds is what held before it. */
+	group->lsn = g->place.last_commit_lsn;
+	group->watermark = g->watermark;
+	if (g->txn_rows)
+		group->flags |= SPINE_CONTINUES;
+	g->group = group;
+	g->group_ms = now_ms;
+	g->group_whole = false;
+}
+
+static void
+group_end(struct grouping *g, uint32_t flags)
+{
+	g->group->flags |= flags;
+	g->group->seq_to = g->group_whole ? g->place.seq - 1 : g->place.seq;
+	g->group->commit_us = g->commit_us;
+	g->group->closed = true;
+	g->group = NULL;
+}
+
+static bool
+group_full(const struct grouping *g)
+{
+	return g->group->sent >= g->rows_max || g->group->bytes >= g->bytes_max;
+}
+
+void
+grouping_begin(struct grouping *g, const struct txn *txn)
+{
+	g->commit_us = txn->commit_us;
+	g->in_txn = true;
+	g->txn_rows = 0;
+	g->place.index = 0;
+	/* Sent again by the source after a restart, and in Kafka already: commit order is LSN order within one incarnation. */
+	g->skipping = txn->commit_lsn <= g->place.last_commit_lsn;
+}
+
+struct group *
+grouping_change(struct grouping *g, int64_t now_ms)
+{
+	if (g->skipping)
+		return NULL;
+	if (!g->group)
+		group_begin(g, now_ms);
+	g->group_whole = false;
+	return g->group;
+}
+
+void
+grouping_sent(struct grouping *g)
+{
+	g->txn_rows++;
+	if (group_full(g))
+		group_end(g, SPINE_MORE);
+}
+
+void
+grouping_commit(struct grouping *g, const struct txn *txn)
+{
+	g->in_txn = false;
+	g->commit_us = txn->commit_us;
+	if (g->skipping || g->txn_rows == 0) {
+		/* Nothing of it was published: it counts as idle WAL. */
+		if (g->group)
+			g->group->watermark = g->watermark = txn->end_lsn;
+		else
+			grouping_idle(g, txn->end_lsn);
+		return;
+	}
+	/* The limit fell on the very last row: the group that closes the transaction has no rows of its own. */
+	if (!g->group)
+		group_begin(g, g->group_ms);
+	g->group->lsn = txn->commit_lsn;
+	g->group->watermark = g->watermark = txn->end_lsn;
+	g->group_whole = true;
+	g->place.last_commit_lsn = txn->commit_lsn;
+	g->place.seq++;
+	g->place.index = 0;
+	g->txn_rows = 0;
+	if (group_full(g))
+		group_end(g, 0);
+}
+
+void
+grouping_idle(struct grouping *g, uint64_t lsn)
+{
+	if (lsn > g->idle_lsn)
+		g->idle_lsn = lsn;
+}
+
+void
+grouping_close(struct grouping *g)
+{
+	if (g->group && g->group_whole && !g->in_txn)
+		group_end(g, 0);
+}
+
+/* ---- what to say, what to confirm ---- */
+
+const struct group *
+grouping_announce(struct grouping *g, struct spine_record *r)
+{
+	struct group *group = inflight_ready(&g->inflight);
+
+	if (!group)
+		return NULL;
+	*r = own_record(g, SPINE_GROUP);
+	r->no = group->no;
+	r->seq_from = group->seq_from;
+	r->seq_to = group->seq_to;
+	r->flags = group->flags;
+	r->lsn = group->lsn;
+	r->watermark = group->watermark;
+	r->first_us = group->first_us;
+	r->commit_us = group->commit_us;
+	inflight_announced(&g->inflight, group);
+	return group;
+}
+
+bool
+grouping_beat(struct grouping *g, int64_t now_ms, struct spine_record *r)
+{
+	if (!inflight_empty(&g->inflight) || g->in_txn || g->idle_lsn <= g->state.watermark || g->idle_lsn <= g->beat_lsn)
+		return false;
+	/* One unread BEAT at most: a fenced writer may not leave more than SPINE_UNREAD_MAX records, see spine_resume. */
+	if (g->beat_lsn > g->state.watermark || (g->beat_ms && now_ms - g->beat_ms < BEAT_MS))
+		return false;
+	*r = own_record(g, SPINE_BEAT);
+	g->beat_ms = now_ms;
+	g->beat_lsn = g->watermark = r->watermark = g->idle_lsn;
+	return true;
+}
+
+uint64_t
+grouping_safe(struct grouping *g, uint64_t no)
+{
+	uint64_t lsn = inflight_drop(&g->inflight, no);
+
+	if (inflight_empty(&g->inflight) && g->state.watermark > lsn)
+		lsn = g->state.watermark;
+	if (lsn > g->safe_lsn)
+		g->safe_lsn = lsn;
+	return g->safe_lsn;
+}
