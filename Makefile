@@ -122,6 +122,15 @@ bench:
 	+$(Q)$(MAKE) --no-print-directory MODE=release all $(patsubst %.c,build/release/%,$(wildcard tests/bench/*_bench.c))
 	$(Q)if [ -x tests/bench/run ]; then tests/bench/run; else for b in build/release/tests/bench/*_bench; do $$b || exit 1; done; fi
 
+## deps: install the packages that the build and the demo need (Debian, Ubuntu; root or sudo); with KAFKA=1 Java and Maven too
+deps:
+	@deploy/deps.sh $(if $(KAFKA),kafka)
+
+## demo: install, build, and show the main job live, on a broker in memory; KAFKA=1: a real one. ARGS='--seconds 60' and the like
+demo: deps
+	+@$(MAKE) --no-print-directory $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$$(nproc)) MODE=release all
+	@$(if $(KAFKA),deploy/demo.sh build/release/towline,build/release/towline demo) $(ARGS)
+
 ## format: rewrite the C files that differ from the last commit by .clang-format; read the difference
 format:
 	$(Q)git diff --name-only --diff-filter=d HEAD -- '*.[ch]' | xargs -r $(CLANG_FORMAT) -i
@@ -162,6 +171,6 @@ clean:
 help:
 	@sed -n 's/^## \([^:]*\): \(.*\)/\1\t\2/p' Makefile | expand -t 24
 
-.PHONY: all bench build check check-all clean cli flow format fuzz fuzz-replay fuzz-search golden headers help house install man tidy uninstall unit
+.PHONY: all bench build check check-all clean cli demo deps flow format fuzz fuzz-replay fuzz-search golden headers help house install man tidy uninstall unit
 .SECONDARY:
 -include $(patsubst %.c,$(B)/%.d,$(SRCS) $(TESTS)) $(FUZZ:=.d)

@@ -1,6 +1,6 @@
 /*
- * towline demo: the whole of it, live and proven, with nothing to set up. Private servers in a temporary directory, the pipeline in this
- * process, and at the end every row compared.
+ * towline demo: the whole of it, live and proven, with nothing to set up. Private servers in a
+ * temporary directory, the pipeline in this process, and at the end every row compared.
  */
 #include "control/demo.h"
 
@@ -11,8 +11,6 @@
 
 #include <errno.h>
 #include <ftw.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,36 +18,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SETTLE_MS = 60000, SECONDS = 10, SECONDS_MAX = 600, RATE = 500, RATE_MAX = 100000, OWN_SETS = 12 };
+enum {
+	SETTLE_MS = 60000,
+	SECONDS = 10,
+	SECONDS_MAX = 600,
+	RATE = 500,
+	RATE_MAX = 100000,
+	OWN_SETS = 12
+};
 
 extern char **environ;
-
-struct demo {
-	struct call *call;
-	struct arena arena;
-	struct demo_show show;
-	int64_t seconds, rate;
-	const char *kafka;         /* HOST:PORT; NULL: embedded */
-	const char *dir;
-	bool made_dir, keep;
-	struct demo_tools tools;
-	struct demo_cluster source, other; /* other: with a real Kafka the sink has a server of its own */
-	const char *source_url;
-	PGconn *admin;             /* on the source */
-	struct conf conf;
-	struct stages stages;
-	bool opened, running;
-	struct demo_load load;
-	struct demo_lag lags[DEMO_SINKS];
-	struct demo_reader *readers[DEMO_SINKS], *source_reader;
-	struct demo_table_result results[DEMO_TABLES];
-
-	/* What came of it. */
-	int64_t copy_us, live_us;
-	uint64_t changes, transactions, rows;
-	struct demo_percentiles lag[DEMO_SINKS];
-	int equal;
-};
 
 /* ---- directory and environment ---- */
 
@@ -63,7 +41,9 @@ take_dir(struct demo *d, const char *given, struct err *err)
 		if (mkdir(given, 0711) == 0)
 			d->made_dir = true;
 		else
-			return fail_exit(err, FATAL, EXIT_USAGE, "cannot make the directory %s: %s; name one that does not exist", given, strerror(errno));
+			return fail_exit(err, FATAL, EXIT_USAGE,
+			    "cannot make the directory %s: %s; name one that does not exist", given,
+			    strerror(errno));
 		made = realpath(given, NULL);
 		if (!made)
 			return fail(err, FATAL, "%s: %s", given, strerror(errno));
@@ -102,7 +82,8 @@ clear_environment(void)
 		size_t n = strcspn(*e, "=");
 		char name[128];
 
-		if ((strncmp(*e, "PG", 2) == 0 || strncmp(*e, "TOWLINE_", 8) == 0) && n < sizeof name) {
+		if ((strncmp(*e, "PG", 2) == 0 || strncmp(*e, "TOWLINE_", 8) == 0) &&
+		    n < sizeof name) {
 			snprintf(name, sizeof name, "%.*s", (int)n, *e);
 			unsetenv(name);
 			e = environ;
@@ -114,14 +95,18 @@ clear_environment(void)
 
 /* ---- waiting ---- */
 
-/* A moment, in which the lags are watched. RETRY when the end was asked for, or a stage has failed. */
+/*
+ * A moment, in which the lags are watched. RETRY when the end was asked for, or a stage has failed.
+ */
 static enum rc
 moment(struct demo *d, int ms, struct err *err)
 {
 	poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, ms);
 	for (int i = 0; i < DEMO_SINKS && d->opened; i++)
 		demo_lag_look(&d->lags[i], &d->stages.flow, i);
-	return stop_requested() ? fail_exit(err, RETRY, EXIT_INTERRUPTED, "stopped before it came to an end") : OK;
+	return stop_requested()
+	    ? fail_exit(err, RETRY, EXIT_INTERRUPTED, "stopped before it came to an end")
+	    : OK;
 }
 
 /* One number or text of one query at the source. */
@@ -148,13 +133,17 @@ await_sinks(struct demo *d, uint64_t lsn, void (*draw)(struct demo *d), struct e
 	for (int i = 0; i < DEMO_SINKS; i++) {
 		uint64_t at = 0, seen = 0;
 
-		while (rc == OK && (rc = demo_reader_lsn(d->readers[i], d->conf.name, &at, err)) == OK && at < lsn) {
+		while (rc == OK &&
+		    (rc = demo_reader_lsn(d->readers[i], d->conf.name, &at, err)) == OK &&
+		    at < lsn) {
 			if (at > seen) {
 				seen = at;
 				until = human_clock_us() + SETTLE_MS * 1000LL;
 			}
 			if (human_clock_us() > until)
-				return fail(err, FATAL, "sink %s does not come to the source's position within %d s", d->conf.sinks[i].name, SETTLE_MS / 1000);
+				return fail(err, FATAL,
+				    "sink %s does not come to the source's position within %d s",
+				    d->conf.sinks[i].name, SETTLE_MS / 1000);
 			rc = moment(d, 1, err);
 			if (rc == OK && draw && demo_show_due(&d->show, human_clock_us()))
 				draw(d);
@@ -225,7 +214,8 @@ configure(struct demo *d, struct err *err)
 	sets[n++] = d->kafka ? arena_printf(&d->arena, "name=demo%d", (int)getpid()) : "name=demo";
 	sets[n++] = arena_printf(&d->arena, "source.url=%s", d->source_url);
 	sets[n++] = arena_printf(&d->arena, "kafka.brokers=%s", d->kafka ? d->kafka : "embedded");
-	sets[n++] = arena_printf(&d->arena, "sinks.replica.url=%s", demo_cluster_url(at, &d->arena, "replica"));
+	sets[n++] = arena_printf(
+	    &d->arena, "sinks.replica.url=%s", demo_cluster_url(at, &d->arena, "replica"));
 	sets[n++] = arena_printf(&d->arena, "sinks.file.url=sqlite:%s/replica.db", d->dir);
 	rc = conf_load(&d->conf, NULL, sets, n, err);
 	if (rc == OK)
@@ -248,10 +238,13 @@ start_pipeline(struct demo *d, struct err *err)
 	d->running = true;
 	while (rc == OK && *active != 't') {
 		if (human_clock_us() > until)
-			return fail(err, FATAL, "the pipeline does not start within %d s; more with -v", SETTLE_MS / 1000);
+			return fail(err, FATAL,
+			    "the pipeline does not start within %d s; more with -v",
+			    SETTLE_MS / 1000);
 		rc = moment(d, 2, err);
 		if (rc == OK)
-			rc = ask(d, "SELECT active FROM pg_replication_slots", active, sizeof active, err);
+			rc = ask(d, "SELECT active FROM pg_replication_slots", active,
+			    sizeof active, err);
 	}
 	return rc;
 }
@@ -266,40 +259,7 @@ open_readers(struct demo *d, struct err *err)
 	return rc;
 }
 
-static void
-say_what(struct demo *d)
-{
-	if (d->kafka)
-		demo_say(&d->show, "broker", "Kafka at %s, topics %s.*", d->kafka, d->conf.name);
-	else
-		demo_say(&d->show, "broker", "in memory (nothing survives this process; --kafka HOST:PORT for a real one)");
-	demo_say(&d->show, "source", "%s, %d tables  (%s)", demo_reader_kind(d->source_reader), DEMO_TABLES, d->dir);
-	demo_say(&d->show, "sinks", "%s: %s%s; %s: %s", d->conf.sinks[0].name, demo_reader_kind(d->readers[0]), d->kafka ? ", a server of its own" : "",
-	    d->conf.sinks[1].name, demo_reader_kind(d->readers[1]));
-}
-
 /* ---- phases ---- */
-
-static uint64_t
-rows_of(struct demo *d, int sink)
-{
-	return atomic_load(&d->stages.flow.rows[sink]);
-}
-
-static void
-draw_copy(struct demo *d)
-{
-	char bar[72], a[32], b[32];
-
-	demo_show_begin(&d->show);
-	for (int i = 0; i < DEMO_SINKS; i++) {
-		double share = (double)rows_of(d, i) / (double)demo_seed_rows;
-
-		share = share > 1 ? 1 : share;
-		demo_show_line(&d->show, i ? "" : "copy", "%-8s %s %3.0f %%  %s of %s rows", d->conf.sinks[i].name, demo_bar(bar, share), share * 100,
-		    demo_number(a, rows_of(d, i)), demo_number(b, demo_seed_rows));
-	}
-}
 
 static enum rc
 copy(struct demo *d, struct err *err)
@@ -313,45 +273,19 @@ copy(struct demo *d, struct err *err)
 	while (rc == OK && !atomic_load(&d->load.ended)) {
 		rc = moment(d, 1, err);
 		if (rc == OK && demo_show_due(&d->show, human_clock_us()))
-			draw_copy(d);
+			demo_draw_copy(d);
 	}
 	if (rc == OK)
 		rc = demo_load_end(&d->load, err);
 	if (rc == OK)
-		rc = barrier(d, "TRUNCATE public.journal", draw_copy, err);
+		rc = barrier(d, "TRUNCATE public.journal", demo_draw_copy, err);
 	d->copy_us = human_clock_us() - begun;
 	demo_show_clear(&d->show);
 	if (rc == OK)
-		demo_say(&d->show, "copy", "%s rows in %.1f s (%s rows/s)", demo_number(n, demo_seed_rows), (double)d->copy_us / 1e6,
+		demo_say(&d->show, "copy", "%s rows in %.1f s (%s rows/s)",
+		    demo_number(n, demo_seed_rows), (double)d->copy_us / 1e6,
 		    demo_number(r, (uint64_t)((double)demo_seed_rows * 1e6 / (double)d->copy_us)));
 	return rc;
-}
-
-static void
-draw_live(struct demo *d)
-{
-	int64_t us = d->live_us;
-	uint64_t changes = atomic_load(&d->load.changes);
-	char bar[72], n[32], r[32], p50[DEMO_SINKS][HUMAN_MAX], p99[DEMO_SINKS][HUMAN_MAX];
-
-	for (int i = 0; i < DEMO_SINKS; i++) {
-		struct demo_percentiles p = demo_lag_recent(&d->lags[i]);
-
-		human_span(p50[i], p.p50_us);
-		human_span(p99[i], p.p99_us);
-	}
-	demo_number(n, changes);
-	demo_number(r, us ? (uint64_t)((double)changes * 1e6 / (double)us) : 0);
-	demo_show_begin(&d->show);
-	if (!d->show.tty) {
-		demo_show_line(&d->show, "live", "%.0f s  %s changes  %s/s  lag %s p50 %s p99 %s, %s p50 %s p99 %s", (double)us / 1e6, n, r,
-		    d->conf.sinks[0].name, p50[0], p99[0], d->conf.sinks[1].name, p50[1], p99[1]);
-		return;
-	}
-	demo_show_line(&d->show, "live", "%s  %.1f of %" PRId64 " s  %s changes  %s/s", demo_bar(bar, (double)us / 1e6 / (double)d->seconds), (double)us / 1e6,
-	    d->seconds, n, r);
-	for (int i = 0; i < DEMO_SINKS; i++)
-		demo_show_line(&d->show, "", "%-8s lag p50 %-8s p99 %-8s", d->conf.sinks[i].name, p50[i], p99[i]);
 }
 
 static enum rc
@@ -364,10 +298,11 @@ live(struct demo *d, struct err *err)
 		d->lags[i].n = 0;
 	d->show.drawn_us = begun;
 	demo_load_live(&d->load);
-	while (rc == OK && !atomic_load(&d->load.ended) && (d->live_us = human_clock_us() - begun) < d->seconds * 1000000) {
+	while (rc == OK && !atomic_load(&d->load.ended) &&
+	    (d->live_us = human_clock_us() - begun) < d->seconds * 1000000) {
 		rc = moment(d, 1, err);
 		if (rc == OK && demo_show_due(&d->show, human_clock_us()))
-			draw_live(d);
+			demo_draw_live(d);
 	}
 	if (rc == OK)
 		rc = demo_load_end(&d->load, err);
@@ -375,32 +310,12 @@ live(struct demo *d, struct err *err)
 	d->changes = atomic_load(&d->load.changes);
 	d->transactions = atomic_load(&d->load.transactions);
 	if (rc == OK)
-		rc = barrier(d, "INSERT INTO public.journal VALUES ('closed', NULL, now())", NULL, err);
+		rc = barrier(
+		    d, "INSERT INTO public.journal VALUES ('closed', NULL, now())", NULL, err);
 	if (rc == OK)
 		rc = demo_lag_final(d->lags, DEMO_SINKS, d->admin, d->lag, err);
 	demo_show_clear(&d->show);
 	return rc;
-}
-
-static void
-say_live(struct demo *d)
-{
-	const struct demo_percentiles *worst = &d->lag[d->lag[1].p99_us > d->lag[0].p99_us];
-	char n[32], t[32], p50[HUMAN_MAX], p99[HUMAN_MAX], max[HUMAN_MAX];
-
-	demo_say(&d->show, "live", "%.0f s of inserts, updates, deletes, key changes, truncates: %s changes in %s transactions, lag p50 %s p99 %s",
-	    (double)d->live_us / 1e6, demo_number(n, d->changes), demo_number(t, d->transactions), human_span(p50, worst->p50_us),
-	    human_span(p99, worst->p99_us));
-	for (int i = 0; i < DEMO_SINKS; i++)
-		demo_say(&d->show, i ? "" : "lag", "%-8s p50 %s, p99 %s, max %s%s", d->conf.sinks[i].name, human_span(p50, d->lag[i].p50_us),
-		    human_span(p99, d->lag[i].p99_us), human_span(max, d->lag[i].max_us),
-		    i ? "" : "  (commit at the source to commit at the sink, every transaction)");
-}
-
-static bool
-same(const struct demo_digest *a, const struct demo_digest *b)
-{
-	return a->rows == b->rows && a->low == b->low && a->high == b->high;
 }
 
 static enum rc
@@ -411,79 +326,18 @@ verify(struct demo *d, struct err *err)
 	for (int t = 0; t < DEMO_TABLES && rc == OK; t++) {
 		struct demo_table_result *r = &d->results[t];
 
-		rc = demo_reader_digest(d->source_reader, d->admin, demo_tables[t], &r->source, err);
+		rc =
+		    demo_reader_digest(d->source_reader, d->admin, demo_tables[t], &r->source, err);
 		r->equal = true;
 		for (int i = 0; i < DEMO_SINKS && rc == OK; i++) {
-			rc = demo_reader_digest(d->readers[i], d->admin, demo_tables[t], &r->sinks[i], err);
-			r->equal &= same(&r->source, &r->sinks[i]);
+			rc = demo_reader_digest(
+			    d->readers[i], d->admin, demo_tables[t], &r->sinks[i], err);
+			r->equal &= demo_digest_same(&r->source, &r->sinks[i]);
 		}
 		d->equal += r->equal;
 		d->rows += r->source.rows;
 	}
 	return rc;
-}
-
-static void
-say_verify(struct demo *d)
-{
-	uint64_t sum = 0;
-	char n[32], a[32];
-
-	for (int t = 0; t < DEMO_TABLES; t++)
-		sum += d->results[t].source.high;
-	demo_say(&d->show, "verify", "%d/%d tables equal in both sinks (%s rows, xxh3 %016" PRIx64 ")", d->equal, DEMO_TABLES, demo_number(n, d->rows), sum);
-	for (int t = 0; t < DEMO_TABLES; t++)
-		for (int i = 0; i < DEMO_SINKS; i++)
-			if (!same(&d->results[t].source, &d->results[t].sinks[i]))
-				demo_say(&d->show, "", "%s: %s rows at the source, %s rows in %s%s", demo_tables[t], demo_number(a, d->results[t].source.rows),
-				    demo_number(n, d->results[t].sinks[i].rows), d->conf.sinks[i].name,
-				    d->results[t].source.rows == d->results[t].sinks[i].rows ? " with other content" : "");
-}
-
-/* ---- the summary ---- */
-
-static json_t *
-tables_json(struct demo *d)
-{
-	json_t *list = json_array();
-
-	for (int t = 0; t < DEMO_TABLES; t++) {
-		char text[40];
-		const struct demo_table_result *r = &d->results[t];
-
-		snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64, r->source.high, r->source.low);
-		json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:b}", "table", demo_tables[t], "rows", (json_int_t)r->source.rows, "digest", text,
-		    "equal", r->equal));
-	}
-	return list;
-}
-
-static json_t *
-sinks_json(struct demo *d)
-{
-	json_t *list = json_array();
-
-	for (int i = 0; i < DEMO_SINKS; i++) {
-		const struct demo_percentiles *p = &d->lag[i];
-
-		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f}", "name", d->conf.sinks[i].name, "kind", demo_reader_kind(d->readers[i]),
-		    "rows", (json_int_t)rows_of(d, i), "lag_p50_ms", (double)p->p50_us / 1e3, "lag_p99_ms", (double)p->p99_us / 1e3, "lag_max_ms",
-		    (double)p->max_us / 1e3));
-	}
-	return list;
-}
-
-static void
-print_json(struct demo *d)
-{
-	json_t *o = json_pack("{s:b, s:s, s:s, s:I, s:f, s:f, s:I, s:I, s:o, s:o}", "equal", d->equal == DEMO_TABLES, "broker", d->kafka ? d->kafka : "embedded",
-	    "source", demo_reader_kind(d->source_reader), "copied", (json_int_t)demo_seed_rows, "copy_s", (double)d->copy_us / 1e6, "live_s",
-	    (double)d->live_us / 1e6, "changes", (json_int_t)d->changes, "transactions", (json_int_t)d->transactions, "sinks", sinks_json(d), "tables",
-	    tables_json(d));
-
-	json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-	putchar('\n');
-	json_decref(o);
 }
 
 /* ---- the command ---- */
@@ -501,24 +355,31 @@ run(struct demo *d, struct err *err)
 		rc = open_readers(d, err);
 	if (rc != OK)
 		return rc;
-	say_what(d);
+	demo_say_what(d);
 	rc = copy(d, err);
+	if (rc == OK)
+		demo_say_load(d);
 	if (rc == OK)
 		rc = live(d, err);
 	if (rc != OK)
 		return rc;
-	say_live(d);
+	demo_say_live(d);
 	rc = verify(d, err);
 	if (rc != OK)
 		return rc;
-	say_verify(d);
+	demo_say_verify(d);
 	if (d->call->json)
-		print_json(d);
-	return d->equal == DEMO_TABLES ? OK :
-	    fail_exit(err, REJECT, EXIT_DIFFERENT, "%d of %d tables differ between source and sinks", DEMO_TABLES - d->equal, DEMO_TABLES);
+		demo_print_json(d);
+	return d->equal == DEMO_TABLES ? OK
+				       : fail_exit(err, REJECT, EXIT_DIFFERENT,
+					     "%d of %d tables differ between source and sinks",
+					     DEMO_TABLES - d->equal, DEMO_TABLES);
 }
 
-/* Everything that was started, in the reverse order. A stage that failed is the reason, whatever came of it here. */
+/*
+ * Everything that was started, in the reverse order. A stage that failed is the reason, whatever
+ * came of it here.
+ */
 static enum rc
 clean_up(struct demo *d, enum rc rc, struct err *err)
 {
@@ -535,6 +396,9 @@ clean_up(struct demo *d, enum rc rc, struct err *err)
 		if (stages_join(&d->stages, &why) != OK)
 			*err = why, rc = why.rc;
 	}
+	if (d->kafka && d->running && !d->keep &&
+	    demo_topics_delete(&d->stages.kafka, &why) != OK && rc == OK)
+		*err = why, rc = why.rc;
 	if (d->opened)
 		stages_close(&d->stages);
 	demo_load_close(&d->load);
@@ -553,10 +417,13 @@ clean_up(struct demo *d, enum rc rc, struct err *err)
 int
 cmd_demo(struct call *call)
 {
-	struct demo d = { .call = call, .kafka = call_option(call, "kafka"), .keep = call_option(call, "keep") };
+	struct demo d = {
+		.call = call, .kafka = call_option(call, "kafka"), .keep = call_option(call, "keep")
+	};
 	enum rc rc = call_number(call, "seconds", SECONDS, 1, SECONDS_MAX, &d.seconds);
 
-	d.show = (struct demo_show){ .json = call->json, .tty = !call->json && isatty(STDOUT_FILENO) };
+	d.show =
+	    (struct demo_show){ .json = call->json, .tty = !call->json && isatty(STDOUT_FILENO) };
 	if (rc == OK)
 		rc = call_number(call, "rate", RATE, 0, RATE_MAX, &d.rate);
 	if (rc != OK)
@@ -582,9 +449,14 @@ const struct command command_demo = {
 	.name = "demo",
 	.summary = "the main job live, on private servers, and every row compared",
 	.usage = "[OPTIONS]",
-	.examples = "towline demo\ntowline demo --seconds 60 --rate 2000\ntowline demo --kafka localhost:9092\n",
-	.detail = "Starts a PostgreSQL server of its own in a temporary directory, copies a shop's tables into a second database and an SQLite\n"
-	    "file while the shop goes on working, compares them at the end, and removes what it made. Exit code 6 when anything differs.\n",
+	.examples =
+	    "towline demo\ntowline demo --seconds 60 --rate 2000\ntowline demo --kafka"
+	    " localhost:9092\n",
+	.detail =
+	    "Starts a PostgreSQL server of its own in a temporary directory, copies a shop's"
+	    " tables into a second database and an SQLite\n"
+	    "file while the shop goes on working, compares them at the end, and removes what it"
+	    " made. Exit code 6 when anything differs.\n",
 	.options = demo_options,
 	.noptions = COUNTOF(demo_options),
 	.flags = COMMAND_NO_CONF,

@@ -26,7 +26,8 @@ enum { START_MS = 30000, STOP_MS = 10000, STEP_MS = 5, LOG_LINE = 300 };
 static bool
 has_programs(struct arena *a, const char *dir)
 {
-	return *dir && access(arena_printf(a, "%s/initdb", dir), X_OK) == 0 && access(arena_printf(a, "%s/postgres", dir), X_OK) == 0;
+	return *dir && access(arena_printf(a, "%s/initdb", dir), X_OK) == 0 &&
+	    access(arena_printf(a, "%s/postgres", dir), X_OK) == 0;
 }
 
 /* A packager's link to initdb alone, in a directory of $PATH, leads to where the others are. */
@@ -89,7 +90,8 @@ version_in(const char *dir)
 static const char *
 find_installed(struct arena *a)
 {
-	static const char *const patterns[] = { "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/lib/postgresql*/bin", "/usr/local/pgsql/bin" };
+	static const char *const patterns[] = { "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin",
+		"/usr/lib/postgresql*/bin", "/usr/local/pgsql/bin" };
 	const char *best = NULL;
 	glob_t g = { 0 };
 
@@ -97,7 +99,8 @@ find_installed(struct arena *a)
 		if (glob(patterns[i], i ? GLOB_APPEND : 0, NULL, &g) == GLOB_NOSPACE)
 			die("out of memory");
 	for (size_t i = 0; i < g.gl_pathc; i++)
-		if (has_programs(a, g.gl_pathv[i]) && (!best || version_in(g.gl_pathv[i]) > version_in(best)))
+		if (has_programs(a, g.gl_pathv[i]) &&
+		    (!best || version_in(g.gl_pathv[i]) > version_in(best)))
 			best = arena_text(a, slice_of(g.gl_pathv[i]));
 	globfree(&g);
 	return best;
@@ -115,13 +118,15 @@ demo_tools_find(struct arena *a, struct demo_tools *out, struct err *err)
 	if (!out->bindir)
 		out->bindir = find_installed(a);
 	if (!out->bindir)
-		return fail_exit(err, FATAL, EXIT_UNREACHABLE, "there is no PostgreSQL server on this machine; apt-get install -y postgresql");
+		return fail_exit(err, FATAL, EXIT_UNREACHABLE,
+		    "there is no PostgreSQL server on this machine; apt-get install -y postgresql");
 	if (!out->root)
 		return OK;
 	pw = getpwnam("postgres");
 	if (!pw)
 		return fail_exit(err, FATAL, EXIT_UNREACHABLE,
-		    "PostgreSQL does not run as root, and there is no user postgres; run this as another user, or apt-get install -y postgresql");
+		    "PostgreSQL does not run as root, and there is no user postgres; run this as"
+		    " another user, or apt-get install -y postgresql");
 	out->uid = pw->pw_uid;
 	out->gid = pw->pw_gid;
 	return OK;
@@ -132,17 +137,19 @@ demo_tools_find(struct arena *a, struct demo_tools *out, struct err *err)
 static bool
 become(const struct demo_tools *t)
 {
-	return !t->root || (setgroups(1, &t->gid) == 0 && setgid(t->gid) == 0 && setuid(t->uid) == 0);
+	return !t->root ||
+	    (setgroups(1, &t->gid) == 0 && setgid(t->gid) == 0 && setuid(t->uid) == 0);
 }
 
 /*
- * A process of its own session, so that Ctrl-C is for us alone; the kernel sends it death_signal when we are gone, killed or not.
- * Output goes to the log.
+ * A process of its own session, so that Ctrl-C is for us alone; the kernel sends it death_signal
+ * when we are gone, killed or not. Output goes to the log.
  */
 static pid_t
 spawn(const struct demo_tools *t, const char *const *argv, const char *log, int death_signal)
 {
-	int out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644), in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644),
+	    in = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	pid_t parent = getpid(), pid = fork();
 
 	if (pid == 0) {
@@ -156,7 +163,8 @@ spawn(const struct demo_tools *t, const char *const *argv, const char *log, int 
 		umask(077);
 		setenv("LC_ALL", "C", 1);
 		/* After the change of user, which clears it. */
-		if (chdir("/") || !become(t) || prctl(PR_SET_PDEATHSIG, death_signal) || getppid() != parent)
+		if (chdir("/") || !become(t) || prctl(PR_SET_PDEATHSIG, death_signal) ||
+		    getppid() != parent)
 			_exit(126);
 		execv(argv[0], (char *const *)(uintptr_t)argv);
 		_exit(127);
@@ -219,8 +227,9 @@ make_dir(const struct demo_tools *t, const char *path, struct err *err)
 static enum rc
 initdb(struct demo_cluster *c, struct arena *a, struct err *err)
 {
-	const char *const argv[] = { arena_printf(a, "%s/initdb", c->tools->bindir), "-D", c->data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-		"--locale=C", "--no-sync", "--no-instructions", NULL };
+	const char *const argv[] = { arena_printf(a, "%s/initdb", c->tools->bindir), "-D", c->data,
+		"-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync",
+		"--no-instructions", NULL };
 	pid_t pid = spawn(c->tools, argv, c->log, SIGKILL);
 	int status = 0;
 
@@ -229,12 +238,17 @@ initdb(struct demo_cluster *c, struct arena *a, struct err *err)
 	if (!ended(pid, START_MS * 2, true, &status)) {
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
-		return stop_requested() ? interrupted(err) : fail(err, FATAL, "initdb does not come to an end; its output is in %s", c->log);
+		return stop_requested()
+		    ? interrupted(err)
+		    : fail(err, FATAL, "initdb does not come to an end; its output is in %s",
+			  c->log);
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return OK;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 126)
-		return fail_exit(err, FATAL, EXIT_UNREACHABLE, "cannot become the user postgres, and PostgreSQL does not run as root; run this as another user");
+		return fail_exit(err, FATAL, EXIT_UNREACHABLE,
+		    "cannot become the user postgres, and PostgreSQL does not run as root; run"
+		    " this as another user");
 	return fail_exit(err, FATAL, EXIT_UNREACHABLE, "initdb failed: %s", last_words(a, c->log));
 }
 
@@ -250,33 +264,44 @@ await_ready(struct demo_cluster *c, struct arena *a, struct err *err)
 			return OK;
 		if (ended(c->pid, 0, false, &status)) {
 			c->pid = 0;
-			return fail_exit(err, FATAL, EXIT_UNREACHABLE, "PostgreSQL does not start: %s", last_words(a, c->log));
+			return fail_exit(err, FATAL, EXIT_UNREACHABLE,
+			    "PostgreSQL does not start: %s", last_words(a, c->log));
 		}
 		if (stop_requested())
 			return interrupted(err);
 		poll(NULL, 0, STEP_MS);
 	}
-	return fail_exit(err, FATAL, EXIT_UNREACHABLE, "PostgreSQL does not answer in %s: %s", c->socket, last_words(a, c->log));
+	return fail_exit(err, FATAL, EXIT_UNREACHABLE, "PostgreSQL does not answer in %s: %s",
+	    c->socket, last_words(a, c->log));
 }
 
-/* fsync is off: nothing here is to outlive the machine. Commit times are for measuring the lag. In the file, for a cluster that is kept. */
+/*
+ * fsync is off: nothing here is to outlive the machine. Commit times are for measuring the lag. In
+ * the file, for a cluster that is kept.
+ */
 static enum rc
 write_settings(struct demo_cluster *c, struct arena *a, struct err *err)
 {
 	FILE *f = fopen(arena_printf(a, "%s/postgresql.conf", c->data), "ae");
 
 	if (f)
-		fprintf(f, "listen_addresses = ''\nunix_socket_directories = '%s'\nport = 5432\nwal_level = logical\nfsync = off\n"
-		    "full_page_writes = off\nmax_wal_size = 4GB\nshared_buffers = 64MB\nmax_connections = 50\ntrack_commit_timestamp = on\n", c->socket);
+		fprintf(f,
+		    "listen_addresses = ''\nunix_socket_directories = '%s'\nport ="
+		    " 5432\nwal_level = logical\nfsync = off\n"
+		    "full_page_writes = off\nmax_wal_size = 4GB\nshared_buffers ="
+		    " 64MB\nmax_connections = 50\ntrack_commit_timestamp = on\n",
+		    c->socket);
 	if (!f || fclose(f))
-		return fail(err, FATAL, "cannot write %s/postgresql.conf: %s", c->data, strerror(errno));
+		return fail(
+		    err, FATAL, "cannot write %s/postgresql.conf: %s", c->data, strerror(errno));
 	return OK;
 }
 
 static enum rc
 start_server(struct demo_cluster *c, struct arena *a, struct err *err)
 {
-	const char *const argv[] = { arena_printf(a, "%s/postgres", c->tools->bindir), "-D", c->data, NULL };
+	const char *const argv[] = { arena_printf(a, "%s/postgres", c->tools->bindir), "-D",
+		c->data, NULL };
 
 	c->pid = spawn(c->tools, argv, c->log, SIGQUIT);
 	if (c->pid < 0) {
@@ -287,7 +312,8 @@ start_server(struct demo_cluster *c, struct arena *a, struct err *err)
 }
 
 enum rc
-demo_cluster_start(const struct demo_tools *tools, struct arena *a, const char *dir, const char *name, struct demo_cluster *out, struct err *err)
+demo_cluster_start(const struct demo_tools *tools, struct arena *a, const char *dir,
+    const char *name, struct demo_cluster *out, struct err *err)
 {
 	const char *home = arena_printf(a, "%s/%s", dir, name);
 	enum rc rc;
@@ -296,10 +322,14 @@ demo_cluster_start(const struct demo_tools *tools, struct arena *a, const char *
 	out->data = arena_printf(a, "%s/data", home);
 	out->socket = arena_printf(a, "%s/socket", home);
 	out->log = arena_printf(a, "%s/log", home);
-	if (strlen(out->socket) + strlen("/.s.PGSQL.5432.lock") >= sizeof ((struct sockaddr_un *)0)->sun_path)
-		return fail_exit(err, FATAL, EXIT_USAGE, "the path %s is too long for a socket; choose another with --dir", dir);
+	if (strlen(out->socket) + strlen("/.s.PGSQL.5432.lock") >=
+	    sizeof((struct sockaddr_un *)0)->sun_path)
+		return fail_exit(err, FATAL, EXIT_USAGE,
+		    "the path %s is too long for a socket; choose another with --dir", dir);
 	if (strpbrk(dir, "'\"\\,\n"))
-		return fail_exit(err, FATAL, EXIT_USAGE, "a directory with quotes, backslashes or commas in its path cannot hold a socket; choose another with --dir");
+		return fail_exit(err, FATAL, EXIT_USAGE,
+		    "a directory with quotes, backslashes or commas in its path cannot hold a"
+		    " socket; choose another with --dir");
 	rc = make_dir(tools, home, err);
 	if (rc == OK)
 		rc = make_dir(tools, out->data, err);
@@ -318,9 +348,12 @@ demo_cluster_url(const struct demo_cluster *c, struct arena *a, const char *data
 	struct buf b = { 0 };
 	const char *url;
 
-	buf_printf(&b, "postgresql:///%s?user=postgres&sslmode=disable&gssencmode=disable&port=5432&host=", database);
+	buf_printf(&b,
+	    "postgresql:///%s?user=postgres&sslmode=disable&gssencmode=disable&port=5432&host=",
+	    database);
 	for (const char *p = c->socket; *p; p++) {
-		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("/._-", *p);
+		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+		    (*p >= '0' && *p <= '9') || strchr("/._-", *p);
 
 		buf_printf(&b, plain ? "%c" : "%%%02X", (unsigned char)*p);
 	}

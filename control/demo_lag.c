@@ -1,9 +1,10 @@
 /*
  * Lag is from a transaction's commit at the source to its commit at the sink.
  *
- * The sink's thread says which commit time it has come to; we look every millisecond and note when we first saw it. The journal at
- * the source tells afterwards when each transaction was committed (track_commit_timestamp): its lag is to the first note that covers
- * it. So no transaction is left out, and each lag is too large by up to the millisecond between two looks, never too small.
+ * The sink's thread says which commit time it has come to; we look every millisecond and note when
+ * we first saw it. The journal at the source tells afterwards when each transaction was committed
+ * (track_commit_timestamp): its lag is to the first note that covers it. So no transaction is left
+ * out, and each lag is too large by up to the millisecond between two looks, never too small.
  */
 #include "control/demo.h"
 
@@ -59,7 +60,9 @@ percentiles(int64_t *v, size_t n)
 	if (n == 0)
 		return (struct demo_percentiles){ 0 };
 	qsort(v, n, sizeof *v, by_size);
-	return (struct demo_percentiles){ .p50_us = v[n / 2], .p99_us = v[n - 1 - n / 100], .max_us = v[n - 1], .n = n };
+	return (struct demo_percentiles){
+		.p50_us = v[n / 2], .p99_us = v[n - 1 - n / 100], .max_us = v[n - 1], .n = n
+	};
 }
 
 struct demo_percentiles
@@ -76,7 +79,10 @@ demo_lag_recent(const struct demo_lag *lag)
 	return percentiles(v, n);
 }
 
-/* Both are in order of time. A commit that no mark covers has not arrived: that is for the comparison of the rows to say. */
+/*
+ * Both are in order of time. A commit that no mark covers has not arrived: that is for the
+ * comparison of the rows to say.
+ */
 static struct demo_percentiles
 match(const struct demo_lag *lag, const int64_t *commits, size_t ncommits, int64_t *v)
 {
@@ -92,13 +98,16 @@ match(const struct demo_lag *lag, const int64_t *commits, size_t ncommits, int64
 }
 
 enum rc
-demo_lag_final(const struct demo_lag *lags, int n, PGconn *source, struct demo_percentiles *out, struct err *err)
+demo_lag_final(const struct demo_lag *lags, int n, PGconn *source, struct demo_percentiles *out,
+    struct err *err)
 {
 	PGresult *res = NULL;
 	int64_t *commits, *v;
 	size_t ncommits;
 	enum rc rc = pg_exec(source, "commit times",
-	    "SELECT (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint FROM public.journal ORDER BY 1", &res, err);
+	    "SELECT (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint FROM"
+	    " public.journal ORDER BY 1",
+	    &res, err);
 
 	if (rc != OK)
 		return rc;

@@ -6,15 +6,23 @@
 
 enum { DRAW_US = 100000, PLAIN_US = 2000000, CELLS = 22, LABEL = 10 };
 
-static void
-line(const struct demo_show *s, const char *label, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
+static void line(const struct demo_show *s, const char *label, const char *fmt, va_list ap)
+    PRINTF_LIKE(3, 0);
 
+/*
+ * ESC [ K: the rest of the line is blank. ESC [ ? 7 l and h: a line that is too long for the
+ * terminal ends at its edge, or goes on in the next, which would spoil the counting of lines.
+ */
 static void
 line(const struct demo_show *s, const char *label, const char *fmt, va_list ap)
 {
+	if (s->tty && s->drawing)
+		fputs("\033[?7l", stdout);
 	printf("%-*s ", LABEL, label);
 	vprintf(fmt, ap);
-	fputs(s->tty ? "\033[K\n" : "\n", stdout);
+	if (s->tty)
+		fputs(s->drawing ? "\033[?7h\033[K" : "\033[K", stdout);
+	putchar('\n');
 }
 
 void
@@ -39,7 +47,7 @@ demo_show_due(struct demo_show *s, int64_t now)
 	return true;
 }
 
-/* ESC [ n A: n lines up; ESC [ K: the rest of the line is blank; ESC [ J: all below is. */
+/* ESC [ n A: n lines up; ESC [ J: all below is blank. */
 void
 demo_show_begin(struct demo_show *s)
 {
@@ -53,9 +61,11 @@ demo_show_line(struct demo_show *s, const char *label, const char *fmt, ...)
 {
 	va_list ap;
 
+	s->drawing = true;
 	va_start(ap, fmt);
 	line(s, label, fmt, ap);
 	va_end(ap);
+	s->drawing = false;
 	s->lines++;
 	fflush(stdout);
 }
@@ -80,7 +90,8 @@ demo_bar(char buf[static 72], double share)
 		if (full <= 0)
 			buf[n++] = ' ';
 		else
-			n += snprintf(buf + n, 72 - (size_t)n, "\xe2\x96%c", full >= 8 ? 0x88 : 0x90 - full);
+			n += snprintf(
+			    buf + n, 72 - (size_t)n, "\xe2\x96%c", full >= 8 ? 0x88 : 0x90 - full);
 	}
 	buf[n] = '\0';
 	return buf;

@@ -1,13 +1,14 @@
 /*
- * Every row of a table becomes text, column by column, the same whatever database holds it; its 128-bit hash is added up. So equal
- * sums mean equal rows, none missing and none twice, in any order.
+ * Every row of a table becomes text, column by column, the same whatever database holds it; its
+ * 128-bit hash is added up. So equal sums mean equal rows, none missing and none twice, in any
+ * order.
  *
  *   row       column ...        in the order of the columns at the source
  *   column    00                NULL
  *             01 length text    length in 8 bytes
  *
- * The text is PostgreSQL's output, but for what SQLite keeps in another way: bool is 0 or 1, float4 and float8 have 9 and 17
- * digits, which tells every two apart, timestamptz is ISO 8601.
+ * The text is PostgreSQL's output, but for what SQLite keeps in another way: bool is 0 or 1, float4
+ * and float8 have 9 and 17 digits, which tells every two apart, timestamptz is ISO 8601.
  */
 #include "control/demo.h"
 
@@ -24,7 +25,7 @@
 enum { OID_BOOL = 16, OID_BYTEA = 17, OID_FLOAT4 = 700, OID_FLOAT8 = 701, OID_TIMESTAMPTZ = 1184 };
 
 struct demo_reader {
-	PGconn *pg;       /* one of the two */
+	PGconn *pg; /* one of the two */
 	sqlite3 *lite;
 	char kind[64];
 };
@@ -49,9 +50,12 @@ demo_reader_open(const char *url, struct demo_reader **out, struct err *err)
 	if (strncmp(url, "sqlite:", 7) != 0) {
 		rc = pg_connect(url, false, &r->pg, err);
 		if (rc == OK)
-			snprintf(r->kind, sizeof r->kind, "PostgreSQL %.*s", (int)strcspn(PQparameterStatus(r->pg, "server_version"), " "),
+			snprintf(r->kind, sizeof r->kind, "PostgreSQL %.*s",
+			    (int)strcspn(PQparameterStatus(r->pg, "server_version"), " "),
 			    PQparameterStatus(r->pg, "server_version"));
-	} else if (sqlite3_open_v2(marker_sqlite_path(url), &r->lite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+	} else if (sqlite3_open_v2(marker_sqlite_path(url), &r->lite,
+		       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+		       NULL) != SQLITE_OK) {
 		rc = fail(err, FATAL, "%s: %s", url, sqlite3_errmsg(r->lite));
 	} else {
 		sqlite3_busy_timeout(r->lite, 10000);
@@ -92,7 +96,8 @@ demo_reader_lsn(struct demo_reader *r, const char *pipeline, uint64_t *lsn, stru
 {
 	struct marker m = { 0 };
 	bool found;
-	enum rc rc = r->pg ? marker_pg(r->pg, pipeline, &m, &found, err) : marker_sqlite(r->lite, pipeline, &m, &found, err);
+	enum rc rc = r->pg ? marker_pg(r->pg, pipeline, &m, &found, err)
+			   : marker_sqlite(r->lite, pipeline, &m, &found, err);
 
 	*lsn = m.lsn;
 	return rc;
@@ -105,15 +110,18 @@ columns_of(PGconn *source, const char *table, struct columns *c, struct err *err
 {
 	struct buf list = { 0 };
 	PGresult *res = NULL;
-	enum rc rc = pg_exec_params(source, "columns", "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = ('public.' || $1)::regclass"
-	    " AND attnum > 0 AND NOT attisdropped ORDER BY attnum", 1, &table, &res, err);
+	enum rc rc = pg_exec_params(source, "columns",
+	    "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = ('public.' || $1)::regclass"
+	    " AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+	    1, &table, &res, err);
 
 	if (rc != OK)
 		return rc;
 	c->n = PQntuples(res);
 	c->types = arena_array(&c->arena, (size_t)c->n + 1, sizeof *c->types);
 	for (int i = 0; i < c->n; i++) {
-		buf_printf(&list, "%s%s", i ? ", " : "", pg_ident(&c->arena, slice_of(PQgetvalue(res, i, 0))));
+		buf_printf(&list, "%s%s", i ? ", " : "",
+		    pg_ident(&c->arena, slice_of(PQgetvalue(res, i, 0))));
 		c->types[i] = (unsigned)strtoul(PQgetvalue(res, i, 1), NULL, 10);
 	}
 	c->list = arena_text(&c->arena, buf_view(&list));
@@ -142,7 +150,10 @@ put_float(struct buf *row, unsigned type, double v)
 	put(row, slice_of(text));
 }
 
-/* "2026-01-31 08:00:00.12+00" as SQLite has it: "2026-01-31T08:00:00.120000Z". Anything else (infinity, BC) as it is. */
+/*
+ * "2026-01-31 08:00:00.12+00" as SQLite has it: "2026-01-31T08:00:00.120000Z". Anything else
+ * (infinity, BC) as it is.
+ */
 static void
 put_moment(struct buf *row, struct slice text)
 {
@@ -154,7 +165,8 @@ put_moment(struct buf *row, struct slice text)
 		put(row, text);
 		return;
 	}
-	snprintf(out, sizeof out, "%.10sT%.8s.%.*s%.*sZ", text.p, text.p + 11, (int)digits, text.p + 20, 6 - (int)digits, "000000");
+	snprintf(out, sizeof out, "%.10sT%.8s.%.*s%.*sZ", text.p, text.p + 11, (int)digits,
+	    text.p + 20, 6 - (int)digits, "000000");
 	put(row, slice_of(out));
 }
 
@@ -225,7 +237,8 @@ add(struct demo_digest *d, struct buf *row)
 }
 
 static enum rc
-digest_pg(struct demo_reader *r, const struct columns *c, const char *sql, struct demo_digest *out, struct err *err)
+digest_pg(struct demo_reader *r, const struct columns *c, const char *sql, struct demo_digest *out,
+    struct err *err)
 {
 	struct buf row = { 0 };
 	enum rc rc = OK;
@@ -241,7 +254,9 @@ digest_pg(struct demo_reader *r, const struct columns *c, const char *sql, struc
 				if (PQgetisnull(res, 0, i))
 					buf_byte(&row, 0);
 				else
-					put_text(&row, c->types[i], (struct slice){ PQgetvalue(res, 0, i), (size_t)PQgetlength(res, 0, i) });
+					put_text(&row, c->types[i],
+					    (struct slice){ PQgetvalue(res, 0, i),
+						(size_t)PQgetlength(res, 0, i) });
 			add(out, &row);
 		} else if (st != PGRES_TUPLES_OK && rc == OK) {
 			rc = pg_fail(r->pg, res, err, "read the rows");
@@ -253,7 +268,8 @@ digest_pg(struct demo_reader *r, const struct columns *c, const char *sql, struc
 }
 
 static enum rc
-digest_lite(struct demo_reader *r, const struct columns *c, const char *sql, struct demo_digest *out, struct err *err)
+digest_lite(struct demo_reader *r, const struct columns *c, const char *sql,
+    struct demo_digest *out, struct err *err)
 {
 	struct buf row = { 0 };
 	sqlite3_stmt *st = NULL;
@@ -275,17 +291,25 @@ digest_lite(struct demo_reader *r, const struct columns *c, const char *sql, str
 }
 
 enum rc
-demo_reader_digest(struct demo_reader *r, PGconn *source, const char *table, struct demo_digest *out, struct err *err)
+demo_reader_digest(struct demo_reader *r, PGconn *source, const char *table,
+    struct demo_digest *out, struct err *err)
 {
 	struct columns c = { 0 };
 	enum rc rc = columns_of(source, table, &c, err);
 
 	*out = (struct demo_digest){ 0 };
 	if (rc == OK) {
-		const char *sql = arena_printf(&c.arena, "SELECT %s FROM %s\"%s\"", c.list, r->pg ? "public." : "", table);
+		const char *sql = arena_printf(
+		    &c.arena, "SELECT %s FROM %s\"%s\"", c.list, r->pg ? "public." : "", table);
 
 		rc = r->pg ? digest_pg(r, &c, sql, out, err) : digest_lite(r, &c, sql, out, err);
 	}
 	arena_free(&c.arena);
 	return rc == OK ? OK : fail_in(err, "%s, table %s", r->kind, table);
+}
+
+bool
+demo_digest_same(const struct demo_digest *a, const struct demo_digest *b)
+{
+	return a->rows == b->rows && a->low == b->low && a->high == b->high;
 }

@@ -20,7 +20,8 @@ cmd_run(struct call *call)
 {
 	struct stages s;
 
-	return run(call, &s, stages_open(&s, call->conf, call_option(call, "adopt-slot"), &call->err));
+	return run(
+	    call, &s, stages_open(&s, call->conf, call_option(call, "adopt-slot"), &call->err));
 }
 
 int
@@ -29,10 +30,12 @@ cmd_producer(struct call *call)
 	struct stages s;
 
 	if (!call->conf->source_url) {
-		fail_exit(&call->err, FATAL, EXIT_CONFIG, "there is no source in the configuration; set source: postgres://...");
+		fail_exit(&call->err, FATAL, EXIT_CONFIG,
+		    "there is no source in the configuration; set source: postgres://...");
 		return (int)call->err.exit;
 	}
-	return run(call, &s, stages_open_one(&s, call->conf, NULL, call_option(call, "adopt-slot"), &call->err));
+	return run(call, &s,
+	    stages_open_one(&s, call->conf, NULL, call_option(call, "adopt-slot"), &call->err));
 }
 
 int
@@ -48,9 +51,11 @@ cmd_consumer(struct call *call)
 	sink = name ? conf_sink(conf, name) : NULL;
 	if (!sink) {
 		if (!name)
-			call_usage(call, "the configuration has %d sinks: say which one", conf->nsinks);
+			call_usage(
+			    call, "the configuration has %d sinks: say which one", conf->nsinks);
 		else
-			fail_exit(&call->err, FATAL, EXIT_CONFIG, "there is no sink '%s' in the configuration", name);
+			fail_exit(&call->err, FATAL, EXIT_CONFIG,
+			    "there is no sink '%s' in the configuration", name);
 		return (int)call->err.exit;
 	}
 	return run(call, &s, stages_open_one(&s, conf, sink, false, &call->err));
@@ -65,7 +70,8 @@ const struct command command_run = {
 	.summary = "source and all sinks in one process",
 	.usage = "[OPTIONS]",
 	.examples = "towline run\ntowline run -c inv.yaml -v\n",
-	.detail = "Runs until SIGINT or SIGTERM; what was read by then still arrives at the sinks.\n",
+	.detail =
+	    "Runs until SIGINT or SIGTERM; what was read by then still arrives at the sinks.\n",
 	.options = source_options,
 	.noptions = COUNTOF(source_options),
 	.run = cmd_run,
@@ -86,7 +92,9 @@ const struct command command_consumer = {
 	.summary = "only Kafka -> one sink",
 	.usage = "[OPTIONS] [SINK]",
 	.examples = "towline consumer reports\ntowline consumer -c inv.yaml edge\n",
-	.detail = "SINK is a name under sinks: in the configuration; it may be left out when there is only one.\n",
+	.detail =
+	    "SINK is a name under sinks: in the configuration; it may be left out when there is"
+	    " only one.\n",
 	.args_max = 1,
 	.run = cmd_consumer,
 };

@@ -15,7 +15,7 @@ struct stage {
 	pthread_t thread;
 	struct stages *all;
 	const struct conf_sink *sink; /* NULL: the producer */
-	int number;                   /* the sink's place in flow */
+	int number;		      /* the sink's place in flow */
 	bool started;
 	enum rc rc;
 	struct err err;
@@ -35,15 +35,16 @@ stage_main(void *arg)
 	if (flow && (!st->sink || st->rc != OK))
 		atomic_store(&flow->producer_done, true);
 	if (st->rc != OK) {
-		log_error(st->sink ? "sink" : "producer", st->err.text, "exit=%d", (int)st->err.exit);
+		log_error(
+		    st->sink ? "sink" : "producer", st->err.text, "exit=%d", (int)st->err.exit);
 		stop_request(); /* the others end in order; the first error is the one that is reported */
 	}
 	return NULL;
 }
 
 /*
- * With the embedded broker the history in Kafka begins with this process. The source may forget what every sink has, so it begins
- * at the sink that has least; generations go on above all.
+ * With the embedded broker the history in Kafka begins with this process. The source may forget
+ * what every sink has, so it begins at the sink that has least; generations go on above all.
  */
 static enum rc
 begin_of_sinks(const struct conf *conf, struct producer_begin *begin, struct err *err)
@@ -77,7 +78,9 @@ embed(struct stages *s, const struct conf *conf, struct err *err)
 	enum rc rc;
 
 	if (!conf->source_url || !conf->nsinks)
-		return fail_exit(err, FATAL, EXIT_CONFIG, "kafka: embedded lives in one process: it needs a source and a sink in the configuration");
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "kafka: embedded lives in one process: it needs a source and a sink in the"
+		    " configuration");
 	rc = begin_of_sinks(conf, &s->begin, err);
 	if (rc == OK)
 		rc = broker_start(&s->kafka.broker, err);
@@ -86,7 +89,8 @@ embed(struct stages *s, const struct conf *conf, struct err *err)
 	if (rc == OK)
 		rc = broker_topic(s->kafka.broker, topic_own(&a, conf->name, "schemas"), 1, err);
 	if (rc == OK)
-		log_info("run", "broker: embedded (in memory, for trials; not for production)", "address=%s", broker_address(s->kafka.broker));
+		log_info("run", "broker: embedded (in memory, for trials; not for production)",
+		    "address=%s", broker_address(s->kafka.broker));
 	arena_free(&a);
 	return rc;
 }
@@ -111,8 +115,9 @@ stages_open(struct stages *s, const struct conf *conf, bool adopt, struct err *e
 {
 	prepare(s, conf, adopt, conf->nsinks + 1);
 	if (conf->nsinks > FLOW_SINKS_MAX)
-		return fail_exit(err, FATAL, EXIT_CONFIG, "%d sinks are more than %d in one process; give each its own towline consumer", conf->nsinks,
-		    FLOW_SINKS_MAX);
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "%d sinks are more than %d in one process; give each its own towline consumer",
+		    conf->nsinks, FLOW_SINKS_MAX);
 	if (conf->embedded && embed(s, conf, err))
 		return err->rc;
 	s->joint = true;
@@ -127,12 +132,14 @@ stages_open(struct stages *s, const struct conf *conf, bool adopt, struct err *e
 }
 
 enum rc
-stages_open_one(struct stages *s, const struct conf *conf, const struct conf_sink *sink, bool adopt, struct err *err)
+stages_open_one(struct stages *s, const struct conf *conf, const struct conf_sink *sink, bool adopt,
+    struct err *err)
 {
 	prepare(s, conf, adopt, 1);
 	if (conf->embedded)
 		return fail_exit(err, FATAL, EXIT_CONFIG,
-		    "kafka: embedded lives in one process; use towline run, or a real broker with kafka: HOST:PORT");
+		    "kafka: embedded lives in one process; use towline run, or a real broker"
+		    " with kafka: HOST:PORT");
 	add(s, sink, 0);
 	return OK;
 }

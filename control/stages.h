@@ -1,5 +1,6 @@
 /*
- * stages.h - a producer and consumers as threads of one process: for `towline run`, `producer`, `consumer` and `demo`.
+ * stages.h - a producer and consumers as threads of one process: for `towline run`, `producer`,
+ * `consumer` and `demo`.
  *
  * A stage that an operator must look at asks the whole process to stop; the others end in order.
  */
@@ -17,18 +18,20 @@ struct stages {
 	struct flow flow;
 	struct stage *list;
 	int n;
-	bool joint;        /* both sides are here and tell each other by flow */
-	bool adopt;        /* --adopt-slot */
+	bool joint; /* both sides are here and tell each other by flow */
+	bool adopt; /* --adopt-slot */
 };
 
 /*
- * Prepare what the configuration names, the embedded broker included; starts nothing. conf outlives s. Whatever is returned,
- * stages_close.
+ * Prepare what the configuration names, the embedded broker included; starts nothing. conf outlives
+ * s. Whatever is returned, stages_close.
  */
-enum rc stages_open(struct stages *s, const struct conf *conf, bool adopt, struct err *err) MUST_CHECK;
+enum rc stages_open(
+    struct stages *s, const struct conf *conf, bool adopt, struct err *err) MUST_CHECK;
 
 /* One side alone: sink NULL is the producer. */
-enum rc stages_open_one(struct stages *s, const struct conf *conf, const struct conf_sink *sink, bool adopt, struct err *err) MUST_CHECK;
+enum rc stages_open_one(struct stages *s, const struct conf *conf, const struct conf_sink *sink,
+    bool adopt, struct err *err) MUST_CHECK;
 
 void stages_start(struct stages *s);
 
