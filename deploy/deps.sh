@@ -30,8 +30,9 @@ fi
 server && libraries || need=1
 [ "${need:-}" ] || exit 0
 
-command="apt-get install -y --no-install-recommends $(echo $packages)"
-have apt-get || { echo "deps: this is no Debian; install what these packages hold: $(echo $packages)" >&2; exit 1; }
+packages=$(echo "$packages" | tr -s '\n\t' ' ')
+command="apt-get install -y --no-install-recommends $packages"
+have apt-get || { echo "deps: this is no Debian; install what these packages hold: $packages" >&2; exit 1; }
 if [ "$(id -u)" = 0 ]; then
 	sudo=
 elif have sudo; then
