@@ -78,18 +78,39 @@ pg_fail(PGconn *conn, const PGresult *res, struct err *err, const char *what)
 	    hint ? "; " : "", hint ? hint : "");
 }
 
-/* Wrong password or database need an operator; a server that is starting or away does not. libpq has no SQLSTATE here before 18. */
-static enum rc
-connect_verdict(const char *text)
-{
-	static const char *const final[] = { "authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied",
-		"invalid connection option", "missing \"=\"", "invalid port number", "is not permitted to log in",
-		"permission denied for database", "invalid integer value", "invalid URI", "unexpected character", "must be superuser or replication role" };
+/* Why a connection was not made, first match. libpq has no SQLSTATE here before 18. */
+static const struct {
+	const char *text;
+	enum rc rc; /* wrong password or database need an operator; a server that is starting or away does not */
+	const char *fix;
+} connect_troubles[] = {
+	{ "authentication failed", FATAL, "check user and password in the URL" },
+	{ "no password supplied", FATAL, "check user and password in the URL, or in ~/.pgpass" },
+	{ "no pg_hba.conf entry", FATAL, "add a line for it to the server's pg_hba.conf" },
+	{ "does not exist", FATAL, "correct the name in the URL, or create it" },
+	{ "is not permitted to log in", FATAL, "run ALTER ROLE ... LOGIN" },
+	{ "permission denied for database", FATAL, "grant CONNECT on it to this role" },
+	{ "must be superuser or replication role", FATAL, NULL },
+	{ "invalid connection option", FATAL, "correct the URL" },
+	{ "missing \"=\"", FATAL, "correct the URL" },
+	{ "invalid port number", FATAL, "correct the URL" },
+	{ "invalid integer value", FATAL, "correct the URL" },
+	{ "invalid URI", FATAL, "correct the URL" },
+	{ "unexpected character", FATAL, "correct the URL" },
+	{ "could not translate host name", RETRY, "start the server, or correct the URL" },
+	{ "Connection refused", RETRY, "start the server, or correct the URL" },
+};
 
-	for (size_t i = 0; i < COUNTOF(final); i++)
-		if (strstr(text, final[i]))
-			return FATAL;
-	return RETRY;
+static enum rc
+connect_fail(const char *text, struct err *err)
+{
+	for (size_t i = 0; i < COUNTOF(connect_troubles); i++)
+		if (strstr(text, connect_troubles[i].text)) {
+			const char *fix = connect_troubles[i].fix;
+
+			return fail_exit(err, connect_troubles[i].rc, EXIT_UNREACHABLE, "%s%s%s", text, fix ? "; " : "", fix ? fix : "");
+		}
+	return fail_exit(err, RETRY, EXIT_UNREACHABLE, "%s", text);
 }
 
 static void
@@ -129,7 +150,7 @@ pg_connect(const char *url, bool replication, PGconn **out, struct err *err)
 	one_line(text, sizeof text, PQerrorMessage(*out));
 	PQfinish(*out);
 	*out = NULL;
-	return fail_exit(err, connect_verdict(text), EXIT_UNREACHABLE, "%s", text);
+	return connect_fail(text, err);
 }
 
 static enum rc

@@ -102,9 +102,9 @@ pg_sql() {
 	local port=${FLOW_PG[$1]}
 	if (($# > 1)); then
 		printf '%s\n' "$2" | PGOPTIONS='-c client_min_messages=warning' "$PGBIN/psql" -X -q -At -v ON_ERROR_STOP=1 \
-			-h 127.0.0.1 -p "$port" -U postgres -d postgres -f -
+			-h 127.0.0.1 -p "$port" -U postgres -d "${FLOW_DB:-postgres}" -f -
 	else
-		"$PGBIN/psql" -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres -d postgres -f -
+		"$PGBIN/psql" -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres -d "${FLOW_DB:-postgres}" -f -
 	fi
 }
 
