@@ -251,7 +251,7 @@ announce(struct session *s, struct err *err)
 static bool
 no_room(const struct session *s)
 {
-	return !grouping_room(&s->g) || (s->kafka->broker && s->g.inflight.bytes > EMBEDDED_BYTES);
+	return !grouping_room(&s->g) || publisher_full(s->pub) || (s->kafka->broker && s->g.inflight.bytes > EMBEDDED_BYTES);
 }
 
 static enum rc

@@ -1,5 +1,6 @@
 #include "producer/publish.h"
 #include "core/log.h"
+#include "core/stop.h"
 #include "schemas/codec.h"
 #include "schemas/header.h"
 #include "schemas/registry.h"
@@ -11,6 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 #include <uthash.h>
+
+/*
+ * Records on their way at most. Below the limits of librdkafka's own queue (core/kafka.c), so that the source is not read further while
+ * Kafka takes nothing, rather than a change standing half handed over: the loop goes on and the source hears from us.
+ */
+enum { QUEUED_MAX = 100000, QUEUED_BYTES = 16 << 20 };
 
 /* A topic: several table versions may write to it, one table only. */
 struct topic {
@@ -47,6 +54,7 @@ struct publisher {
 	struct topic *spine;
 	struct route *message;  /* logical messages; NULL until the first */
 	const char *database;
+	size_t queued, queued_bytes; /* records handed over and not acknowledged */
 	struct arena row;       /* substituted rows */
 	struct buf keybuf, valuebuf, header;
 };
@@ -153,6 +161,12 @@ publisher_fd(const struct publisher *p)
 	return p->fd;
 }
 
+bool
+publisher_full(const struct publisher *p)
+{
+	return p->queued >= QUEUED_MAX || p->queued_bytes >= QUEUED_BYTES;
+}
+
 rd_kafka_t *
 publisher_handle(struct publisher *p)
 {
@@ -236,6 +250,8 @@ take_report(struct publisher *p, const rd_kafka_message_t *m, struct err *err)
 {
 	uintptr_t tag = (uintptr_t)m->_private;
 
+	p->queued_bytes -= m->len + m->key_len;
+	p->queued--;
 	if (m->err)
 		return kafka_fail(m->err, err, "write to %s [%d]", rd_kafka_topic_name(m->rkt), m->partition);
 	if (tag) /* the spine's own records have none */
@@ -341,9 +357,13 @@ enqueue(struct publisher *p, struct group *g, const struct record *r, struct err
 		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
 			return kafka_fail(code, err, "row of %zu bytes to %s", r->value.n, r->topic->name);
 		rc = publish_serve(p, 100, err);
+		if (rc == OK && stop_requested())
+			rc = fail(err, RETRY, "stopped while Kafka took no more");
 		if (rc != OK)
 			return rc;
 	}
+	p->queued++;
+	p->queued_bytes += r->key.n + r->value.n;
 	group_sent(p->inflight, g, r->key.n + r->value.n + r->tl.n);
 	return OK;
 }
@@ -624,5 +644,9 @@ publish_spine(struct publisher *p, struct spine_record *rec, const struct group 
 				return rc;
 		}
 	} while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL);
-	return code ? kafka_fail(code, err, "write to %s", p->spine->name) : OK;
+	if (code)
+		return kafka_fail(code, err, "write to %s", p->spine->name);
+	p->queued++;
+	p->queued_bytes += r.value.n;
+	return OK;
 }
