@@ -110,7 +110,7 @@ log_quiet(const rd_kafka_t *rk, int level, const char *fac, const char *buf)
 }
 
 static enum rc
-make(const struct kafka *k, rd_kafka_type_t type, const struct conf_pair *pairs, size_t n, rd_kafka_t **out, struct err *err)
+make(const struct kafka *k, rd_kafka_type_t type, int events, const struct conf_pair *pairs, size_t n, rd_kafka_t **out, struct err *err)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	const char *brokers = k->broker ? broker_address(k->broker) : k->conf->brokers;
@@ -131,8 +131,8 @@ make(const struct kafka *k, rd_kafka_type_t type, const struct conf_pair *pairs,
 		rd_kafka_conf_destroy(conf);
 		return rc;
 	}
-	if (type == RD_KAFKA_PRODUCER)
-		rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+	if (events)
+		rd_kafka_conf_set_events(conf, events);
 	*out = rd_kafka_new(type, conf, text, sizeof text);
 	if (!*out) {
 		rd_kafka_conf_destroy(conf);
@@ -157,7 +157,7 @@ kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err)
 		{ "queue.buffering.max.kbytes", "24576" },
 	};
 
-	return make(k, RD_KAFKA_PRODUCER, pairs, COUNTOF(pairs), out, err);
+	return make(k, RD_KAFKA_PRODUCER, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, pairs, COUNTOF(pairs), out, err);
 }
 
 enum rc
@@ -185,7 +185,21 @@ kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct
 	/* Before 2.2.0 a full queue backs off for a second, and there is no such property. */
 	if (rd_kafka_version() < 0x02020000)
 		n--;
-	return make(k, RD_KAFKA_CONSUMER, pairs, n, out, err);
+	return make(k, RD_KAFKA_CONSUMER, 0, pairs, n, out, err);
+}
+
+enum rc
+kafka_member(const struct kafka *k, const char *group, rd_kafka_t **out, struct err *err)
+{
+	/* Eager and even: what is assigned is a lane, not data. A member that is gone is replaced after ten seconds. */
+	const struct conf_pair pairs[] = {
+		COMMON_PAIRS,
+		{ "group.id", group }, { "enable.auto.commit", "false" }, { "auto.offset.reset", "latest" },
+		{ "partition.assignment.strategy", "roundrobin" }, { "session.timeout.ms", "10000" }, { "heartbeat.interval.ms", "2000" },
+		{ "fetch.wait.max.ms", "500" },
+	};
+
+	return make(k, RD_KAFKA_CONSUMER, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_FETCH, pairs, COUNTOF(pairs), out, err);
 }
 
 int

@@ -33,6 +33,9 @@ enum rc kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err)
 /* A consumer for partitions that the caller starts itself; queue_kbytes bounds what is fetched ahead per partition. */
 enum rc kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct err *err) MUST_CHECK;
 
+/* A member of a consumer group, for the group's assignments only: rebalances arrive as events on its consumer queue. */
+enum rc kafka_member(const struct kafka *k, const char *group, rd_kafka_t **out, struct err *err) MUST_CHECK;
+
 /* librdkafka's code as a verdict with the text "what: reason". */
 enum rc kafka_fail(rd_kafka_resp_err_t code, struct err *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

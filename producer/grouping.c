@@ -68,7 +68,8 @@ grouping_ready(struct grouping *g, uint64_t confirmed)
 bool
 grouping_room(const struct grouping *g)
 {
-	return g->group || !inflight_full(&g->inflight);
+	/* One more than is needed at once: a barrier ends a group and begins another within one change. */
+	return g->inflight.next_no - g->inflight.first_no < INFLIGHT_GROUPS - !g->group;
 }
 
 static void
@@ -83,6 +84,8 @@ group_begin(struct grouping *g, int64_t now_ms)
 	group->watermark = g->watermark;
 	if (g->txn_rows)
 		group->flags |= SPINE_CONTINUES;
+	if (g->barrier)
+		group->flags |= SPINE_BARRIER;
 	g->group = group;
 	g->group_ms = now_ms;
 	g->group_whole = false;
@@ -113,6 +116,14 @@ grouping_begin(struct grouping *g, const struct txn *txn)
 	g->place.index = 0;
 	/* Sent again by the source after a restart, and in Kafka already: commit order is LSN order within one incarnation. */
 	g->skipping = txn->commit_lsn <= g->place.last_commit_lsn;
+}
+
+void
+grouping_barrier(struct grouping *g, bool barrier)
+{
+	if (g->group && g->group->sent && !(g->group->flags & SPINE_BARRIER) != !barrier)
+		group_end(g, g->group_whole ? 0 : SPINE_MORE);
+	g->barrier = barrier;
 }
 
 struct group *
@@ -148,6 +159,7 @@ grouping_commit(struct grouping *g, const struct txn *txn)
 		return;
 	}
 	/* The limit fell on the very last row: the group that closes the transaction has no rows of its own. */
+	g->barrier = false;
 	if (!g->group)
 		group_begin(g, g->group_ms);
 	g->group->lsn = txn->commit_lsn;

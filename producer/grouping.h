@@ -25,6 +25,7 @@ struct grouping {
 	bool group_whole;          /* it ends at a transaction's end */
 	int64_t commit_us;         /* of the transaction at hand */
 	bool in_txn, skipping;
+	bool barrier;              /* the change at hand is one that other lanes must wait for */
 	uint64_t txn_rows;
 	struct place place;        /* of the next record; seq of the transaction at hand */
 	uint64_t token;
@@ -59,6 +60,12 @@ void grouping_ready(struct grouping *g, uint64_t confirmed);
 bool grouping_room(const struct grouping *g);
 
 void grouping_begin(struct grouping *g, const struct txn *txn);
+
+/*
+ * Before each change: is it one that readers by key must stop at (a truncate)? Such changes have groups of their own, marked SPINE_BARRIER, so
+ * that what comes before and behind them is told apart in every partition.
+ */
+void grouping_barrier(struct grouping *g, bool barrier);
 
 /* The group that the change goes into, NULL: the change is in Kafka already. Then send its records and call grouping_sent. */
 struct group *grouping_change(struct grouping *g, int64_t now_ms);

@@ -257,9 +257,11 @@ no_room(const struct session *s)
 static enum rc
 take_change(struct session *s, const struct source_event *ev, struct err *err)
 {
-	struct group *g = grouping_change(&s->g, now_ms());
+	struct group *g;
 	enum rc rc;
 
+	grouping_barrier(&s->g, ev->change.op == OP_TRUNCATE);
+	g = grouping_change(&s->g, now_ms());
 	if (!g)
 		return OK;
 	rc = publish_change(s->pub, g, &s->txn, &ev->change, &s->g.place, err);
