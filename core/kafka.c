@@ -1,13 +1,23 @@
 #include "core/kafka.h"
 
 #include <librdkafka/rdkafka_mock.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { REQUEST_MS = 15000 };
+enum {
+	REQUEST_MS = 15000,
+	/* A broker that is gone without a word is noticed within a minute, also by who has nothing to send. */
+	PROBE_IDLE_S = 10,
+	PROBE_EVERY_S = 10,
+	PROBES = 3,
+	SILENT_MS = 45000,
+};
 
 struct broker {
 	rd_kafka_t *rk; /* the handle that the mock cluster hangs on */
@@ -109,6 +119,21 @@ log_quiet(const rd_kafka_t *rk, int level, const char *fac, const char *buf)
 	(void)rk, (void)level, (void)fac, (void)buf;
 }
 
+/* socket.keepalive.enable alone means the system's two hours. */
+static int
+open_socket(int domain, int type, int protocol, void *opaque)
+{
+	static const struct {
+		int name, value;
+	} options[] = { { TCP_KEEPIDLE, PROBE_IDLE_S }, { TCP_KEEPINTVL, PROBE_EVERY_S }, { TCP_KEEPCNT, PROBES }, { TCP_USER_TIMEOUT, SILENT_MS } };
+	int fd = socket(domain, type | SOCK_CLOEXEC, protocol);
+
+	(void)opaque;
+	for (size_t i = 0; fd >= 0 && i < COUNTOF(options); i++)
+		(void)!setsockopt(fd, IPPROTO_TCP, options[i].name, &options[i].value, sizeof options[i].value);
+	return fd;
+}
+
 static enum rc
 make(const struct kafka *k, rd_kafka_type_t type, int events, const struct conf_pair *pairs, size_t n, rd_kafka_t **out, struct err *err)
 {
@@ -122,6 +147,7 @@ make(const struct kafka *k, rd_kafka_type_t type, int events, const struct conf_
 		return fail_exit(err, FATAL, EXIT_CONFIG, "kafka is not configured; set kafka: HOST:PORT");
 	}
 	rd_kafka_conf_set_log_cb(conf, log_quiet);
+	rd_kafka_conf_set_socket_cb(conf, open_socket);
 	rc = set(conf, "bootstrap.servers", brokers, err);
 	for (size_t i = 0; rc == OK && i < n; i++)
 		rc = set(conf, pairs[i].key, pairs[i].value, err);
@@ -143,7 +169,7 @@ make(const struct kafka *k, rd_kafka_type_t type, int events, const struct conf_
 
 /* Nagle would hold a lone GROUP record back for 40 ms (on by default before 2.10). */
 #define COMMON_PAIRS { "client.id", "towline" }, { "socket.nagle.disable", "true" }, { "socket.keepalive.enable", "true" }, \
-	{ "reconnect.backoff.max.ms", "2000" }, { "allow.auto.create.topics", "false" }
+	{ "socket.timeout.ms", "30000" }, { "socket.connection.setup.timeout.ms", "10000" }, { "reconnect.backoff.max.ms", "2000" }, { "allow.auto.create.topics", "false" }
 
 enum rc
 kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err)

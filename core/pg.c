@@ -125,8 +125,10 @@ pg_connect(const char *url, bool replication, PGconn **out, struct err *err)
 	/* What text form values have must not depend on the server's or role's settings. */
 	static const char settings[] = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex"
 	    " -c extra_float_digits=3 -c client_min_messages=warning -c search_path=pg_catalog -c statement_timeout=0"
-	    " -c idle_in_transaction_session_timeout=0 -c lock_timeout=0";
-	const char *keys[10], *values[10];
+	    " -c idle_in_transaction_session_timeout=0 -c lock_timeout=0"
+	    /* The server too must see that we are gone: what we left open holds locks that our next session waits for. */
+	    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c tcp_user_timeout=45000";
+	const char *keys[12], *values[12];
 	char text[512];
 	int n = 0;
 
@@ -134,9 +136,15 @@ pg_connect(const char *url, bool replication, PGconn **out, struct err *err)
 	keys[n] = "fallback_application_name", values[n++] = "towline";
 	keys[n] = "client_encoding", values[n++] = "UTF8";
 	keys[n] = "options", values[n++] = settings;
+	/*
+	 * A peer that is gone without a word is noticed within a minute: by probes when we only wait, by the user timeout (which also
+	 * overrules the count of probes) when something of ours is on its way.
+	 */
 	keys[n] = "keepalives_idle", values[n++] = "10";
+	keys[n] = "keepalives_interval", values[n++] = "10";
+	keys[n] = "keepalives_count", values[n++] = "3";
 	keys[n] = "connect_timeout", values[n++] = "10";
-	keys[n] = "tcp_user_timeout", values[n++] = "60000";
+	keys[n] = "tcp_user_timeout", values[n++] = "45000";
 	if (replication)
 		keys[n] = "replication", values[n++] = "database";
 	keys[n] = NULL, values[n] = NULL;
