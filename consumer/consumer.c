@@ -13,6 +13,8 @@
 #include "consumer/decode.h"
 #include "consumer/fetch.h"
 #include "consumer/follow.h"
+#include "consumer/lane.h"
+#include "consumer/lanes.h"
 #include "core/log.h"
 #include "core/stop.h"
 #include "schemas/topic.h"
@@ -30,6 +32,7 @@ enum {
 	WAIT_MS = 100,         /* for a spine record, between two looks at the stop flag */
 	RANGE_MS = 30000,      /* a range of acknowledged rows that is not there by then is lost */
 	REMARK_MS = 60000,     /* the marker moves over BEATs and OPENs at least this often */
+	BARRIER_MS = 20,       /* between two looks at the other lanes */
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 15000,
 };
@@ -59,6 +62,9 @@ struct session {
 	bool open;                 /* a sink transaction is open: begin was called */
 	bool first;                /* no group yet in this session */
 	bool cut;                  /* ends to begin anew at once: follow.h */
+	struct lane *lane;         /* apply: key; NULL: whole transactions */
+	struct spine_at last;      /* lane: place of the last record that counted, and its system id */
+	uint64_t last_system;
 	struct arena group_arena;  /* the group's record and its assembly */
 	uint64_t rows_committed;
 	int64_t marked_ms;
@@ -88,10 +94,24 @@ release(void *msg)
 	rd_kafka_message_destroy(msg);
 }
 
+/* The program, or this lane, is asked to end. */
+static bool
+stopping(const struct session *s)
+{
+	return stop_requested() || (s->lane && atomic_load(&s->lane->stop));
+}
+
 static struct batch *
 filling(struct session *s)
 {
 	return &s->sent[s->fill].batch;
+}
+
+/* A lane's marker holds the hash mixed with its owner's token: whoever owned it before finds another marker than it expects. */
+static struct spine_at
+at_of(const struct session *s, const rd_kafka_message_t *m)
+{
+	return (struct spine_at){ .offset = m->offset, .hash = XXH3_64bits(m->payload, m->len) ^ (s->lane ? s->lane->token : 0) };
 }
 
 /* ---- the sink's transactions ---- */
@@ -267,6 +287,9 @@ flush(struct session *s, struct err *err)
 	if (s->f->next.spine_offset == s->f->applied.spine_offset)
 		return OK;
 	batch_plan(&t->batch);
+	/* The marker of a lane carries its owner's token, not the writer's: that one is in the record at the anchor. */
+	if (s->lane)
+		s->f->next.token = s->lane->token;
 	t->expected = s->f->applied;
 	t->next = s->f->next;
 	t->rows += (uint64_t)t->batch.nrows;
@@ -382,7 +405,8 @@ take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, c
 		fill_row(&row, m, p, tl, &env, tbl);
 		batch_hold(b, m);
 		b->bytes += m->len + m->key_len;
-		if (follow_join(s->f, &row, tl->flags))
+		/* In a lane the halves of a changed key are two rows: the other one may be another lane's. */
+		if (s->lane || follow_join(s->f, &row, tl->flags))
 			*batch_row(b) = row;
 		return OK;
 	}
@@ -494,11 +518,6 @@ take_rows(struct session *s, const struct spine_record *g, struct err *err)
 	return rc;
 }
 
-static struct spine_at
-at_of(const rd_kafka_message_t *m)
-{
-	return (struct spine_at){ .offset = m->offset, .hash = XXH3_64bits(m->payload, m->len) };
-}
 
 static bool
 batch_full(struct session *s)
@@ -506,6 +525,84 @@ batch_full(struct session *s)
 	const struct batch *b = filling(s);
 
 	return b->nrows >= s->conf->batch_rows || b->bytes >= (size_t)s->conf->batch_bytes;
+}
+
+/* ---- lanes (apply: key) ---- */
+
+/* The group with the parts of this lane only. */
+static struct spine_record *
+lane_parts(struct session *s, const struct spine_record *r)
+{
+	struct spine_record *mine = arena_new(&s->group_arena, struct spine_record);
+
+	*mine = *r;
+	mine->parts = arena_array(&s->group_arena, (size_t)r->nparts, sizeof *mine->parts);
+	mine->nparts = 0;
+	for (int i = 0; i < r->nparts; i++)
+		if (lanes_of(r->parts[i].topic, r->parts[i].partition, s->lane->of) == s->lane->no)
+			mine->parts[mine->nparts++] = r->parts[i];
+	return mine;
+}
+
+static enum follow_verdict
+note_last(struct session *s, const struct spine_record *r, struct spine_at at, enum follow_verdict v)
+{
+	if (s->lane && v != FOLLOW_PASS && v != FOLLOW_ORPHAN && v != FOLLOW_GAP) {
+		s->last = at;
+		s->last_system = r->system_id;
+	}
+	return v;
+}
+
+/* The marker is behind the record that counted last, and in the sink. */
+static enum rc
+lane_mark(struct session *s, struct err *err)
+{
+	struct spine_record last = { .system_id = s->last_system };
+	enum rc rc;
+
+	if (s->last.offset <= s->f->applied.spine_offset)
+		return settle(s, 0, err);
+	follow_mark(s->f, &last, s->last);
+	rc = flush(s, err);
+	return rc == OK ? settle(s, 0, err) : rc;
+}
+
+static enum rc
+wait_for_lanes(struct session *s, uint64_t no, struct err *err)
+{
+	enum rc rc = OK;
+
+	for (int i = 0; rc == OK && i < s->lane->of; i++)
+		for (bool there = i == s->lane->no; rc == OK && !there;) {
+			rc = lane_at(s->sink, s->lane, i, no, &there, err);
+			if (rc == OK && !there && stopping(s))
+				return AGAIN;
+			if (rc == OK && !there)
+				poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, BARRIER_MS);
+		}
+	return rc;
+}
+
+/*
+ * A truncate: every lane must have all that comes before it, then those that hold it apply it, and none goes on before it is done.
+ * Here a lane's marker may come to stand inside a source transaction.
+ */
+static enum rc
+take_barrier(struct session *s, const struct spine_record *r, struct spine_at at, struct err *err)
+{
+	enum rc rc = lane_mark(s, err);
+
+	if (rc == OK)
+		rc = wait_for_lanes(s, r->no - 1, err);
+	if (rc != OK)
+		return rc;
+	if (note_last(s, r, at, follow_spine(s->f, r, at)) != FOLLOW_GROUP)
+		return fail(err, RETRY, "the barrier at spine offset %" PRId64 " does not follow", at.offset);
+	rc = take_rows(s, lane_parts(s, r), err);
+	if (rc == OK)
+		rc = lane_mark(s, err);
+	return rc == OK ? wait_for_lanes(s, r->no, err) : rc;
 }
 
 static enum rc
@@ -520,7 +617,7 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 	if (rc == OK && s->kafka->broker && more && !s->open)
 		rc = settle(s, 0, err);
 	if (rc == OK)
-		rc = take_rows(s, r, err);
+		rc = take_rows(s, s->lane ? lane_parts(s, r) : r, err);
 	if (rc != OK)
 		return rc;
 	s->first = false;
@@ -530,7 +627,7 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 	 */
 	if (s->kafka->broker && s->flow && more)
 		note_applied(s, r->no);
-	if (!follow_taken(s->f, r, at_of(m)))
+	if (!follow_taken(s->f, r, at_of(s, m)))
 		return batch_full(s) && !s->f->moved ? stream(s, err) : OK;
 	return s->open || batch_full(s) ? flush(s, err) : OK;
 }
@@ -539,14 +636,16 @@ static enum rc
 take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 {
 	struct spine_record r;
-	struct spine_at at = at_of(m);
+	struct spine_at at = at_of(s, m);
 	enum rc rc;
 
 	arena_reset(&s->group_arena);
 	rc = spine_take((struct slice){ m->payload, m->len }, &s->group_arena, &r, err);
 	if (rc == REJECT)
 		return fail_exit(err, FATAL, EXIT_REFUSED, "spine offset %" PRId64 ": %s", m->offset, err->text);
-	switch (follow_spine(s->f, &r, at)) {
+	if (s->lane && r.kind == SPINE_GROUP && (r.flags & SPINE_BARRIER) && r.gen == s->f->state.gen && r.no == s->f->state.no + 1)
+		return take_barrier(s, &r, at, err);
+	switch (note_last(s, &r, at, follow_spine(s->f, &r, at))) {
 	case FOLLOW_PASS:
 		return OK;
 	case FOLLOW_ORPHAN:
@@ -576,6 +675,24 @@ take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 
 /* ---- session ---- */
 
+/* A lane's marker has its owner's token in the place of the writer's, and may stand inside a transaction: the record itself tells. */
+static enum rc
+anchor_state(struct session *s, const rd_kafka_message_t *m, struct err *err)
+{
+	struct spine_record r;
+	enum rc rc;
+
+	arena_reset(&s->group_arena);
+	rc = spine_take((struct slice){ m->payload, m->len }, &s->group_arena, &r, err);
+	if (rc != OK)
+		return fail_exit(err, FATAL, EXIT_REFUSED, "spine offset %" PRId64 ": %s", m->offset, err->text);
+	s->f->state.token = r.token;
+	s->f->state.partial = r.kind == SPINE_GROUP && (r.flags & SPINE_MORE);
+	s->last = at_of(s, m);
+	s->last_system = r.system_id;
+	return OK;
+}
+
 /* The record at the marker must be the one that the sink remembers: found here, truncated, re-created or replaced topics. */
 static enum rc
 check_anchor(struct session *s, struct err *err)
@@ -587,18 +704,18 @@ check_anchor(struct session *s, struct err *err)
 
 	do {
 		rc = fetch_next(s->fetch, s->spine, WAIT_MS, &m, &end, err);
-		if (rc == AGAIN && (end || now_ms() > until))
-			break;
-	} while (rc == AGAIN && !stop_requested());
-	if (rc != OK && rc != AGAIN)
+		if (rc == AGAIN && !end && now_ms() > until)
+			return fail(err, RETRY, "%s: no answer within %d s", s->spine->topic, RANGE_MS / 1000);
+	} while (rc == AGAIN && !end && !stopping(s));
+	if (rc != OK && (rc != AGAIN || !end))
 		return rc;
-	if (rc == AGAIN && stop_requested())
-		return AGAIN;
-	same = rc == OK && follow_anchored(s->f, at_of(m));
+	same = rc == OK && follow_anchored(s->f, at_of(s, m));
+	if (rc == OK && s->lane)
+		rc = anchor_state(s, m, err);
 	if (m)
 		rd_kafka_message_destroy(m);
 	if (same)
-		return OK;
+		return rc;
 	return fail_exit(err, FATAL, EXIT_REFUSED,
 	    "%s: the record at offset %" PRId64 " is not the one this sink has applied: the topic was truncated, made anew or replaced; copy the tables into this "
 	    "sink again", s->spine->topic, s->f->applied.spine_offset);
@@ -648,7 +765,9 @@ session_open(struct session *s, struct err *err)
 	struct marker applied;
 	enum rc rc = sink_open(s->kafka->conf->name, s->conf, &s->sink, err);
 
-	if (rc == OK)
+	if (rc == OK && s->lane)
+		rc = lane_take(s->sink, s->lane, &applied, err);
+	else if (rc == OK)
 		rc = s->sink->ops->marker(s->sink, &applied, err);
 	if (rc == OK)
 		rc = fetch_open(s->kafka, &s->fetch, err);
@@ -686,6 +805,8 @@ session_close(struct session *s)
 static bool
 finished(const struct session *s)
 {
+	if (s->lane && atomic_load(&s->lane->stop))
+		return true;
 	if (!stop_requested())
 		return false;
 	return !s->flow || (atomic_load(&s->flow->producer_done) &&
@@ -719,16 +840,20 @@ session_loop(struct session *s, struct err *err)
 }
 
 enum rc
-consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err)
+consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct lane *lane, struct err *err)
 {
 	int64_t backoff = BACKOFF_MIN_MS;
 	struct follow follow = { 0 };
+	struct session s;
 
 	do {
-		struct session s = { .kafka = k, .conf = conf, .flow = flow, .number = number, .f = &follow };
 		enum rc rc;
 
-		snprintf(s.at, sizeof s.at, "sink %s", conf->name);
+		s = (struct session){ .kafka = k, .conf = conf, .flow = flow, .number = number, .f = &follow, .lane = lane };
+		if (lane)
+			snprintf(s.at, sizeof s.at, "sink %s lane %d", conf->name, lane->no);
+		else
+			snprintf(s.at, sizeof s.at, "sink %s", conf->name);
 		rc = session_open(&s, err);
 		if (rc == OK) {
 			backoff = BACKOFF_MIN_MS;
@@ -748,6 +873,20 @@ consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *f
 		log_warn(s.at, err->text, "retry_ms=%" PRId64, backoff);
 		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, (int)backoff);
 		backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;
-	} while (!stop_requested());
+	} while (!stopping(&s));
 	return OK;
+}
+
+enum rc
+consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err)
+{
+	enum rc rc;
+
+	if (strcmp(conf->apply, "key") == 0 && k->broker)
+		return fail_exit(err, FATAL, EXIT_CONFIG, "sink %s: apply: key needs a real broker; leave it out with kafka: embedded", conf->name);
+	if (strcmp(conf->apply, "key") == 0)
+		return lane_run_all(k, conf, flow, number, err);
+	/* A sink that cannot be looked at now is looked at by the loop, which waits for it. */
+	rc = lane_none(k->conf->name, conf, err);
+	return rc == FATAL && err->exit == EXIT_REFUSED ? rc : consumer_loop(k, conf, flow, number, NULL, err);
 }

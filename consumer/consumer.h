@@ -14,4 +14,8 @@
  */
 enum rc consumer_run(const struct kafka *k, const struct conf_sink *sink, struct flow *flow, int number, struct err *err) MUST_CHECK;
 
+/* The loop of one lane (consumer/lane.h), or of the whole sink (lane NULL). */
+struct lane;
+enum rc consumer_loop(const struct kafka *k, const struct conf_sink *sink, struct flow *flow, int number, struct lane *lane, struct err *err) MUST_CHECK;
+
 #endif

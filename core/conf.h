@@ -30,6 +30,7 @@ struct conf_sink {
 	bool create_tables;
 	const char *on_schema_change; /* apply | stop | ignore */
 	enum on_error on_error;
+	int64_t lanes;          /* of apply: key */
 	int64_t batch_rows;     /* most rows in one batch */
 	int64_t batch_bytes;
 	const char **origins;   /* of each option of a sink, in the order of the table */

@@ -140,6 +140,8 @@ const struct conf_option conf_sink_options[] = {
 	    CONF_CHOICE, 0, SINK(on_schema_change), .standard = "apply", .choices = "apply|stop|ignore" },
 	{ "on_error", "What a row does that the sink refuses: stop, or go to the dead-letter topic.",
 	    CONF_INDEX, 0, SINK(on_error), .standard = "stop", .choices = "stop|dead-letter" },
+	{ "lanes", "apply: key: connections at work at once; the number stays as long as the sink.",
+	    CONF_INT, 0, SINK(lanes), .standard = "4", .min = 1, .max = 64 },
 	{ "batch_rows", "Most rows in one batch.",
 	    CONF_INT, 0, SINK(batch_rows), .standard = "10000", .min = 1, .max = 10000000 },
 	{ "batch_bytes", "Most bytes in one batch.",
