@@ -6,7 +6,9 @@
 #include <uthash.h>
 
 enum {
-	QUEUE_KBYTES = 1024, /* fetched ahead, each partition */
+	QUEUE_KBYTES_MIN = 64, /* fetched ahead, each partition */
+	QUEUE_KBYTES_MAX = 1024,
+	METADATA_MS = 15000,
 };
 
 struct entry {
@@ -22,6 +24,46 @@ struct fetch {
 	const char *message_topic;
 };
 
+/* Partitions of this pipeline's topics. */
+static enum rc
+count_partitions(const struct kafka *k, rd_kafka_t *rk, int64_t *n, struct err *err)
+{
+	const struct rd_kafka_metadata *md;
+	rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 1, NULL, &md, METADATA_MS);
+	const char *name = strncmp(k->conf->topic, "{name}", 6) == 0 ? k->conf->name : "";
+
+	*n = 1;
+	if (code)
+		return kafka_fail(code, err, "list the topics");
+	for (int i = 0; i < md->topic_cnt; i++)
+		if (strncmp(md->topics[i].topic, name, strlen(name)) == 0)
+			*n += md->topics[i].partition_cnt;
+	rd_kafka_metadata_destroy(md);
+	return OK;
+}
+
+/*
+ * A quarter of the memory for what is fetched ahead, shared out evenly. librdkafka wants to know when the handle is made, and the handle is
+ * needed to ask: with many partitions it is made a second time.
+ */
+static enum rc
+open_handle(const struct kafka *k, rd_kafka_t **rk, struct err *err)
+{
+	int64_t n = 1, kbytes;
+	enum rc rc = kafka_consumer(k, QUEUE_KBYTES_MAX, rk, err);
+
+	if (rc == OK)
+		rc = count_partitions(k, *rk, &n, err);
+	if (rc != OK)
+		return rc;
+	kbytes = k->conf->memory_bytes / 4 / 1024 / n;
+	if (kbytes >= QUEUE_KBYTES_MAX)
+		return OK;
+	rd_kafka_destroy(*rk);
+	*rk = NULL;
+	return kafka_consumer(k, kbytes < QUEUE_KBYTES_MIN ? QUEUE_KBYTES_MIN : (int)kbytes, rk, err);
+}
+
 enum rc
 fetch_open(const struct kafka *k, struct fetch **out, struct err *err)
 {
@@ -30,8 +72,10 @@ fetch_open(const struct kafka *k, struct fetch **out, struct err *err)
 
 	if (!f)
 		die("out of memory");
-	rc = kafka_consumer(k, QUEUE_KBYTES, &f->rk, err);
+	rc = open_handle(k, &f->rk, err);
 	if (rc != OK) {
+		if (f->rk)
+			rd_kafka_destroy(f->rk);
 		free(f);
 		return rc;
 	}
