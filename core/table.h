@@ -46,6 +46,7 @@ struct column {
 	bool identity;          /* part of what the source sends as old key (REPLICA IDENTITY) */
 	bool has_default;       /* a default stands in the schema */
 	struct slice default_json; /* the default as JSON of its Avro type, e.g. `0` or `"x"` */
+	bool default_expr;      /* rows that were there when the column came got values that no schema tells: now(), nextval(), ... */
 };
 
 enum replica_identity { IDENTITY_DEFAULT = 'd', IDENTITY_NOTHING = 'n', IDENTITY_FULL = 'f', IDENTITY_INDEX = 'i' };

@@ -9,7 +9,8 @@ static const char columns_sql[] =
 	"       coalesce((SELECT array_position(i.indkey::int2[], a.attnum) FROM pg_index i"
 	"                  WHERE i.indrelid = a.attrelid AND i.indexrelid = k.idx"
 	"                    AND array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts), -1),"
-	"       format_type(a.atttypid, a.atttypmod)"
+	"       d.adbin IS NOT NULL OR a.attidentity <> '' OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typdefault IS NOT NULL),"
+	"       (a.attmissingval::text::text[])[1]"
 	"  FROM pg_attribute a"
 	"  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
 	" CROSS JOIN (SELECT coalesce("
@@ -161,6 +162,37 @@ load_default(struct column *col, const char *expr, struct arena *a)
 	buf_free(&b);
 }
 
+/* Is it the default of the schema that the rows have which were there before the column? missing: its text form, as the catalogue keeps it. */
+static bool
+same_constant(const struct column *col, const char *missing)
+{
+	struct buf b = { 0 };
+	bool same;
+
+	if (col->type.wire == W_BOOL)
+		buf_text(&b, *missing == 't' ? "true" : "false");
+	else if (col->type.wire == W_STRING)
+		json_text(&b, slice_of(missing));
+	else
+		buf_text(&b, missing);
+	same = slice_eq(buf_view(&b), col->default_json);
+	buf_free(&b);
+	return same;
+}
+
+/*
+ * A column that is added with a default gives values to the rows that are there, and the stream says nothing of it. A reader can do the same
+ * only by a constant that stands in the schema. filled: some default exists; missing: what those rows were given (kept also when the
+ * default was changed or dropped since), NULL: not known.
+ */
+static bool
+fills_by_expression(const struct column *col, bool filled, const char *expr, const char *missing)
+{
+	if (missing)
+		return !col->has_default || !same_constant(col, missing);
+	return filled && (!col->has_default || strncmp(expr, "nextval(", 8) == 0);
+}
+
 /* Row of the catalogue for a column of RELATION, or -1: gone, or of another type by now. */
 static int
 row_of(const PGresult *res, const struct pgo_column *col)
@@ -217,6 +249,8 @@ load_column(PGconn *conn, const PGresult *res, const struct pgo_column *msg, int
 	col->notnull = *PQgetvalue(res, row, 3) == 't';
 	if (!PQgetisnull(res, row, 4))
 		load_default(col, PQgetvalue(res, row, 4), a);
+	col->default_expr = fills_by_expression(col, *PQgetvalue(res, row, 6) == 't', PQgetvalue(res, row, 4),
+	    PQgetisnull(res, row, 7) ? NULL : PQgetvalue(res, row, 7));
 	int place = (int)strtol(PQgetvalue(res, row, 5), NULL, 10); /* indkey is an int2vector: subscripts from 0 */
 	if (place >= 0 && place < r->table.ncols) {
 		place_key(&r->table, i, place, a);

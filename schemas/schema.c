@@ -7,6 +7,7 @@
 
 #define DECIMAL     "org.apache.kafka.connect.data.Decimal"
 #define SOURCE_TYPE "__debezium.source.column.type"
+#define DEFAULT     "towline.default"
 #define POSTGRESQL  "io.debezium.connector.postgresql"
 
 enum { DECIMAL_PRECISION_UNKNOWN = 64 /* what AvroData writes when Connect's schema names none */ };
@@ -456,8 +457,12 @@ columns_json(const struct table *tbl, struct arena *a, struct err *err)
 	for (int i = 0; i < tbl->ncols; i++) {
 		const struct column *col = &tbl->cols[i];
 		bool bad = false;
+		json_t *f = column_field(&pr, col, &bad);
 
-		add(fields, column_field(&pr, col, &bad));
+		/* At the field, where it fits any type; not in the key, whose bytes (by the schema's number) decide the partition. */
+		if (col->default_expr)
+			set_text(f, DEFAULT, "expression");
+		add(fields, f);
 		if (bad) {
 			json_decref(fields);
 			(void)fail(err, REJECT,

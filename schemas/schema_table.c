@@ -18,6 +18,7 @@ enum { DEPTH_MAX = 64, FIELDS_MAX = 10000 };
 #define DECIMAL     "org.apache.kafka.connect.data.Decimal"
 #define VARDECIMAL  "io.debezium.data.VariableScaleDecimal"
 #define SOURCE_TYPE "__debezium.source.column.type"
+#define DEFAULT     "towline.default"
 
 /* One schema text being read. */
 struct reading {
@@ -390,6 +391,7 @@ static enum rc
 column_read(struct reading *r, json_t *f, const char *ns, struct column *col)
 {
 	json_t *dflt = json_object_get(f, "default");
+	const char *dflt_kind = text_at(f, DEFAULT);
 	struct node n = resolve(r, json_object_get(f, "type"), ns);
 	bool null_too;
 	char *text;
@@ -399,6 +401,7 @@ column_read(struct reading *r, json_t *f, const char *ns, struct column *col)
 	col->name = arena_slice(r->a, slice_of(text_at(f, "name")));
 	col->notnull = !null_too;
 	col->typmod = -1;
+	col->default_expr = dflt_kind && strcmp(dflt_kind, "expression") == 0;
 	col->type_name = col->type.source_type ? slice_of(col->type.source_type) : SLICE_LIT("");
 	if (!dflt || json_is_null(dflt))
 		return OK;

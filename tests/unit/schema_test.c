@@ -549,6 +549,7 @@ random_column(struct column *col, int i, struct arena *a)
 	*col = (struct column){ .name = slice_of(name),
 		.type = kinds[kind].type,
 		.notnull = random() % 2,
+		.default_expr = random() % 4 == 0,
 		.typmod = -1 };
 	if (col->type.source_type)
 		col->type_name = slice_of(col->type.source_type);
