@@ -30,7 +30,9 @@
 
 enum {
 	WAIT_MS = 100,         /* for a spine record, between two looks at the stop flag */
-	RANGE_MS = 30000,      /* a range of acknowledged rows that is not there by then is lost */
+	RANGE_MS = 30000,      /* for a record that Kafka says it has */
+	ASK_MS = 3000,         /* silence after which Kafka is asked whether it does */
+	LOST_MS = 8000,        /* a range that was acknowledged, and is not there after so long, is lost; a new leader gets time to learn of it */
 	REMARK_MS = 60000,     /* the marker moves over BEATs and OPENs at least this often */
 	BARRIER_MS = 20,       /* between two looks at the other lanes */
 	BACKOFF_MIN_MS = 200,
@@ -68,6 +70,7 @@ struct session {
 	struct arena group_arena;  /* the group's record and its assembly */
 	uint64_t rows_committed;
 	int64_t marked_ms;
+	int64_t heard_ms;          /* of the spine */
 };
 
 static int64_t
@@ -434,26 +437,45 @@ range_lost(const struct assemble *as, const struct heads *h, int i, struct err *
 	    "made anew; copy the tables into this sink again", h->parts[i]->topic, h->parts[i]->partition, p->count, p->first, p->last, p->taken);
 }
 
+/* The next record of part i; waits as long as it may still come. AGAIN: asked to stop. */
+static enum rc
+await(struct session *s, const struct assemble *as, const struct heads *h, int i, rd_kafka_message_t **m, struct err *err)
+{
+	const struct fetch_part *p = h->parts[i];
+	int64_t begun = now_ms(), asked = begun, high;
+
+	for (;;) {
+		bool end;
+		enum rc rc = fetch_next(s->fetch, h->parts[i], WAIT_MS, m, &end, err);
+
+		if (rc != AGAIN)
+			return rc;
+		if (stopping(s) && (!s->flow || !stop_requested()))
+			return AGAIN;
+		if (now_ms() - asked < ASK_MS)
+			continue;
+		rc = s->kafka->broker ? OK : fetch_ask(s->fetch, p, &high, err);
+		if (rc != OK)
+			return rc;
+		asked = now_ms();
+		if (asked - begun >= (s->kafka->broker ? RANGE_MS : LOST_MS) && (s->kafka->broker || high <= as->parts[i].last))
+			return range_lost(as, h, i, err);
+		if (asked - begun >= RANGE_MS)
+			return fail(err, RETRY, "%s [%d]: no record for %d s, though Kafka has it", p->topic, p->partition, RANGE_MS / 1000);
+	}
+}
+
 /* Bring the next record of part i; orphans and foreign records on the way are passed over, counted or set aside. */
 static enum rc
 bring(struct session *s, struct assemble *as, struct heads *h, int i, struct err *err)
 {
-	int64_t until = now_ms() + RANGE_MS;
-
 	for (;;) {
 		rd_kafka_message_t *m;
 		struct err why;
-		bool end, ours;
-		enum rc rc = fetch_next(s->fetch, h->parts[i], WAIT_MS, &m, &end, err);
+		bool ours;
+		enum rc rc = await(s, as, h, i, &m, err);
 		enum assemble_verdict v;
 
-		if (rc == AGAIN) {
-			if (stop_requested() && !s->flow)
-				return AGAIN;
-			if (now_ms() > until)
-				return range_lost(as, h, i, err);
-			continue;
-		}
 		if (rc != OK)
 			return rc;
 		ours = decode_header(m, &h->tls[i], &why);
@@ -722,6 +744,28 @@ check_anchor(struct session *s, struct err *err)
 }
 
 static enum rc
+spine_short(const char *topic, int64_t high, int64_t applied, struct err *err)
+{
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "%s ends at offset %" PRId64 ", before offset %" PRId64 " that this sink has applied: the topic was truncated or made anew; copy the tables into "
+	    "this sink again", topic, high, applied);
+}
+
+/* A spine that says nothing: is it still the one that we read? */
+static enum rc
+ask_after_spine(struct session *s, struct err *err)
+{
+	int64_t high = 0;
+	enum rc rc;
+
+	if (s->kafka->broker || now_ms() - s->heard_ms < ASK_MS)
+		return OK;
+	s->heard_ms = now_ms();
+	rc = fetch_ask(s->fetch, s->spine, &high, err);
+	return rc == OK && high < s->spine->at ? spine_short(s->spine->topic, high, s->spine->at - 1, err) : rc;
+}
+
+static enum rc
 start_at_marker(struct session *s, struct err *err)
 {
 	struct arena a = { 0 };
@@ -749,9 +793,8 @@ start_at_marker(struct session *s, struct err *err)
 		else
 			rc = fetch_part(s->fetch, slice_of(topic), 0, 0, &s->spine, err);
 	} else if (rc == OK) {
-		rc = mk->spine_offset >= high ? fail_exit(err, FATAL, EXIT_REFUSED,
-		    "%s ends at offset %" PRId64 ", before offset %" PRId64 " that this sink has applied: the topic was truncated or made anew; copy the tables into "
-		    "this sink again", topic, high, mk->spine_offset) : fetch_part(s->fetch, slice_of(topic), 0, mk->spine_offset, &s->spine, err);
+		rc = mk->spine_offset >= high ? spine_short(topic, high, mk->spine_offset, err)
+		                              : fetch_part(s->fetch, slice_of(topic), 0, mk->spine_offset, &s->spine, err);
 		if (rc == OK)
 			rc = check_anchor(s, err);
 	}
@@ -779,7 +822,7 @@ session_open(struct session *s, struct err *err)
 	follow_start(s->f, &applied, s->kafka->broker);
 	rc = start_at_marker(s, err);
 	s->first = true;
-	s->marked_ms = now_ms();
+	s->marked_ms = s->heard_ms = now_ms();
 	if (rc == OK)
 		log_info(s->at, "applying", "pipeline=%s generation=%" PRIu64 " group=%" PRIu64 " seq=%" PRIu64 " spine_offset=%" PRId64,
 		    s->kafka->conf->name, s->f->applied.gen, s->f->applied.no, s->f->applied.seq, s->f->applied.spine_offset);
@@ -826,12 +869,15 @@ session_loop(struct session *s, struct err *err)
 
 		rc = fetch_next(s->fetch, s->spine, pending ? 0 : WAIT_MS, &m, &end, err);
 		if (rc == OK) {
+			s->heard_ms = now_ms();
 			rc = take_spine(s, m, err);
 			rd_kafka_message_destroy(m);
 		} else if (rc == AGAIN) {
 			rc = pending && !s->open && !s->f->state.partial ? flush(s, err) : OK;
 			if (rc == OK && pending)
 				rc = settle(s, 0, err);
+			if (rc == OK && !pending)
+				rc = ask_after_spine(s, err);
 		}
 	}
 	if (rc == OK && !s->open && !s->f->state.partial)

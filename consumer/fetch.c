@@ -134,6 +134,13 @@ fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64_t from,
 }
 
 static enum rc
+no_topic(const struct fetch_part *p, struct err *err)
+{
+	return fail_exit(err, FATAL, EXIT_REFUSED, "%s [%d] does not exist any more: was the topic deleted? begin anew under another name", p->topic,
+	    p->partition);
+}
+
+static enum rc
 fetch_error(const struct fetch_part *p, const rd_kafka_message_t *m, struct err *err)
 {
 	switch (m->err) {
@@ -145,7 +152,7 @@ fetch_error(const struct fetch_part *p, const rd_kafka_message_t *m, struct err 
 	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
 	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
 	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-		return fail_exit(err, FATAL, EXIT_REFUSED, "%s [%d] does not exist, but the spine refers to it: was the topic deleted?", p->topic, p->partition);
+		return no_topic(p, err);
 	default:
 		return kafka_fail(m->err, err, "read %s [%d]", p->topic, p->partition);
 	}
@@ -178,4 +185,16 @@ fetch_next(struct fetch *f, struct fetch_part *p, int wait_ms, rd_kafka_message_
 		rd_kafka_message_destroy(m);
 		return rc;
 	}
+}
+
+enum rc
+fetch_ask(struct fetch *f, const struct fetch_part *p, int64_t *high, struct err *err)
+{
+	int64_t low;
+	int n = 0;
+	enum rc rc = kafka_partitions(f->rk, p->topic, &n, err);
+
+	if (rc == OK && n <= p->partition)
+		return no_topic(p, err);
+	return rc == OK ? kafka_offsets(f->rk, p->topic, p->partition, &low, high, err) : rc;
 }

@@ -33,4 +33,10 @@ enum rc fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64
  */
 enum rc fetch_next(struct fetch *f, struct fetch_part *p, int wait_ms, rd_kafka_message_t **out, bool *end, struct err *err) MUST_CHECK;
 
+/*
+ * Is the topic there, and where does the partition end? For somebody who waits: librdkafka tells of a deleted topic by a log line only, and
+ * nothing at all of one that was made anew and is shorter. RETRY: Kafka does not say. FATAL/EXIT_REFUSED: the topic is gone.
+ */
+enum rc fetch_ask(struct fetch *f, const struct fetch_part *p, int64_t *high, struct err *err) MUST_CHECK;
+
 #endif

@@ -105,7 +105,9 @@ read_spine(struct session *s, int wait_ms, struct err *err)
 		struct spine_record r;
 
 		wait_ms = 0;
-		if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+		if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
+			rc = fail(err, RETRY, "the spine no longer has what was written last: was its topic deleted?"); /* the new session judges */
+		else if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
 			rc = kafka_fail(m->err, err, "read the spine back");
 		else if (!m->err) {
 			arena_reset(&s->arena);
@@ -182,14 +184,15 @@ session_open(struct session *s, struct err *err)
 	enum rc rc = source_pg_open(s->conf, &s->source, err);
 
 	snprintf(topic, sizeof topic, "%s.towline.spine", s->conf->name);
+	/* First, as it tells wrong options before anything is made at the source. */
+	if (rc == OK)
+		rc = kafka_consumer(s->kafka, 1024, &s->consumer, err);
 	if (rc == OK)
 		rc = s->source->ops->identify(s->source, &s->id, err);
 	s->g.system_id = s->id.system_id;
 	s->g.timeline = s->id.timeline;
 	if (rc == OK)
 		rc = publisher_open(s->kafka, s->id.database, &s->g.inflight, &s->pub, err);
-	if (rc == OK)
-		rc = kafka_consumer(s->kafka, 1024, &s->consumer, err);
 	if (rc == OK)
 		rc = spine_log_state(s->consumer, topic, &s->g.state, &next, err);
 	/* The embedded broker forgets; what the sinks remember is put in its place, so that they go on where they were. */

@@ -252,6 +252,10 @@ take_report(struct publisher *p, const rd_kafka_message_t *m, struct err *err)
 
 	p->queued_bytes -= m->len + m->key_len;
 	p->queued--;
+	/* The topic is gone. A new session looks at what there is, and judges. */
+	if (m->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || m->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+	    m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		return fail(err, RETRY, "%s [%d] does not exist any more: was the topic deleted?", rd_kafka_topic_name(m->rkt), m->partition);
 	if (m->err)
 		return kafka_fail(m->err, err, "write to %s [%d]", rd_kafka_topic_name(m->rkt), m->partition);
 	if (tag) /* the spine's own records have none */

@@ -33,7 +33,7 @@ static rd_kafka_t *
 client(const char *brokers, rd_kafka_type_t type)
 {
 	static const char *const pairs[][2] = { { "allow.auto.create.topics", "false" }, { "enable.partition.eof", "true" },
-		{ "auto.offset.reset", "error" }, { "linger.ms", "5" } };
+		{ "auto.offset.reset", "error" } };
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char text[256];
 	rd_kafka_t *rk;

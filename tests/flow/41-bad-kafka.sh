@@ -1,0 +1,222 @@
+#!/bin/bash
+# Trouble with Kafka: topics that lost something end with 5 and a way out; a broker that is away is waited for.
+# limit: 150
+# shellcheck source-path=SCRIPTDIR source=pipe.sh
+. "$(dirname "${BASH_SOURCE[0]}")/pipe.sh"
+
+pg_start src SRC
+pg_start dst DST
+kafka_start
+
+# begun: a pipeline with one row at the sink, its two halves in processes of their own.
+begun() {
+	pg_sql src "create table t(id int primary key, v text)"
+	tl producer producer -c "$CONF"
+	says producer msg=streaming
+	tl copy consumer -c "$CONF"
+	pg_sql src "insert into t values (1, 'one')"
+	copied t
+}
+
+# ---- topics ----
+
+case_spine_deleted() {
+	world spine_deleted <<<''
+	begun
+	end copy
+	end producer
+	topic_tool delete "$PIPE.towline.spine"
+	tl producer producer -c "$CONF"
+	ends producer 5 "slot towline_$PIPE exists but the topics of $PIPE are empty" "pg_drop_replication_slot('towline_$PIPE')"
+	tl copy consumer -c "$CONF"
+	ends copy 5 "$PIPE.towline.spine" 'the topic was truncated or made anew; copy the tables into this sink again'
+	[ "$(pg_sql dst 'select count(*) from t')" = 1 ]
+}
+
+# Both are at work when it happens.
+case_spine_vanishes() {
+	world spine_vanishes <<<''
+	begun
+	topic_tool delete "$PIPE.towline.spine"
+	pg_sql src "insert into t values (2, 'two')"
+	ends copy 5 "$PIPE.towline.spine"
+	ends producer 5
+	[ "$(pg_sql dst 'select count(*) from t')" = 1 ]
+}
+
+case_spine_replaced() {
+	world spine_replaced <<<''
+	begun
+	end copy
+	end producer
+	topic_tool replace "$PIPE.towline.spine" 0 2 00
+	tl copy consumer -c "$CONF"
+	ends copy 5 'is not the one this sink has applied' 'copy the tables into this sink again'
+	tl producer producer -c "$CONF"
+	ends producer 5 'something else writes into the spine topic'
+}
+
+case_spine_truncated() {
+	world spine_truncated <<<''
+	begun
+	end copy
+	end producer
+	topic_tool truncate "$PIPE.towline.spine" 0 -1 >/dev/null
+	tl copy consumer -c "$CONF"
+	ends copy 5 "$PIPE.towline.spine" 'copy the tables into this sink again'
+	tl producer producer -c "$CONF"
+	ends producer 5 'the history before is gone: start anew under another name'
+}
+
+# Rows that the sink has not read: gone by DeleteRecords, or by a topic that was made anew.
+case_rows_truncated() {
+	world rows_truncated <<<''
+	begun
+	end copy
+	pg_sql src "insert into t select i, 'more' from generate_series(2, 20) i"
+	wait_for 20 "[ \"\$(kcat -b $BROKERS -C -t $PIPE.public.t -e -q -f x)\" = xxxxxxxxxxxxxxxxxxxx ]"
+	end producer
+	topic_tool truncate "$PIPE.public.t" 0 10 >/dev/null
+	tl copy consumer -c "$CONF"
+	ends copy 5 "$PIPE.public.t [0]" 'copy the tables into this sink again'
+	[ "$(pg_sql dst 'select count(*) from t')" = 1 ] || flunk "part of a transaction was applied"
+}
+
+case_rows_anew() {
+	world rows_anew <<<''
+	begun
+	end copy
+	pg_sql src "insert into t select i, 'more' from generate_series(2, 20) i"
+	wait_for 20 "[ \"\$(kcat -b $BROKERS -C -t $PIPE.public.t -e -q -f x)\" = xxxxxxxxxxxxxxxxxxxx ]"
+	end producer
+	topic_tool shift "$PIPE.public.t"
+	tl copy consumer -c "$CONF"
+	ends copy 5 "$PIPE.public.t [0]: of the 19 rows at offsets 1 to 19 that the spine promises 18 are there"
+	[ "$(pg_sql dst 'select count(*) from t')" = 1 ] || flunk "part of a transaction was applied"
+	topic_tool delete "$PIPE.public.t"
+	tl copy consumer -c "$CONF"
+	ends copy 5 "$PIPE.public.t [0] does not exist any more: was the topic deleted?"
+}
+
+# ---- records that are not ours ----
+
+offset_of_last() { kcat -b "$BROKERS" -C -t "$1" -p 0 -o -1 -e -q -f '%o'; }
+dead() { kcat -b "$BROKERS" -C -t "$PIPE.towline.deadletter" -e -q -f '%h|%s\n' 2>/dev/null; }
+
+# Between two groups: who reads on meets it, who starts later begins behind it, as no group refers to it.
+case_foreign() {
+	local n
+	world foreign <<<"sinks: { copy: { url: \"${DST%/*}/foreign\", on_error: stop } }"
+	begun
+	echo 'key:not ours' | kcat -b "$BROKERS" -P -t "$PIPE.public.t" -p 0 -K :
+	n=$(offset_of_last "$PIPE.public.t")
+	pg_sql src "insert into t values (2, 'two')"
+	ends copy 1 "$PIPE.public.t [0] offset $n: the record has no header \"tl\": it was not written by towline" 'set on_error: dead-letter'
+	[ "$(pg_sql dst 'select count(*) from t')" = 1 ]
+	sed -i 's/on_error: stop/on_error: dead-letter/' "$CONF"
+	tl copy consumer -c "$CONF"
+	copied t
+	echo 'key:not ours' | kcat -b "$BROKERS" -P -t "$PIPE.public.t" -p 0 -K :
+	n=$(offset_of_last "$PIPE.public.t")
+	pg_sql src "insert into t values (3, 'three')"
+	copied t
+	says copy 'record set aside in the dead-letter topic'
+	dead | grep -qF "towline.topic=$PIPE.public.t,towline.partition=0,towline.offset=$n|not ours" || flunk "dead letters: $(dead)"
+	dead | grep -qF 'towline.reason=the record has no header'
+	[ "$(dead | wc -l)" = 1 ]
+	end copy
+	end producer
+}
+
+# A record of ours whose bytes were damaged: a body that breaks off, and a frame that is none.
+case_corrupt() {
+	world corrupt <<<"sinks: { copy: { url: \"${DST%/*}/corrupt\" } }"
+	begun
+	end copy
+	pg_sql src "insert into t values (2, 'two'); insert into t values (3, 'three'); insert into t values (4, 'four')"
+	wait_for 20 "[ \"\$(kcat -b $BROKERS -C -t $PIPE.public.t -e -q -f x)\" = xxxx ]"
+	end producer
+	topic_tool replace "$PIPE.public.t" 0 1 00
+	topic_tool replace "$PIPE.public.t" 0 2 "$(topic_tool first "$PIPE.public.t" 0 2 | sed 's/.* //')0002"
+	tl copy consumer -c "$CONF"
+	ends copy 1 "$PIPE.public.t [0] offset 1: the value of 1 bytes begins with neither a Confluent nor a single-object frame" 'set on_error: dead-letter'
+	[ "$(pg_sql dst 'select count(*) from t')" = 1 ]
+	sed -i 's/ } }$/, on_error: dead-letter } }/' "$CONF"
+	tl copy consumer -c "$CONF"
+	wait_for 20 "[ \"\$(pg_sql dst 'select array_agg(id order by id) from t')\" = '{1,4}' ]"
+	[ "$(dead | wc -l)" = 2 ] || flunk "dead letters: $(dead)"
+	tl producer producer -c "$CONF"
+	pg_sql src "insert into t values (5, 'five')"
+	wait_for 20 "[ \"\$(pg_sql dst 'select array_agg(id order by id) from t')\" = '{1,4,5}' ]"
+	end copy
+	end producer
+}
+
+# The topic of schemas is gone: rows that nobody can read are not skipped.
+case_schemas_gone() {
+	world schemas_gone <<<''
+	begun
+	end copy
+	pg_sql src "insert into t values (2, 'two')"
+	wait_for 20 "[ \"\$(kcat -b $BROKERS -C -t $PIPE.public.t -e -q -f x)\" = xx ]"
+	end producer
+	topic_tool delete "$PIPE.towline.schemas"
+	tl copy consumer -c "$CONF"
+	ends copy 1 "$PIPE.public.t [0] offset 1: " 'has no schema with fingerprint' 'was the topic deleted'
+	# The producer puts them there again.
+	tl producer producer -c "$CONF"
+	pg_sql src "insert into t values (3, 'three')"
+	says producer 'topic ready'
+	tl copy consumer -c "$CONF"
+	copied t
+	end copy
+	end producer
+}
+
+# ---- the broker ----
+
+case_no_broker() {
+	local port
+	free_port port
+	world no_broker <<<"kafka: 127.0.0.1:$port"
+	pg_sql src "create table t(id int primary key)"
+	check 4 'is Kafka up, and kafka.brokers right?'
+	tl run run -c "$CONF"
+	says run 'is Kafka up, and kafka.brokers right?' retry_ms=
+	[ "$(pg_sql src "select count(*) from pg_replication_slots where slot_name = 'towline_$PIPE'")" = 0 ] || flunk "a slot was made"
+	end run
+}
+
+case_options() {
+	world options <<<"kafka: { brokers: \"$BROKERS\", options: { no.such.option: 1 } }"
+	tl run run -c "$CONF"
+	ends run 3 'kafka.options: No such configuration property: "no.such.option"'
+	check 3 'No such configuration property'
+	untouched
+}
+
+# An own broker, away under load and back: nothing is lost, nothing comes twice.
+case_broker_away() {
+	local i
+	kafka_start_own
+	world broker_away <<<''
+	pg_sql src "create table t(id int primary key, v text); create table log(line int); alter table log replica identity full"
+	tl run run -c "$CONF"
+	streams run
+	pg_sql src "insert into t select i, 'before' from generate_series(1, 1000) i; insert into log select generate_series(1, 1000)"
+	copied t log
+	for ((i = 0; i < 60; i++)); do echo "insert into log values ($i); update t set v = 'round $i' where id % 50 = $i % 50; select pg_sleep(0.05);"; done |
+		pg_sql src >/dev/null &
+	FLOW_PID[writer]=$!
+	wait_for 20 "[ \"\$(pg_sql dst 'select count(*) from log')\" -gt 1003 ]"
+	kafka stop
+	says run 'kafka trouble'
+	wait "${FLOW_PID[writer]}"
+	unset 'FLOW_PID[writer]'
+	pg_sql src "insert into t values (5000, 'while it was away')"
+	kafka start >>"$DIR/kafka-start.log"
+	copied t log
+	end run
+}
+
+cases spine_deleted spine_vanishes spine_replaced spine_truncated rows_truncated rows_anew foreign corrupt schemas_gone no_broker options broker_away
