@@ -84,7 +84,7 @@ batch_row(struct batch *b)
 	return &b->rows[b->nrows++];
 }
 
-void
+int
 batch_hold(struct batch *b, void *msg)
 {
 	if (b->nheld == b->heldcap) {
@@ -93,7 +93,8 @@ batch_hold(struct batch *b, void *msg)
 		if (!b->held)
 			die("out of memory: %d messages", b->heldcap);
 	}
-	b->held[b->nheld++] = msg;
+	b->held[b->nheld] = msg;
+	return b->nheld++;
 }
 
 void
@@ -102,6 +103,7 @@ batch_reset(struct batch *b, void (*release)(void *msg))
 	for (int i = 0; i < b->nheld; i++)
 		release(b->held[i]);
 	b->nheld = b->nrows = b->nworks = 0;
+	b->special = false;
 	b->bytes = 0;
 	b->works = NULL;
 	arena_reset(&b->arena);
@@ -621,7 +623,13 @@ batch_plan(struct batch *b)
 	p.entries = arena_raw(&b->arena, ((size_t)b->nrows + 1) * sizeof *p.entries);
 	p.keys = arena_array(&b->arena, slots, sizeof *p.keys);
 	p.key_mask = slots - 1;
-	for (int i = 0; i < b->nrows; i++)
-		take_row(&p, &b->rows[i]);
+	for (int i = 0; i < b->nrows; i++) {
+		const struct row *r = &b->rows[i];
+
+		if (r->aside || r->op == OP_TRUNCATE)
+			b->special = true;
+		if (!r->aside)
+			take_row(&p, r);
+	}
 	flush(&p);
 }

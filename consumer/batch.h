@@ -28,6 +28,16 @@ struct row {
 	const char *topic;
 	int32_t partition;
 	int64_t offset;
+	uint8_t aside;          /* enum aside: not 0, the sink is not to be told of it */
+	const char *why;        /* ASIDE_BAD: the reason, in the batch's arena */
+	int held, held_from;    /* in batch.held: its message, and of a moved update the one with the old key */
+};
+
+/* Rows that go past the sink into the dead letters (consumer/aside.h). */
+enum aside {
+	ASIDE_NOT = 0,
+	ASIDE_WAITS,   /* an earlier change of its key is parked */
+	ASIDE_BAD,     /* cannot be read; tbl NULL: nothing of it can */
 };
 
 enum work_kind {
@@ -60,6 +70,7 @@ struct batch {
 	size_t bytes;             /* of the messages behind the rows: what the byte limit counts */
 	struct work *works;       /* in order of execution; made by batch_plan */
 	int nworks;
+	bool special;             /* some rows have aside, or are truncates: batch_plan sees to it, and aside_bad */
 	void **held;              /* messages to give back; released by the owner through batch_reset's callback */
 	int nheld, heldcap;
 };
@@ -67,8 +78,8 @@ struct batch {
 /* Room for one more row at the end, zeroed; valid until the next call. Copy nothing: fill it in. */
 struct row *batch_row(struct batch *b);
 
-/* Keep a message alive as long as the batch. */
-void batch_hold(struct batch *b, void *msg);
+/* Keep a message alive as long as the batch. Returns its index in held. */
+int batch_hold(struct batch *b, void *msg);
 
 /* Work out the net effect of all rows; call once, when the batch is full. */
 void batch_plan(struct batch *b);

@@ -8,8 +8,8 @@
  * partition begins. So after any trouble the session is thrown away and a new one begins at the marker.
  */
 #include "consumer/consumer.h"
+#include "consumer/aside.h"
 #include "consumer/assemble.h"
-#include "consumer/deadletter.h"
 #include "consumer/decode.h"
 #include "consumer/fetch.h"
 #include "consumer/follow.h"
@@ -57,6 +57,7 @@ struct session {
 	struct fetch *fetch;
 	struct decode *decode;
 	struct deadletter *dead;
+	struct parked parked;      /* keys at the sink that wait */
 	struct fetch_part *spine;
 	struct follow *f;          /* what is true, where the marker stands; outlives the session */
 	struct sent sent[2];
@@ -145,53 +146,16 @@ note_committed(struct session *s, struct sent *t)
 	batch_reset(&t->batch, release);
 }
 
-/* Rows that even one by one do not go in: aside with them, or stop, by policy. */
+/* What of b is not for the sink, or was refused by it, goes into the dead letters: in its transaction, which is open. */
 static enum rc
-set_aside(struct session *s, const struct batch *b, const struct reject *rejects, int n, struct err *err)
+put_aside(struct session *s, const struct batch *b, const struct reject *rejects, int n, struct err *err)
 {
-	enum rc rc = OK;
+	struct aside_place place = { .at = s->at, .sink = s->sink, .dead = s->dead, .parked = &s->parked };
+	int64_t more;
+	enum rc rc = aside_store(&place, b, rejects, n, &more, err);
 
-	for (int i = 0; i < n && rc == OK; i++) {
-		const struct row *r = rejects[i].row;
-		const rd_kafka_message_t *m = NULL;
-
-		for (int j = 0; j < b->nheld && !m; j++) {
-			const rd_kafka_message_t *held = b->held[j];
-
-			if (held->offset == r->offset && held->partition == r->partition && strcmp(rd_kafka_topic_name(held->rkt), r->topic) == 0)
-				m = held;
-		}
-		if (!m)
-			return fail(err, FATAL, "%s [%d] offset %" PRId64 " cannot be set aside: its message is gone", r->topic, r->partition, r->offset);
-		log_warn(s->at, "row set aside in the dead-letter topic", "topic=%s partition=%d offset=%" PRId64 " reason=\"%s\"", r->topic, r->partition,
-		    r->offset, rejects[i].reason);
-		rc = deadletter_put(s->dead, m, r->topic, rejects[i].reason, err);
-	}
-	if (rc == OK && n)
-		rc = deadletter_flush(s->dead, err);
-	if (rc == OK && n && s->flow)
-		atomic_fetch_add(&s->flow->parked[s->number], (uint64_t)n);
-	return rc;
-}
-
-/* The set-based form of b was refused: row by row in exact order. The sink's transaction stays open. */
-static enum rc
-redo(struct session *s, struct batch *b, struct err *err)
-{
-	bool aside = s->conf->on_error == ON_ERROR_DEADLETTER;
-	struct reject *rejects = calloc((size_t)b->nrows + 1, sizeof *rejects);
-	int n = 0;
-	enum rc rc;
-
-	if (!rejects)
-		die("out of memory");
-	log_info(s->at, "batch refused, redone row by row", "rows=%d reason=\"%s\"", b->nrows, err->text);
-	rc = s->sink->ops->redo(s->sink, b, rejects, aside ? b->nrows : 0, &n, err);
-	if (rc == REJECT)
-		rc = fail(err, FATAL, "%s; correct the sink and start again, or set on_error: dead-letter", err->text);
-	if (rc == OK)
-		rc = set_aside(s, b, rejects, n, err);
-	free(rejects);
+	if (rc == OK && more && s->flow)
+		atomic_fetch_add(&s->flow->parked[s->number], (uint64_t)more);
 	return rc;
 }
 
@@ -202,6 +166,32 @@ prepare(struct session *s, const struct batch *b, struct err *err)
 
 	for (int i = 0; i < b->nworks && rc == OK; i++)
 		rc = s->sink->ops->prepare(s->sink, b->works[i].tbl, err);
+	return rc;
+}
+
+/* The set-based form of b was refused: row by row in exact order. The sink's transaction stays open. */
+static enum rc
+redo(struct session *s, struct batch *b, struct err *err)
+{
+	bool aside = s->conf->on_error == ON_ERROR_DEADLETTER;
+	struct reject *rejects = calloc((size_t)b->nrows + 1, sizeof *rejects);
+	int n = 0;
+	enum rc rc = OK;
+
+	if (!rejects)
+		die("out of memory");
+	log_info(s->at, "batch refused, redone row by row", "rows=%d reason=\"%s\"", b->nrows, err->text);
+	/* A row that comes to nothing in its batch has not been prepared for. */
+	for (int i = 0; i < b->nrows && rc == OK; i++)
+		if (!b->rows[i].aside)
+			rc = s->sink->ops->prepare(s->sink, b->rows[i].tbl, err);
+	if (rc == OK)
+		rc = s->sink->ops->redo(s->sink, b, rejects, aside ? b->nrows : 0, &n, err);
+	if (rc == REJECT)
+		rc = fail(err, FATAL, "%s; correct the sink and start again, or set on_error: dead-letter", err->text);
+	if (rc == OK)
+		rc = put_aside(s, b, rejects, n, err);
+	free(rejects);
 	return rc;
 }
 
@@ -217,8 +207,32 @@ send_whole(struct session *s, struct sent *t, struct err *err)
 	if (rc == OK)
 		rc = ops->apply(s->sink, &t->batch, err);
 	if (rc == OK)
+		rc = put_aside(s, &t->batch, NULL, 0, err);
+	if (rc == OK)
 		rc = ops->commit(s->sink, &t->next, err);
 	return rc;
+}
+
+/* Into the transaction that is open, and wait. */
+static enum rc
+send_part(struct session *s, struct sent *t, struct err *err)
+{
+	enum rc rc = s->sink->ops->apply(s->sink, &t->batch, err);
+
+	if (rc == OK)
+		rc = s->sink->ops->settle(s->sink, 0, err);
+	if (rc == REJECT)
+		return redo(s, &t->batch, err);
+	return rc == OK ? put_aside(s, &t->batch, NULL, 0, err) : rc;
+}
+
+/* Rows of parked keys wait behind them (consumer/parked.h). */
+static void
+plan(struct session *s, struct batch *b)
+{
+	if (s->parked.n || b->special)
+		parked_route(&s->parked, b);
+	batch_plan(b);
 }
 
 static enum rc
@@ -254,6 +268,12 @@ recover(struct session *s, struct err *err)
 	rc = redo_whole(s, older, err);
 	if (rc != OK || !newer->busy)
 		return rc;
+	/* It was planned before it was known what the older one would park. */
+	if (s->parked.n && parked_route(&s->parked, &newer->batch)) {
+		newer->batch.works = NULL;
+		newer->batch.nworks = 0;
+		batch_plan(&newer->batch);
+	}
 	rc = send_whole(s, newer, err);
 	if (rc == OK)
 		rc = s->sink->ops->settle(s->sink, 0, err);
@@ -285,11 +305,16 @@ static enum rc
 flush(struct session *s, struct err *err)
 {
 	struct sent *t = &s->sent[s->fill];
-	enum rc rc;
+	enum rc rc = OK;
 
 	if (s->f->next.spine_offset == s->f->applied.spine_offset)
 		return OK;
-	batch_plan(&t->batch);
+	/* With keys that wait, what the older one comes to is known before this one is planned. */
+	if (s->parked.n && !s->open)
+		rc = settle(s, 0, err);
+	if (rc != OK)
+		return rc;
+	plan(s, &t->batch);
 	/* The marker of a lane carries its owner's token, not the writer's: that one is in the record at the anchor. */
 	if (s->lane)
 		s->f->next.token = s->lane->token;
@@ -300,11 +325,7 @@ flush(struct session *s, struct err *err)
 	if (s->open) { /* the end of a streamed transaction */
 		rc = prepare(s, &t->batch, err);
 		if (rc == OK)
-			rc = s->sink->ops->apply(s->sink, &t->batch, err);
-		if (rc == OK)
-			rc = s->sink->ops->settle(s->sink, 0, err);
-		if (rc == REJECT)
-			rc = redo(s, &t->batch, err);
+			rc = send_part(s, t, err);
 		if (rc == OK)
 			rc = s->sink->ops->commit(s->sink, &t->next, err);
 		if (rc == OK)
@@ -332,18 +353,14 @@ stream(struct session *s, struct err *err)
 	struct sent *t = &s->sent[s->fill];
 	enum rc rc = settle(s, 0, err);
 
-	batch_plan(&t->batch);
+	plan(s, &t->batch);
 	if (rc == OK)
 		rc = prepare(s, &t->batch, err);
 	if (rc == OK && !s->open)
 		rc = s->sink->ops->begin(s->sink, &s->f->applied, &s->f->next, err);
 	s->open = true;
 	if (rc == OK)
-		rc = s->sink->ops->apply(s->sink, &t->batch, err);
-	if (rc == OK)
-		rc = s->sink->ops->settle(s->sink, 0, err);
-	if (rc == REJECT)
-		rc = redo(s, &t->batch, err);
+		rc = send_part(s, t, err);
 	t->rows += (uint64_t)t->batch.nrows;
 	batch_reset(&t->batch, release);
 	return rc;
@@ -351,39 +368,32 @@ stream(struct session *s, struct err *err)
 
 /* ---- rows ---- */
 
-/* A record that is no row of ours: never a crash, never a silent skip. */
+/* A record that is no row of ours (tl NULL), or a bad one: never a crash, never a silent skip. It takes the message. */
 static enum rc
-bad_record(struct session *s, const rd_kafka_message_t *m, const struct fetch_part *p, struct err *err)
+bad_record(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl, struct err *err)
 {
-	enum rc rc;
+	struct batch *b = filling(s);
+	struct row row = { .topic = p->topic, .partition = m->partition, .offset = m->offset };
+	int64_t offset = m->offset;
 
-	if (s->conf->on_error != ON_ERROR_DEADLETTER)
-		return fail(err, FATAL, "%s [%d] offset %" PRId64 ": %s; to set such records aside set on_error: dead-letter", p->topic, p->partition,
-		    m->offset, err->text);
-	log_warn(s->at, "record set aside in the dead-letter topic", "topic=%s partition=%d offset=%" PRId64 " reason=\"%s\"", p->topic, p->partition,
-	    m->offset, err->text);
-	rc = deadletter_put(s->dead, m, p->topic, err->text, err);
-	if (rc == OK)
-		rc = deadletter_flush(s->dead, err);
-	if (rc == OK && s->flow)
-		atomic_fetch_add(&s->flow->parked[s->number], 1);
-	return rc;
-}
-
-static void
-fill_row(struct row *r, const rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl, const struct envelope *env, const struct table *tbl)
-{
-	r->op = env->op;
-	r->tbl = tbl;
-	r->before = (struct value *)(uintptr_t)env->before;
-	r->after = (struct value *)(uintptr_t)env->after;
-	r->before_full = tl->flags & TL_BEFORE_FULL;
-	r->seq = tl->seq;
-	r->index = tl->index;
-	r->lsn = tl->lsn;
-	r->topic = p->topic;
-	r->partition = p->partition;
-	r->offset = m->offset;
+	if (s->conf->on_error != ON_ERROR_DEADLETTER) {
+		rd_kafka_message_destroy(m);
+		return fail(err, FATAL, "%s [%d] offset %" PRId64 ": %s; to set such records aside set on_error: dead-letter", p->topic, p->partition, offset,
+		    err->text);
+	}
+	if (tl) {
+		row.seq = tl->seq;
+		row.index = tl->index;
+		row.lsn = tl->lsn;
+	}
+	if (tl && (tl->flags & TL_MOVED_TO) && s->f->moved) {
+		aside_bad(b, s->f->moved, "the row with the new key cannot be read");
+		s->f->moved = NULL;
+	}
+	row.held = batch_hold(b, m);
+	b->bytes += m->len + m->key_len + sizeof row;
+	aside_bad(b, &row, err->text);
+	return OK;
 }
 
 /* Decode one record into the batch. It takes the message. */
@@ -403,10 +413,10 @@ take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, c
 	}
 	rc = decode_record(s->decode, m, tl, &b->arena, &env, &tbl, &key, err);
 	if (rc == REJECT)
-		rc = bad_record(s, m, p, err);
-	else if (rc == OK) {
-		fill_row(&row, m, p, tl, &env, tbl);
-		batch_hold(b, m);
+		return bad_record(s, m, p, tl, err);
+	if (rc == OK) {
+		decode_fill(&row, m, p->topic, tl, &env, tbl);
+		row.held = batch_hold(b, m);
 		b->bytes += m->len + m->key_len;
 		/* In a lane the halves of a changed key are two rows: the other one may be another lane's. */
 		if (s->lane || follow_join(s->f, &row, tl->flags))
@@ -488,10 +498,12 @@ bring(struct session *s, struct assemble *as, struct heads *h, int i, struct err
 			rc = range_lost(as, h, i, err);
 		else if (v == ASSEMBLE_FOREIGN) {
 			*err = why;
-			rc = bad_record(s, m, h->parts[i], err);
+			rc = bad_record(s, m, h->parts[i], NULL, err);
+			m = NULL;
 		} else if (s->flow)
 			atomic_fetch_add(&s->flow->skipped[s->number], 1);
-		rd_kafka_message_destroy(m);
+		if (m)
+			rd_kafka_message_destroy(m);
 		if (rc != OK)
 			return rc;
 	}
@@ -550,6 +562,18 @@ batch_full(struct session *s)
 }
 
 /* ---- lanes (apply: key) ---- */
+
+static enum rc
+load_parked(struct session *s, struct err *err)
+{
+	enum rc rc;
+
+	parked_free(&s->parked);
+	rc = s->sink->ops->parking->load(s->sink, &s->parked, err);
+	if (rc == OK && s->flow)
+		atomic_store(&s->flow->parked[s->number], (uint64_t)s->parked.entries);
+	return rc == OK ? parked_bounded(&s->parked, s->conf->name, err) : rc;
+}
 
 /* The group with the parts of this lane only. */
 static struct spine_record *
@@ -813,6 +837,8 @@ session_open(struct session *s, struct err *err)
 	else if (rc == OK)
 		rc = s->sink->ops->marker(s->sink, &applied, err);
 	if (rc == OK)
+		rc = load_parked(s, err);
+	if (rc == OK)
 		rc = fetch_open(s->kafka, &s->fetch, err);
 	if (rc == OK)
 		rc = decode_open(s->kafka, &s->decode, err);
@@ -840,6 +866,7 @@ session_close(struct session *s)
 	}
 	decode_close(s->decode);
 	deadletter_close(s->dead);
+	parked_free(&s->parked);
 	fetch_close(s->fetch);
 	arena_free(&s->group_arena);
 }

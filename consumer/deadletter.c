@@ -73,7 +73,7 @@ headers_of(const struct deadletter *d, const rd_kafka_message_t *m, const char *
 }
 
 enum rc
-deadletter_put(struct deadletter *d, const rd_kafka_message_t *m, const char *topic, const char *reason, struct err *err)
+deadletter_put(struct deadletter *d, const rd_kafka_message_t *m, const char *topic, const char *reason, int64_t *offset, struct err *err)
 {
 	rd_kafka_headers_t *h;
 	rd_kafka_resp_err_t code;
@@ -86,7 +86,8 @@ deadletter_put(struct deadletter *d, const rd_kafka_message_t *m, const char *to
 	}
 	h = headers_of(d, m, topic, reason);
 	code = rd_kafka_producev(d->rk, RD_KAFKA_V_TOPIC(d->topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-	    RD_KAFKA_V_KEY(m->key, m->key_len), RD_KAFKA_V_VALUE(m->payload, m->len), RD_KAFKA_V_HEADERS(h), RD_KAFKA_V_END);
+	    RD_KAFKA_V_KEY(m->key, m->key_len), RD_KAFKA_V_VALUE(m->payload, m->len), RD_KAFKA_V_HEADERS(h), RD_KAFKA_V_OPAQUE(offset),
+	    RD_KAFKA_V_END);
 	if (code) {
 		rd_kafka_headers_destroy(h);
 		return kafka_fail(code, err, "write to %s", d->topic);
@@ -110,6 +111,7 @@ deadletter_flush(struct deadletter *d, struct err *err)
 		if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR)
 			while ((m = rd_kafka_event_message_next(ev))) {
 				d->done++;
+				*(int64_t *)m->_private = m->err || m->offset < 0 ? -1 : m->offset;
 				if (m->err && rc == OK)
 					rc = kafka_fail(m->err, err, "write to %s", d->topic);
 			}

@@ -25,4 +25,7 @@ bool decode_header(const rd_kafka_message_t *m, struct tl *tl, struct err *why);
 enum rc decode_record(struct decode *d, const rd_kafka_message_t *m, const struct tl *tl, struct arena *a, struct envelope *env,
     const struct table **tbl, struct value **key, struct err *err) MUST_CHECK;
 
+/* The record as a row. topic lives as long as the row. tl may be NULL: then it has no position. */
+void decode_fill(struct row *r, const rd_kafka_message_t *m, const char *topic, const struct tl *tl, const struct envelope *env, const struct table *tbl);
+
 #endif

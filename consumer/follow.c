@@ -105,6 +105,7 @@ follow_join(struct follow *f, struct row *r, uint32_t flags)
 		r->moved = true;
 		r->before = f->moved->before;
 		r->before_full = f->moved->before_full;
+		r->held_from = f->moved->held;
 	}
 	f->moved = NULL;
 	return true;

@@ -31,8 +31,12 @@ static enum rc
 move_marker(struct sink *s, const struct marker *from, const struct marker *to, struct err *err)
 {
 	struct batch none = { 0 };
-	enum rc rc = s->ops->begin(s, from, to, err);
+	struct parked keys = { 0 }; /* read for the version that a begin compares */
+	enum rc rc = s->ops->parking->load(s, &keys, err);
 
+	parked_free(&keys);
+	if (rc == OK)
+		rc = s->ops->begin(s, from, to, err);
 	if (rc == OK)
 		rc = s->ops->apply(s, &none, err);
 	if (rc == OK)

@@ -192,26 +192,53 @@ sink_row_value(const struct row *r, enum plan_kind kind, const struct plan_param
 	return row_key(r, p->col);
 }
 
-/* The rejected row was to move to the key that r is about. */
-static bool
-moved_onto(const struct row *rejected, const struct row *r)
-{
-	if (!rejected->moved || !rejected->after || !row_keyed(r))
-		return false;
-	for (int i = 0; i < r->tbl->nkeys; i++)
-		if (!value_eq(&rejected->after[r->tbl->keys[i]], row_key(r, r->tbl->keys[i])))
-			return false;
-	return true;
-}
+/* ---- rows that a redo leaves out ---- */
 
 bool
-sink_row_waits(const struct reject *rejects, int n, const struct row *r)
+redo_waits(struct redo_list *l, const struct row *r)
 {
-	if (r->op == OP_TRUNCATE)
+	struct parked_ids ids;
+	int64_t head;
+
+	if (!l->keys.n || !parked_has_table(&l->keys, r->tbl->schema, r->tbl->name))
 		return false;
-	for (int i = 0; i < n; i++)
-		if (rejects[i].row->tbl == r->tbl &&
-		    (row_same_key(rejects[i].row, r) || moved_onto(rejects[i].row, r)))
-			return true;
-	return false;
+	parked_ids(r, &l->keys.scratch, &ids);
+	return parked_has(&l->keys, &ids, &head);
+}
+
+enum rc
+redo_leave(struct redo_list *l, struct arena *a, const struct row *r, bool waits, struct err *err)
+{
+	struct parked_ids ids;
+
+	if (l->n == l->max)
+		return REJECT;
+	if (r->op == OP_TRUNCATE)
+		return fail(err, FATAL, "%s; a truncate cannot wait: correct the sink and start again", err->text);
+	l->rejects[l->n++] = (struct reject){ r, arena_text(a, slice_of(err->text)), waits };
+	parked_ids(r, &l->keys.scratch, &ids);
+	parked_add(&l->keys, r->tbl->schema, r->tbl->name, &ids, 1);
+	return OK;
+}
+
+void
+redo_truncated(struct redo_list *l, const struct row *r)
+{
+	int kept = 0;
+
+	for (int i = 0; i < l->n; i++) {
+		const struct table *t = l->rejects[i].row->tbl;
+
+		if (!slice_eq(t->schema, r->tbl->schema) || !slice_eq(t->name, r->tbl->name))
+			l->rejects[kept++] = l->rejects[i];
+	}
+	l->n = kept;
+	parked_drop_table(&l->keys, r->tbl->schema, r->tbl->name);
+}
+
+void
+redo_forget(struct redo_list *l)
+{
+	parked_free(&l->keys);
+	l->n = 0;
 }

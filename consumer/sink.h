@@ -19,7 +19,7 @@
 #ifndef CONSUMER_SINK_H
 #define CONSUMER_SINK_H
 
-#include "consumer/batch.h"
+#include "consumer/parked.h"
 #include "core/conf.h"
 
 /* How far a sink is. All zero, spine_offset -1: never applied anything. */
@@ -37,6 +37,7 @@ struct marker {
 struct reject {
 	const struct row *row;
 	const char *reason;    /* in the batch's arena */
+	bool waits;            /* it did not fail itself: an earlier row of its key did */
 };
 
 struct sink;
@@ -63,12 +64,13 @@ struct sink_ops {
 	enum rc (*settle)(struct sink *s, int most, struct err *err);
 
 	/*
-	 * After a REJECT: the failed batch again, row by row in exact order, each under a
-	 * savepoint, in the same transaction scope (begun again with the markers of its begin, or
+	 * After a REJECT: the failed batch again, row by row in exact order (those with `aside`
+	 * left out), each under a savepoint, in the same transaction scope (begun again with the markers of its begin, or
 	 * rolled back to the savepoint of a streamed one). The rows that fail are listed in
 	 * rejects[0..*nrejects) (room for max_rejects) and left out, and so are later changes of
 	 * their keys; the row after max_rejects is returned as REJECT with its sentence, and
-	 * nothing is kept. Synchronous; does not commit.
+	 * nothing is kept. A truncate ends the waiting in its table, and what was listed of it before
+	 * is forgotten; one that fails is never listed. Synchronous; does not commit.
 	 */
 	enum rc (*redo)(struct sink *s, struct batch *b, struct reject *rejects, int max_rejects,
 	    int *nrejects, struct err *err);
@@ -76,6 +78,48 @@ struct sink_ops {
 	/* Throw away the open transaction. */
 	void (*abort)(struct sink *s);
 	void (*close)(struct sink *s);
+
+	const struct park_ops *parking;
+};
+
+/* Which entries to read: 0 and "" mean any. */
+struct parked_query {
+	int64_t after;         /* ids above it */
+	int64_t id;
+	const char *schema, *table;
+	bool moved;            /* only those that changed their key */
+	int limit;
+};
+
+/* Changes that are parked in the sink (consumer/parked.h). All are synchronous, and wait for what is in flight; verdicts as above. */
+struct park_ops {
+	/*
+	 * Put the parked keys into set, of all lanes, and remember the version that they are of: from
+	 * then on a begin that meets another one (`towline dlq` was here) is RETRY. After marker,
+	 * without a transaction.
+	 */
+	enum rc (*load)(struct sink *s, struct parked *set, struct err *err);
+
+	/* In the open transaction, after apply or redo: n numbers from *first on, then the entries that bear them. */
+	enum rc (*ids)(struct sink *s, int n, int64_t *first, struct err *err);
+	enum rc (*put)(struct sink *s, const struct parked_entry *e, int n, struct err *err);
+
+	/* A truncate makes void what is parked of its table; *n: how many. In the open transaction. */
+	enum rc (*drop_table)(struct sink *s, const struct table *tbl, int64_t *n, struct err *err);
+
+	/* The other lanes have to read the keys again. In the open transaction, at a barrier. */
+	enum rc (*tell_lanes)(struct sink *s, struct err *err);
+
+	/*
+	 * For `towline dlq`. lock opens a transaction at the marker where it stands (*at; commit takes the
+	 * same) and keeps every consumer waiting, all lanes. try applies the rows of b in exact order, all or none:
+	 * REJECT, with the sentence of the first that fails, leaves the transaction as it was. remove
+	 * drops entries and raises the version.
+	 */
+	enum rc (*lock)(struct sink *s, struct marker *at, struct err *err);
+	enum rc (*read)(struct sink *s, const struct parked_query *q, struct arena *a, struct parked_entry **out, int *n, struct err *err);
+	enum rc (*try)(struct sink *s, const struct batch *b, struct err *err);
+	enum rc (*remove)(struct sink *s, const int64_t *ids, int n, struct err *err);
 };
 
 /* What every sink begins with. */

@@ -43,10 +43,44 @@ enum rc sink_row_steps(const struct target *t, const struct row *r, uint8_t *fla
 const struct value *sink_row_value(
     const struct row *r, enum plan_kind kind, const struct plan_param *p);
 
-/*
- * A row was rejected before, and this is a later change of its key: it waits behind it (DESIGN 3).
- */
-bool sink_row_waits(const struct reject *rejects, int n, const struct row *r);
+/* The rows that a redo leaves out. keys: of those, so that later changes of them are left out too. */
+struct redo_list {
+	struct reject *rejects;
+	int max, n;
+	struct parked keys;
+};
+
+bool redo_waits(struct redo_list *l, const struct row *r);
+
+/* Leave it out, for the reason in err; REJECT when there is no room, FATAL for a truncate. */
+enum rc redo_leave(struct redo_list *l, struct arena *a, const struct row *r, bool waits, struct err *err) MUST_CHECK;
+
+/* r is a truncate that was done. */
+void redo_truncated(struct redo_list *l, const struct row *r);
+void redo_forget(struct redo_list *l);
+
+/* Entries as the JSON array that SQL_PG_PARK and SQL_SQLITE_PARK take, and numbers as one. lsn_text: as PostgreSQL's pg_lsn. */
+void park_json(const struct parked_entry *e, int n, bool lsn_text, struct buf *out);
+void park_ids_json(const int64_t *ids, int n, struct buf *out);
+
+/* One result of SQL_PARKED_READ, as texts, NULL for NULL; in a. */
+enum { PARKED_CELLS = 20 };
+void park_entry(const char *const cells[PARKED_CELLS], struct arena *a, struct parked_entry *out);
+
+/* One result of SQL_PARKED_KEYS, likewise, into the set. */
+enum { PARKED_KEY_CELLS = 6 };
+void park_key(const char *const cells[PARKED_KEY_CELLS], struct parked *set);
+
+/* SQL_PARKED_READ with its parameters as texts. */
+enum { PARKED_PARAMS = 7 };
+struct park_params {
+	char numbers[PARKED_PARAMS][24];
+	const char *values[PARKED_PARAMS];
+};
+void park_params(const char *pipeline, const struct parked_query *q, struct park_params *out);
+
+/* "p" of "p" and of "p/lane 3". In a. */
+const char *park_base(const char *pipeline, struct arena *a);
 
 /* PLAN_SET for the columns that a work writes. */
 void sink_work_flags(const struct target *t, const struct work *w, uint8_t *flags);

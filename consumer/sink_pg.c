@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ADVANCE_PARAMS = 12, NUMBER_MAX = 24 };
+enum { ADVANCE_PARAMS = 13, NUMBER_MAX = 24 };
 
 static struct sink_pg *
 self(struct sink *sink)
@@ -80,8 +80,9 @@ ensure(struct sink_pg *s, struct err *err)
 		{ "to_regnamespace('towline')", SQL_PG_SCHEMA },
 		{ "to_regclass('towline.marker')", SQL_PG_MARKER },
 		{ "to_regprocedure('towline.advance(text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, pg_lsn, bigint,"
-		  " bigint)')",
+		  " bigint, bigint)')",
 		    SQL_PG_ADVANCE },
+		{ "to_regclass('towline.parked')", SQL_PG_PARKED },
 	};
 	enum rc rc;
 
@@ -98,7 +99,7 @@ ensure(struct sink_pg *s, struct err *err)
 		return OK;
 	return pg_exec(s->conn, "marker",
 	    "PREPARE towline_advance AS SELECT towline.advance($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
-	    " $11, $12)",
+	    " $11, $12, $13)",
 	    NULL, err);
 }
 
@@ -108,7 +109,7 @@ number(const PGresult *res, int col)
 	return strtoll(PQgetvalue(res, 0, col), NULL, 10);
 }
 
-static enum rc
+enum rc
 read_marker(struct sink_pg *s, struct marker *out, bool *found, struct err *err)
 {
 	PGresult *res;
@@ -169,18 +170,36 @@ struct advance {
 
 static void
 advance_params(
-    struct advance *a, const char *pipeline, const struct marker *from, const struct marker *to)
+    struct advance *a, const struct sink_pg *s, const struct marker *from, const struct marker *to)
 {
 	const int64_t v[ADVANCE_PARAMS] = { 0, from->spine_offset, (int64_t)from->spine_hash,
 		to->spine_offset, (int64_t)to->spine_hash, (int64_t)to->gen, (int64_t)to->token,
-		(int64_t)to->no, (int64_t)to->seq, 0, to->commit_us, (int64_t)to->system_id };
+		(int64_t)to->no, (int64_t)to->seq, 0, to->commit_us, (int64_t)to->system_id,
+		s->parked_version };
 
 	for (int i = 0; i < ADVANCE_PARAMS; i++) {
 		snprintf(a->numbers[i], NUMBER_MAX, "%" PRId64, v[i]);
 		a->params[i] = a->numbers[i];
 	}
 	pg_lsn_text(a->numbers[9], to->lsn);
-	a->params[0] = pipeline;
+	a->params[0] = s->sink.pipeline;
+}
+
+enum rc
+advance_fail(PGconn *conn, const PGresult *res, struct err *err)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	enum rc rc = pg_fail(conn, res, err, "marker");
+
+	if (state && strcmp(state, "TW001") == 0)
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "another instance applies to this sink: %s",
+		    PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
+	if (state && strcmp(state, "TW002") == 0)
+		return fail(err, RETRY, "the dead letters were changed by towline dlq: reading them again");
+	if (rc == FATAL)
+		err->exit = EXIT_REFUSED;
+	return rc;
 }
 
 static void
@@ -188,7 +207,7 @@ send_advance(struct sink_pg *s, const struct marker *from, const struct marker *
 {
 	struct advance a;
 
-	advance_params(&a, s->sink.pipeline, from, to);
+	advance_params(&a, s, from, to);
 	pipe_sent(s,
 	    PQsendQueryPrepared(
 		s->conn, "towline_advance", ADVANCE_PARAMS, a.params, NULL, NULL, 0),
@@ -204,7 +223,7 @@ send_control(struct sink_pg *s, enum sent_kind kind, const char *sql, const stru
 
 /* ---- transactions ---- */
 
-static void
+void
 txn_add(struct sink_pg *s, const struct marker *expected, const struct marker *next)
 {
 	if (s->ntxns == s->txns_cap) {
@@ -374,12 +393,10 @@ redo_begin(struct sink_pg *s, struct err *err)
 	if ((rc = pg_exec(s->conn, "begin", "BEGIN", NULL, err)) != OK)
 		return rc;
 	txn_add(s, &s->redo.expected, &s->redo.next);
-	advance_params(&a, s->sink.pipeline, &s->redo.expected, &s->redo.next);
+	advance_params(&a, s, &s->redo.expected, &s->redo.next);
 	res = PQexecPrepared(s->conn, "towline_advance", ADVANCE_PARAMS, a.params, NULL, NULL, 0);
 	if (PQresultStatus(res) != PGRES_TUPLES_OK)
-		rc = pg_fail(s->conn, res, err, "marker");
-	if (rc == FATAL)
-		err->exit = EXIT_REFUSED;
+		rc = advance_fail(s->conn, res, err);
 	PQclear(res);
 	return rc;
 }
@@ -387,18 +404,8 @@ redo_begin(struct sink_pg *s, struct err *err)
 struct redo {
 	struct sink_pg *s;
 	struct batch *b;
-	struct reject *rejects;
-	int max, n;
+	struct redo_list list;
 };
-
-static enum rc
-redo_reject(struct redo *r, const struct row *row, struct err *err)
-{
-	if (r->n == r->max)
-		return REJECT;
-	r->rejects[r->n++] = (struct reject){ row, arena_text(&r->b->arena, slice_of(err->text)) };
-	return OK;
-}
 
 /* One row under a savepoint of its own. */
 static enum rc
@@ -406,9 +413,9 @@ redo_row(struct redo *r, const struct row *row, struct err *err)
 {
 	enum rc rc;
 
-	if (sink_row_waits(r->rejects, r->n, row)) {
+	if (redo_waits(&r->list, row)) {
 		(void)fail(err, REJECT, "an earlier change of this key was set aside");
-		return redo_reject(r, row, err);
+		return redo_leave(&r->list, &r->b->arena, row, true, err);
 	}
 	if ((rc = pg_exec(r->s->conn, "savepoint", "SAVEPOINT towline_row", NULL, err)) != OK)
 		return rc;
@@ -420,8 +427,10 @@ redo_row(struct redo *r, const struct row *row, struct err *err)
 		    r->s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_row", NULL, &why);
 		if (rc != OK)
 			return *err = why, rc;
-		if ((rc = redo_reject(r, row, err)) != OK)
+		if ((rc = redo_leave(&r->list, &r->b->arena, row, false, err)) != OK)
 			return rc;
+	} else if (rc == OK && row->op == OP_TRUNCATE) {
+		redo_truncated(&r->list, row);
 	}
 	return rc != OK
 	    ? rc
@@ -435,15 +444,20 @@ redo_stretch(struct redo *r, int from, int to, struct err *err)
 	enum rc rc = pg_exec(r->s->conn, "savepoint", "SAVEPOINT towline_stretch", NULL, err);
 	int i;
 
-	for (i = from; i < to && rc == OK; i++)
-		rc = sink_row_waits(r->rejects, r->n, &r->b->rows[i])
-		    ? REJECT
-		    : row_exec(r->s, &r->b->rows[i], err);
+	for (i = from; i < to && rc == OK; i++) {
+		const struct row *row = &r->b->rows[i];
+
+		if (!row->aside)
+			rc = redo_waits(&r->list, row) ? REJECT : row_exec(r->s, row, err);
+		if (rc == OK && !row->aside && row->op == OP_TRUNCATE)
+			redo_truncated(&r->list, row);
+	}
 	if (rc == REJECT) {
 		rc = pg_exec(
 		    r->s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_stretch", NULL, err);
 		for (i = from; i < to && rc == OK; i++)
-			rc = redo_row(r, &r->b->rows[i], err);
+			if (!r->b->rows[i].aside)
+				rc = redo_row(r, &r->b->rows[i], err);
 	}
 	return rc != OK
 	    ? rc
@@ -462,7 +476,7 @@ redo_pass(struct redo *r, bool immediate, bool *objected, struct err *err)
 	enum rc rc = pg_exec(r->s->conn, "savepoint", "SAVEPOINT towline_redo", NULL, err);
 
 	*objected = false;
-	r->n = 0;
+	redo_forget(&r->list);
 	if (rc == OK && immediate)
 		rc = pg_exec(r->s->conn, "constraints", "SET CONSTRAINTS ALL IMMEDIATE", NULL, err);
 	for (int i = 0; i < r->b->nrows && rc == OK; i += STRETCH)
@@ -485,7 +499,7 @@ pg_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_reje
     struct err *err)
 {
 	struct sink_pg *s = self(sink);
-	struct redo r = { .s = s, .b = b, .rejects = rejects, .max = max_rejects };
+	struct redo r = { .s = s, .b = b, .list = { .rejects = rejects, .max = max_rejects } };
 	struct err why;
 	bool objected = false;
 	enum rc rc = pipe_leave(s, err);
@@ -505,13 +519,14 @@ pg_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_reje
 		s->applied++;
 		sink->failed = NULL;
 		open_txn(s)->last = b;
-		*nrejects = r.n;
+		*nrejects = r.list.n;
 	} else if (s->open) {
 		(void)!pg_exec(s->conn, "roll back", "ROLLBACK", NULL, &why);
 		s->open = s->savepoint = false;
 		s->ntxns = s->applied = 0;
 		table_forget_open(s);
 	}
+	redo_forget(&r.list);
 	return rc;
 }
 
@@ -567,6 +582,7 @@ static const struct sink_ops pg_ops = {
 	.redo = pg_redo,
 	.abort = pg_abort,
 	.close = pg_close,
+	.parking = &pg_park_ops,
 };
 
 enum rc

@@ -5,6 +5,7 @@
  *   sink_pg_pipe.c   pipeline mode: what was sent and not answered yet, failures, recovery
  *   sink_pg_table.c  the table at the sink: catalogue, CREATE, ALTER, prepared statements
  *   sink_pg_batch.c  works and rows as statements with their parameters
+ *   sink_pg_park.c   changes that are parked, and the way back
  */
 #ifndef CONSUMER_SINK_PG_H
 #define CONSUMER_SINK_PG_H
@@ -82,6 +83,7 @@ struct sink_pg {
 	bool failure_commit;      /* the COMMIT itself failed */
 	struct unconfirmed redo;  /* the transaction that failed */
 	bool advance_ready, replica, unindexed;
+	int64_t parked_version;   /* that the caller knows: compared by each begin */
 	uint64_t stmt_no;
 	struct buf *cols;         /* parameters in the making, one buffer each */
 	int ncols_cap;
@@ -119,6 +121,18 @@ enum rc pipe_report(struct sink_pg *s, struct err *err) MUST_CHECK;
 
 /* Drop what the pipeline knows of a target that goes away. */
 void pipe_forget(struct sink_pg *s, const struct pg_target *target);
+
+/* ---- sink_pg.c ---- */
+
+/* A refused towline.advance: fatal, or the parked changes were changed. res NULL: the connection broke. */
+enum rc advance_fail(PGconn *conn, const PGresult *res, struct err *err) MUST_CHECK;
+enum rc read_marker(struct sink_pg *s, struct marker *out, bool *found, struct err *err) MUST_CHECK;
+
+/* Note the transaction that was begun. */
+void txn_add(struct sink_pg *s, const struct marker *expected, const struct marker *next);
+
+/* ---- sink_pg_park.c ---- */
+extern const struct park_ops pg_park_ops;
 
 /* ---- sink_pg_table.c ---- */
 enum rc table_prepare(struct sink_pg *s, const struct table *tbl, struct err *err) MUST_CHECK;

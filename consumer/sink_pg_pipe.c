@@ -59,10 +59,8 @@ result_failed(struct sink_pg *s, const struct sent *e, const PGresult *res)
 	if (s->broken)
 		return;
 	rc = pg_fail(s->conn, res, &why, e->target ? e->target->t.name : "sink");
-	if (state && strcmp(state, "TW001") == 0)
-		rc = fail_exit(&why, FATAL, EXIT_REFUSED,
-		    "another instance applies to this sink: %s",
-		    PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
+	if (state && strncmp(state, "TW", 2) == 0)
+		rc = advance_fail(s->conn, res, &why);
 	/* Two keys that differ for us are one for the sink (citext); a table that a foreign key refers to cannot be
 	 * truncated: both can be done row by row. */
 	else if (state && rc == FATAL && e->kind == SENT_WORK &&

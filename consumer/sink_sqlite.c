@@ -74,7 +74,7 @@ lite_marker(struct sink *sink, struct marker *out, struct err *err)
 {
 	struct sink_sqlite *s = self(sink);
 	sqlite3_stmt *st = NULL;
-	enum rc rc = lite_exec(s, "create the marker", SQL_SQLITE_MARKER "; " SQL_SQLITE_TABLES, err);
+	enum rc rc = lite_exec(s, "create the marker", SQL_SQLITE_MARKER "; " SQL_SQLITE_TABLES "; " SQL_SQLITE_PARKED, err);
 	int step;
 
 	*out = (struct marker){ .spine_offset = -1 };
@@ -107,13 +107,29 @@ lite_marker(struct sink *sink, struct marker *out, struct err *err)
 	return rc;
 }
 
+static bool
+version_moved(struct sink_sqlite *s)
+{
+	sqlite3_stmt *st = NULL;
+	struct err ignored;
+	bool moved = false;
+
+	if (lite_compile(s, "marker", SQL_PARKED_VERSION("towline_marker"), &st, &ignored) != OK)
+		return false;
+	sqlite3_bind_text(st, 1, s->sink.pipeline, -1, SQLITE_STATIC);
+	if (sqlite3_step(st) == SQLITE_ROW)
+		moved = sqlite3_column_int64(st, 0) != s->parked_version;
+	sqlite3_finalize(st);
+	return moved;
+}
+
 /* Compare and set: one row, or somebody else was here. */
 static enum rc
 advance(struct sink_sqlite *s, const struct marker *from, const struct marker *to, struct err *err)
 {
 	const int64_t v[] = { from->spine_offset, (int64_t)from->spine_hash, to->spine_offset,
 		(int64_t)to->spine_hash, (int64_t)to->gen, (int64_t)to->token, (int64_t)to->no,
-		(int64_t)to->seq, (int64_t)to->lsn, to->commit_us, (int64_t)to->system_id };
+		(int64_t)to->seq, (int64_t)to->lsn, to->commit_us, (int64_t)to->system_id, s->parked_version };
 	sqlite3_stmt *st = NULL;
 	enum rc rc = lite_compile(s, "marker", SQL_SQLITE_ADVANCE, &st, err);
 	int step;
@@ -127,6 +143,8 @@ advance(struct sink_sqlite *s, const struct marker *from, const struct marker *t
 	sqlite3_finalize(st);
 	if (step != SQLITE_DONE)
 		return lite_fail(s, "marker", err);
+	if (sqlite3_changes(s->db) != 1 && version_moved(s))
+		return fail(err, RETRY, "the dead letters were changed by towline dlq: reading them again");
 	if (sqlite3_changes(s->db) != 1)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "another instance applies to this sink: the marker of %s is not at spine offset %lld"
@@ -416,8 +434,8 @@ run_work(struct sink_sqlite *s, const struct work *w, struct err *err)
 
 /* ---- transactions ---- */
 
-static void
-roll_back(struct sink_sqlite *s)
+void
+lite_roll_back(struct sink_sqlite *s)
 {
 	struct err ignored;
 
@@ -443,7 +461,7 @@ lite_begin(
 	s->next = *next;
 	s->open = true;
 	if ((rc = advance(s, expected, next, err)) != OK)
-		roll_back(s);
+		lite_roll_back(s);
 	return rc;
 }
 
@@ -475,7 +493,7 @@ lite_apply(struct sink *sink, const struct batch *b, struct err *err)
 		sink->failed = b;
 	if (rc != REJECT || !s->savepoint ||
 	    lite_exec(s, "roll back", "ROLLBACK TO towline_apply", &ignored) != OK)
-		roll_back(s);
+		lite_roll_back(s);
 	return rc;
 }
 
@@ -494,7 +512,7 @@ lite_commit(struct sink *sink, const struct marker *next, struct err *err)
 	if (rc == OK)
 		rc = lite_exec(s, "commit", "COMMIT", err);
 	if (rc != OK) {
-		roll_back(s);
+		lite_roll_back(s);
 		return rc;
 	}
 	s->open = s->savepoint = false;
@@ -514,23 +532,31 @@ lite_settle(struct sink *sink, int most, struct err *err)
 static void
 lite_abort(struct sink *sink)
 {
-	roll_back(self(sink));
+	lite_roll_back(self(sink));
 }
 
 /* ---- redo ---- */
 
+enum rc
+lite_row(struct sink_sqlite *s, const struct row *r, struct err *err)
+{
+	struct lite_target *t;
+	enum rc rc = need(s, r->tbl, &t, err);
+
+	if (rc != OK)
+		return rc;
+	return r->op == OP_TRUNCATE ? truncate_table(s, t, err) : run_row(s, t, r, err);
+}
+
 static enum rc
 redo_one(struct sink_sqlite *s, const struct row *r, struct err *err)
 {
-	struct lite_target *t;
 	struct err ignored;
-	enum rc rc = need(s, r->tbl, &t, err);
+	enum rc rc = lite_exec(s, "savepoint", "SAVEPOINT towline_row", err);
 
-	if (rc == OK)
-		rc = lite_exec(s, "savepoint", "SAVEPOINT towline_row", err);
 	if (rc != OK)
 		return rc;
-	rc = r->op == OP_TRUNCATE ? truncate_table(s, t, err) : run_row(s, t, r, err);
+	rc = lite_row(s, r, err);
 	if (rc == REJECT && lite_exec(s, "roll back", "ROLLBACK TO towline_row", &ignored) != OK)
 		return *err = ignored, ignored.rc;
 	if (lite_exec(s, "release", "RELEASE towline_row", rc == OK ? err : &ignored) != OK && rc == OK)
@@ -544,8 +570,8 @@ lite_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_re
 {
 	struct sink_sqlite *s = self(sink);
 	struct marker expected = s->expected, next = s->next;
+	struct redo_list list = { .rejects = rejects, .max = max_rejects };
 	enum rc rc = OK;
-	int n = 0;
 
 	*nrejects = 0;
 	if (b != sink->failed)
@@ -556,23 +582,27 @@ lite_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_re
 		rc = lite_begin(sink, &expected, &next, err);
 	for (int i = 0; i < b->nrows && rc == OK; i++) {
 		const struct row *r = &b->rows[i];
+		bool waits;
 
-		if (sink_row_waits(rejects, n, r))
+		if (r->aside)
+			continue;
+		waits = redo_waits(&list, r);
+		if (waits)
 			rc = fail(err, REJECT, "an earlier change of this key was set aside");
 		else
 			rc = redo_one(s, r, err);
-		if (rc == REJECT && n < max_rejects) {
-			rejects[n++] =
-			    (struct reject){ r, arena_text(&b->arena, slice_of(err->text)) };
-			rc = OK;
-		}
+		if (rc == REJECT)
+			rc = redo_leave(&list, &b->arena, r, waits, err);
+		else if (rc == OK && r->op == OP_TRUNCATE)
+			redo_truncated(&list, r);
 	}
+	*nrejects = list.n;
+	redo_forget(&list);
 	if (rc != OK) {
-		roll_back(s);
+		lite_roll_back(s);
 		return rc;
 	}
 	s->applied++;
-	*nrejects = n;
 	return OK;
 }
 
@@ -644,6 +674,7 @@ static const struct sink_ops lite_ops = {
 	.redo = lite_redo,
 	.abort = lite_abort,
 	.close = lite_close,
+	.parking = &lite_park_ops,
 };
 
 enum rc

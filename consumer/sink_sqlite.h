@@ -37,6 +37,7 @@ struct sink_sqlite {
 	struct lite_target *targets;
 	struct marker expected, next; /* of the open or the failed transaction */
 	bool open, savepoint;
+	int64_t parked_version;   /* that the caller knows: compared by each begin */
 	int applied;
 	struct buf *params;
 	int params_cap;
@@ -47,6 +48,15 @@ enum rc lite_fail(struct sink_sqlite *s, const char *what, struct err *err);
 enum rc lite_exec(struct sink_sqlite *s, const char *what, const char *sql, struct err *err) MUST_CHECK;
 enum rc lite_compile(struct sink_sqlite *s, const char *what, const char *sql, sqlite3_stmt **out,
     struct err *err) MUST_CHECK;
+
+/* Throw the transaction away. */
+void lite_roll_back(struct sink_sqlite *s);
+
+/* One row at once. */
+enum rc lite_row(struct sink_sqlite *s, const struct row *r, struct err *err) MUST_CHECK;
+
+/* ---- sink_sqlite_park.c: changes that are parked, and the way back ---- */
+extern const struct park_ops lite_park_ops;
 
 /* ---- sink_sqlite_table.c: look up, create, widen; t has its tbl ---- */
 enum rc lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err) MUST_CHECK;
