@@ -93,13 +93,13 @@ encode_arrays(struct sink_pg *s, struct pg_target *t, const struct work *w, cons
 }
 
 static void
-stmt_parse(struct sink_pg *s, struct pg_target *t, struct stmt *st)
+stmt_parse(struct sink_pg *s, struct pg_target *t, struct stmt *st, const struct batch *b)
 {
 	if (st->sent)
 		return;
 	st->sent = true;
 	pipe_sent(s, PQsendPrepare(s->conn, st->name, st->plan.sql, 0, NULL),
-	    (struct sent){ .kind = SENT_PARSE, .stmt = st, .target = t, .must_hit = -1 });
+	    (struct sent){ .kind = SENT_PARSE, .stmt = st, .target = t, .batch = b, .must_hit = -1 });
 }
 
 static void
@@ -118,7 +118,7 @@ stmt_send(struct sink_pg *s, struct pg_target *t, struct stmt *st, int format, i
 		lengths[i] = (int)s->cols[i].n;
 		formats[i] = format;
 	}
-	stmt_parse(s, t, st);
+	stmt_parse(s, t, st, b);
 	pipe_sent(s,
 	    PQsendQueryPrepared(s->conn, st->name, n, values, lengths, formats, FORMAT_TEXT),
 	    (struct sent){ .kind = SENT_WORK, .target = t, .batch = b, .must_hit = must_hit });

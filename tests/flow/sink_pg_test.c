@@ -410,6 +410,32 @@ test_two_in_flight(void **state)
 		batch_free(&b[i], NULL);
 }
 
+/* A statement that does not even parse: its batch is the one that failed. */
+static void
+test_parse_refused(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct reject rejects[2];
+	int n;
+
+	ok(o->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "ok"));
+	ok(run(w, &b));
+	ask(w, "ALTER TABLE sink_test.orders ALTER d TYPE boolean USING false");
+	put_row(&b, &t, OP_READ, NULL, order(&b, 1, "again"));
+	rejected(run(w, &b));
+	assert_non_null(strstr(w->err.text, "42804"));
+	assert_ptr_equal(w->sink->failed, &b);
+	ok(o->redo(w->sink, &b, rejects, 2, &n, &w->err));
+	assert_int_equal(n, 1);
+	o->abort(w->sink);
+	batch_free(&b, NULL);
+}
+
 static void
 test_streamed(void **state)
 {
@@ -711,6 +737,7 @@ main(void)
 		with_world(test_redo_order),
 		with_world(test_deferred),
 		with_world(test_two_in_flight),
+		with_world(test_parse_refused),
 		with_world(test_streamed),
 		with_world(test_abort),
 		with_world(test_connection_lost),
