@@ -416,13 +416,18 @@ drain(struct session *s, struct err *err)
 static enum rc
 session_run(struct session *s, bool *ran, struct err *err)
 {
+	int64_t opened_ms;
+	uint64_t no;
 	enum rc rc = session_open(s, err);
 
 	if (rc == AGAIN)
 		return OK;
-	*ran = rc == OK;
+	opened_ms = now_ms();
+	no = s->g.state.no;
 	while (rc == OK && !stop_requested())
 		rc = turn(s, true, err);
+	/* Got something done, or had nothing to do: what ended it is a new trouble, not the one before. */
+	*ran = s->g.opened && (s->g.state.no > no || now_ms() - opened_ms > BACKOFF_MAX_MS);
 	if (rc == OK)
 		rc = drain(s, err);
 	if (rc == OK)
