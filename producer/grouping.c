@@ -145,6 +145,15 @@ grouping_sent(struct grouping *g)
 		group_end(g, SPINE_MORE);
 }
 
+/* The newest watermark: never goes back, also when transactions come that were skipped as idle WAL before `tables:` took them in. */
+static uint64_t
+advance(struct grouping *g, uint64_t lsn)
+{
+	if (lsn > g->watermark)
+		g->watermark = lsn;
+	return g->watermark;
+}
+
 void
 grouping_commit(struct grouping *g, const struct txn *txn)
 {
@@ -153,7 +162,7 @@ grouping_commit(struct grouping *g, const struct txn *txn)
 	if (g->skipping || g->txn_rows == 0) {
 		/* Nothing of it was published: it counts as idle WAL. */
 		if (g->group)
-			g->group->watermark = g->watermark = txn->end_lsn;
+			g->group->watermark = advance(g, txn->end_lsn);
 		else
 			grouping_idle(g, txn->end_lsn);
 		return;
@@ -163,7 +172,7 @@ grouping_commit(struct grouping *g, const struct txn *txn)
 	if (!g->group)
 		group_begin(g, g->group_ms);
 	g->group->lsn = txn->commit_lsn;
-	g->group->watermark = g->watermark = txn->end_lsn;
+	g->group->watermark = advance(g, txn->end_lsn);
 	g->group_whole = true;
 	g->place.last_commit_lsn = txn->commit_lsn;
 	g->place.seq++;
