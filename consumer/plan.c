@@ -210,11 +210,16 @@ put_key_join(struct draft *d)
 	}
 }
 
+/*
+ * The server itself has to count: by the time that the answer is here, the COMMIT is on its way.
+ */
 static bool
 make_update(struct draft *d)
 {
 	int n = 0;
 
+	if (d->t->counted)
+		buf_text(&d->sql, "WITH hit AS (");
 	buf_printf(&d->sql, "UPDATE %s AS t SET ", d->t->name);
 	for (int i = 0; i < d->t->ncols; i++)
 		if (in_unnest(d, PLAN_UPDATE, i) && !is_key(d->t, i)) {
@@ -225,6 +230,8 @@ make_update(struct draft *d)
 	buf_text(&d->sql, " FROM ");
 	put_unnest(d, PLAN_UPDATE);
 	put_key_join(d);
+	if (d->t->counted)
+		buf_text(&d->sql, " RETURNING 1) SELECT 1 / (count(*) >= cardinality($1))::int FROM hit");
 	return n > 0;
 }
 

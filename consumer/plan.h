@@ -35,6 +35,7 @@ struct target {
 	const int *keys;
 	bool unique;           /* a unique index on exactly the key columns: what ON CONFLICT needs */
 	bool children;         /* partitioned or inherited from: ctid alone does not name a row */
+	bool counted;          /* a set-based update that finds fewer rows than it brings is to fail (22012) */
 };
 
 enum plan_kind {

@@ -59,6 +59,7 @@ struct sent {
 	struct pg_target *target; /* SENT_WORK */
 	const struct batch *batch;
 	int must_hit;             /* rows that have to be there; -1: does not matter */
+	bool counted;             /* fails by itself when they are not (struct target) */
 };
 
 struct unconfirmed {

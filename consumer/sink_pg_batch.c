@@ -121,7 +121,11 @@ stmt_send(struct sink_pg *s, struct pg_target *t, struct stmt *st, int format, i
 	stmt_parse(s, t, st, b);
 	pipe_sent(s,
 	    PQsendQueryPrepared(s->conn, st->name, n, values, lengths, formats, FORMAT_TEXT),
-	    (struct sent){ .kind = SENT_WORK, .target = t, .batch = b, .must_hit = must_hit });
+	    (struct sent){ .kind = SENT_WORK,
+		.target = t,
+		.batch = b,
+		.must_hit = must_hit,
+		.counted = st->kind == PLAN_UPDATE && t->t.counted });
 	free(values);
 	free(lengths);
 	free(formats);

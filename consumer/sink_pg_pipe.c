@@ -66,6 +66,9 @@ result_failed(struct sink_pg *s, const struct sent *e, const PGresult *res)
 	else if (state && rc == FATAL && e->kind == SENT_WORK &&
 	    (strcmp(state, "21000") == 0 || strcmp(state, "0A000") == 0))
 		why.rc = REJECT;
+	else if (state && e->counted && strcmp(state, "22012") == 0)
+		(void)fail(&why, REJECT, "%s: rows to change are not there; a foreign key's cascade may have taken them",
+		    e->target ? e->target->t.name : "sink");
 	pipe_fail(s, &why, e->batch);
 	s->failure_commit = e->kind == SENT_COMMIT;
 }
@@ -81,7 +84,7 @@ result_ok(struct sink_pg *s, const struct sent *e, PGresult *res)
 			e->stmt->ready = true;
 		break;
 	case SENT_WORK:
-		if (e->must_hit >= 0 && e->target) {
+		if (e->must_hit >= 0 && e->target && !e->counted) {
 			int hit = (int)strtol(PQcmdTuples(res), NULL, 10);
 
 			if (hit < e->must_hit)

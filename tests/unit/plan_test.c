@@ -124,6 +124,9 @@ test_pg(void **state)
 	show(&out, &t, "no column to write", PLAN_UPDATE, flags, &a);
 	flags[5] = PLAN_SET;
 	show(&out, &t, "some columns", PLAN_UPDATE, flags, &a);
+	t.counted = true;
+	show(&out, &t, "rows counted", PLAN_UPDATE, flags, &a);
+	t.counted = false;
 	flags[0] = PLAN_SET | PLAN_WHERE | PLAN_TEXT;
 	flags[5] = PLAN_SET | PLAN_TEXT;
 	show(&out, &t, "as text after all", PLAN_INSERT, flags, &a);

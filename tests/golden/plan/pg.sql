@@ -142,6 +142,10 @@ INSERT INTO public."Order" ("id") VALUES ($1) ON CONFLICT ("id") DO NOTHING;
 UPDATE public."Order" AS t SET "note" = u."note" FROM unnest($1::bigint[], $2::text[]) AS u("id", "note") WHERE t."id" = u."id";
 -- old id note
 
+-- rows counted: update
+WITH hit AS (UPDATE public."Order" AS t SET "note" = u."note" FROM unnest($1::bigint[], $2::text[]) AS u("id", "note") WHERE t."id" = u."id" RETURNING 1) SELECT 1 / (count(*) >= cardinality($1))::int FROM hit;
+-- old id note
+
 -- as text after all: insert
 INSERT INTO public."Order" ("id", "note") SELECT u."id"::bigint, u."note" FROM unnest($1::text[], $2::text[]) AS u("id", "note");
 -- id text note text
