@@ -258,6 +258,10 @@ take_report(struct publisher *p, const rd_kafka_message_t *m, struct err *err)
 		return fail(err, RETRY, "%s [%d] does not exist any more: was the topic deleted?", rd_kafka_topic_name(m->rkt), m->partition);
 	if (m->err)
 		return kafka_fail(m->err, err, "write to %s [%d]", rd_kafka_topic_name(m->rkt), m->partition);
+	/* Acknowledged as sent before (DUPLICATE_SEQUENCE_NUMBER): durable, but no GROUP can say where. */
+	if (tag && m->offset < 0)
+		return fail(err, RETRY, "a row to %s [%d] was acknowledged without an offset; it is sent again under a new generation",
+		    rd_kafka_topic_name(m->rkt), m->partition);
 	if (tag) /* the spine's own records have none */
 		group_acked(&p->inflight->ring[tag % INFLIGHT_GROUPS], (uint32_t)(tag / INFLIGHT_GROUPS - 1), m->offset);
 	return OK;
