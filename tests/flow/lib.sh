@@ -194,7 +194,14 @@ towline_start() {
 	echo $! >>"$DIR/data/pids" # for the runner, should this shell be killed
 }
 
-towline_alive() { kill -0 "${FLOW_PID[$1]}" 2>/dev/null; }
+# A number that is free again may be another's before long: who is not our child is not meant.
+flow_child() {
+	local parent=''
+	read -r _ _ _ parent _ <"/proc/$1/stat"
+	[ "$parent" = $$ ]
+} 2>/dev/null
+
+towline_alive() { [ -n "${FLOW_PID[$1]:-}" ] && flow_child "${FLOW_PID[$1]}"; }
 
 # towline_wait NAME SECONDS: until it ends by itself; its exit code is in STATUS.
 towline_wait() {
@@ -243,6 +250,7 @@ flow_stop_all() {
 	local name pid i
 	for name in "${!FLOW_PID[@]}"; do
 		pid=${FLOW_PID[$name]}
+		flow_child "$pid" || continue
 		kill -s TERM "$pid" 2>/dev/null || continue
 		kill -s CONT "$pid" 2>/dev/null || true
 		for ((i = 0; i < ${FLOW_GRACE:-5} * 20; i++)); do
