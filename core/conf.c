@@ -191,6 +191,26 @@ derive(struct conf *c)
 	c->embedded = strcmp(c->brokers, "embedded") == 0;
 }
 
+/* librdkafka's options that would undo what Towline stands on. */
+static enum rc
+check_kafka(struct conf_loader *ld, const struct conf_place *at)
+{
+	const struct conf *c = ld->conf;
+
+	if (c->transactions && strcmp(c->brokers, "embedded") == 0)
+		return conf_fail(ld, at, "kafka.transactions: on needs a real Kafka: the embedded broker shows uncommitted records to every reader; "
+		    "set kafka.brokers to HOST:PORT, or kafka.transactions to off");
+	for (int i = 0; i < c->nkafka_options; i++) {
+		const struct conf_pair *o = &c->kafka_options[i];
+
+		if (strcmp(o->key, "transactional.id") == 0)
+			return conf_fail(ld, at, "kafka.options: transactional.id is not yours to choose; set kafka.transactions: on");
+		if (strcmp(o->key, "isolation.level") == 0 && strcmp(o->value, "read_committed") != 0)
+			return conf_fail(ld, at, "kafka.options: isolation.level must stay read_committed, or sinks would apply what was aborted; leave it out");
+	}
+	return OK;
+}
+
 static enum rc
 check_whole(struct conf_loader *ld)
 {
@@ -208,7 +228,7 @@ check_whole(struct conf_loader *ld)
 	/* Two long names could be cut to the same slot, and then steal each other's changes. */
 	if (c->source_url && !c->slot && strlen("towline_") + strlen(c->name) > IDENT_MAX)
 		return conf_fail(ld, &at, "the name is too long to make a slot's name of it; add 'source: { slot: NAME }'");
-	return OK;
+	return check_kafka(ld, &at);
 }
 
 static enum rc

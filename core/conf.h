@@ -51,6 +51,7 @@ struct conf {
 	bool embedded;
 	const char *topic;      /* template: {name}.{schema}.{table} */
 	int64_t partitions, replication;
+	bool transactions;      /* each group in a Kafka transaction */
 	struct conf_pair *kafka_options; /* for librdkafka as they are */
 	int nkafka_options;
 	const char *registry;   /* URL; NULL: none */

@@ -108,6 +108,8 @@ const struct conf_option conf_options[] = {
 	    CONF_INT, 0, AT(partitions), .standard = "6", .min = 1, .max = 10000 },
 	{ "kafka.replication", "Replicas of a topic that Towline makes; -1: what the broker has as its default.",
 	    CONF_INT, 0, AT(replication), .standard = "-1", .min = -1, .max = 100 },
+	{ "kafka.transactions", "Each group in a Kafka transaction, for read_committed readers that are not Towline's; costs latency.",
+	    CONF_BOOL, 0, AT(transactions), .standard = "off" },
 	{ "kafka.options", "Handed to librdkafka as they are, as in security.protocol: SASL_SSL.",
 	    CONF_PAIRS, 0, AT(kafka_options), .sample = "{ compression.type: lz4 }" },
 

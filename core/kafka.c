@@ -40,6 +40,13 @@ passing(rd_kafka_resp_err_t code)
 	case RD_KAFKA_RESP_ERR__WAIT_COORD:
 	case RD_KAFKA_RESP_ERR__QUEUE_FULL:
 	case RD_KAFKA_RESP_ERR__FATAL: /* the idempotent producer gave up: it is made anew */
+	case RD_KAFKA_RESP_ERR__STATE: /* its transaction failed in the meantime: the same */
+	case RD_KAFKA_RESP_ERR__FENCED:
+	case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+	case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+	case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING:
+	case RD_KAFKA_RESP_ERR_INVALID_TXN_STATE:
+	case RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS:
 	case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
 	case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
 	case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
@@ -77,6 +84,10 @@ fix_for(rd_kafka_resp_err_t code)
 	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
 	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
 		return "; give this principal the right with kafka-acls --add --allow-principal";
+	case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+		return "; give this principal the rights Describe and Write on the transactional id with kafka-acls --add --transactional-id";
+	case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
+		return "; set transaction.timeout.ms and message.timeout.ms in kafka.options to at most the brokers' transaction.max.timeout.ms";
 	case RD_KAFKA_RESP_ERR__AUTHENTICATION:
 	case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
 		return "; check sasl.* and security.protocol in kafka.options";
@@ -171,16 +182,28 @@ make(const struct kafka *k, rd_kafka_type_t type, int events, const struct conf_
 #define COMMON_PAIRS { "client.id", "towline" }, { "socket.nagle.disable", "true" }, { "socket.keepalive.enable", "true" }, \
 	{ "socket.timeout.ms", "30000" }, { "socket.connection.setup.timeout.ms", "10000" }, { "reconnect.backoff.max.ms", "2000" }, { "allow.auto.create.topics", "false" }
 
+#define PRODUCER_PAIRS COMMON_PAIRS, { "enable.idempotence", "true" }, { "acks", "all" }, { "linger.ms", "1" }, { "compression.type", "lz4" }, \
+	{ "batch.size", "262144" }, { "batch.num.messages", "20000" }, { "queue.buffering.max.messages", "200000" }, \
+	{ "queue.buffering.max.kbytes", "24576" }
+
 enum rc
 kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err)
 {
 	/* message.timeout 0: never give a row up; the bounded queue is the back-pressure. */
-	static const struct conf_pair pairs[] = {
-		COMMON_PAIRS,
-		{ "enable.idempotence", "true" }, { "acks", "all" }, { "message.timeout.ms", "0" },
-		{ "linger.ms", "1" }, { "compression.type", "lz4" }, { "batch.size", "262144" },
-		{ "batch.num.messages", "20000" }, { "queue.buffering.max.messages", "200000" },
-		{ "queue.buffering.max.kbytes", "24576" },
+	static const struct conf_pair pairs[] = { PRODUCER_PAIRS, { "message.timeout.ms", "0" } };
+
+	return make(k, RD_KAFKA_PRODUCER, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, pairs, COUNTOF(pairs), out, err);
+}
+
+enum rc
+kafka_transactional(const struct kafka *k, const char *id, rd_kafka_t **out, struct err *err)
+{
+	/*
+	 * The most that brokers grant by default: a large source transaction is one here too. (When we die, nobody waits for the end of that time:
+	 * nothing else is written behind an open transaction of ours, and our next start ends it.) A record may not outlive its transaction.
+	 */
+	const struct conf_pair pairs[] = {
+		PRODUCER_PAIRS, { "transactional.id", id }, { "transaction.timeout.ms", "900000" }, { "message.timeout.ms", "900000" },
 	};
 
 	return make(k, RD_KAFKA_PRODUCER, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, pairs, COUNTOF(pairs), out, err);
@@ -228,15 +251,22 @@ kafka_member(const struct kafka *k, const char *group, rd_kafka_t **out, struct 
 	return make(k, RD_KAFKA_CONSUMER, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_FETCH, pairs, COUNTOF(pairs), out, err);
 }
 
+void
+kafka_queue_wake(rd_kafka_queue_t *q, int fd)
+{
+	static const uint64_t one = 1;
+
+	rd_kafka_queue_io_event_enable(q, fd, &one, sizeof one);
+}
+
 int
 kafka_queue_fd(rd_kafka_queue_t *q)
 {
-	static const uint64_t one = 1;
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
 	if (fd < 0)
 		die("eventfd: out of descriptors");
-	rd_kafka_queue_io_event_enable(q, fd, &one, sizeof one);
+	kafka_queue_wake(q, fd);
 	return fd;
 }
 

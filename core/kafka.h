@@ -30,6 +30,9 @@ struct kafka {
 /* A producer: idempotent, acks=all, bounded queue, delivery events on its main queue. */
 enum rc kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err) MUST_CHECK;
 
+/* The same, for Kafka transactions under that id. */
+enum rc kafka_transactional(const struct kafka *k, const char *id, rd_kafka_t **out, struct err *err) MUST_CHECK;
+
 /* A consumer for partitions that the caller starts itself; queue_kbytes bounds what is fetched ahead per partition. */
 enum rc kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct err *err) MUST_CHECK;
 
@@ -54,5 +57,8 @@ enum rc kafka_offsets(rd_kafka_t *rk, const char *topic, int partition, int64_t 
 
 /* An eventfd that becomes readable when q has something; the caller reads and closes it. */
 int kafka_queue_fd(rd_kafka_queue_t *q);
+
+/* A second queue that makes the same eventfd readable. */
+void kafka_queue_wake(rd_kafka_queue_t *q, int fd);
 
 #endif

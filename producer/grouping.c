@@ -141,7 +141,7 @@ void
 grouping_sent(struct grouping *g)
 {
 	g->txn_rows++;
-	if (group_full(g))
+	if (group_full(g) && !g->uncut)
 		group_end(g, SPINE_MORE);
 }
 

@@ -16,6 +16,7 @@
 struct grouping {
 	uint64_t rows_max;         /* of a group; then it is cut */
 	size_t bytes_max;
+	bool uncut;                /* ... but never inside a transaction: for readers to whom a Kafka transaction must be a whole one */
 	uint64_t system_id;        /* of the source */
 	uint32_t timeline;
 	struct spine_state state;  /* by what was read back: the only truth */

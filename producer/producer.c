@@ -28,6 +28,8 @@ enum {
 	TURN_EVENTS = 512,        /* source events between two looks at Kafka */
 	OPEN_MS = 30000,
 	DRAIN_MS = 10000,
+	TRANSACTION_GROUPS = 4,   /* a Kafka transaction costs the same whatever it holds: groups may be so many times larger */
+	RIVAL_MS = 5000,
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 15000,
 };
@@ -236,6 +238,21 @@ session_close(struct session *s)
 
 /* ---- groups ---- */
 
+/*
+ * With Kafka transactions one spine record at a time; and the groups of a source transaction that is still being read wait for its last one,
+ * with which they are committed (unless they are so many that the ring of groups would fill).
+ */
+static bool
+may_announce(struct session *s)
+{
+	struct inflight *f = &s->g.inflight;
+	const struct group *g = inflight_ready(f);
+
+	if (!g || !publisher_spine_room(s->pub))
+		return false;
+	return !s->g.uncut || !s->g.in_txn || !(g->flags & SPINE_MORE) || f->next_no - f->first_no >= INFLIGHT_GROUPS / 2;
+}
+
 /* Send the GROUP of each group whose rows are all in Kafka, oldest first. */
 static enum rc
 announce(struct session *s, struct err *err)
@@ -244,7 +261,7 @@ announce(struct session *s, struct err *err)
 	struct spine_record r;
 	enum rc rc = OK;
 
-	while (rc == OK && (g = grouping_announce(&s->g, &r)))
+	while (rc == OK && may_announce(s) && (g = grouping_announce(&s->g, &r)))
 		rc = publish_spine(s->pub, &r, g, err);
 	return rc;
 }
@@ -254,7 +271,25 @@ announce(struct session *s, struct err *err)
 static bool
 no_room(const struct session *s)
 {
+	if (!s->g.group && !publisher_room(s->pub, s->g.inflight.next_no))
+		return true;
 	return !grouping_room(&s->g) || publisher_full(s->pub) || (s->kafka->broker && s->g.inflight.bytes > EMBEDDED_BYTES);
+}
+
+/* There was room when the change was read, but a barrier has closed the group since. */
+static enum rc
+make_room(struct session *s, struct err *err)
+{
+	enum rc rc = OK;
+
+	while (rc == OK && !s->g.group && !publisher_room(s->pub, s->g.inflight.next_no)) {
+		rc = announce(s, err);
+		if (rc == OK)
+			rc = publish_serve(s->pub, 100, err);
+		if (rc == OK && stop_requested())
+			rc = fail(err, RETRY, "stopped while Kafka took no more");
+	}
+	return rc;
 }
 
 static enum rc
@@ -264,6 +299,9 @@ take_change(struct session *s, const struct source_event *ev, struct err *err)
 	enum rc rc;
 
 	grouping_barrier(&s->g, ev->change.op == OP_TRUNCATE);
+	rc = make_room(s, err);
+	if (rc != OK)
+		return rc;
 	g = grouping_change(&s->g, now_ms());
 	if (!g)
 		return OK;
@@ -320,11 +358,14 @@ read_source(struct session *s, bool *idle, struct err *err)
 	return OK;
 }
 
-/* Close a group that is whole when there is nothing more to add at once, or when it waits too long. */
+/*
+ * Close a group that is whole when there is nothing more to add at once, or when it waits too long. While its GROUP could not be sent anyway,
+ * because a Kafka transaction commits, it grows.
+ */
 static void
 close_group(struct session *s, bool idle)
 {
-	if (s->g.group && (idle || now_ms() - s->g.group_ms >= s->conf->group_ms))
+	if (s->g.group && publisher_spine_room(s->pub) && (idle || now_ms() - s->g.group_ms >= s->conf->group_ms))
 		grouping_close(&s->g);
 }
 
@@ -335,7 +376,7 @@ beat(struct session *s, struct err *err)
 {
 	struct spine_record r;
 
-	return grouping_beat(&s->g, now_ms(), &r) ? publish_spine(s->pub, &r, NULL, err) : OK;
+	return publisher_spine_room(s->pub) && grouping_beat(&s->g, now_ms(), &r) ? publish_spine(s->pub, &r, NULL, err) : OK;
 }
 
 static enum rc
@@ -408,9 +449,28 @@ drain(struct session *s, struct err *err)
 	enum rc rc = OK;
 
 	grouping_close(&s->g);
-	while (rc == OK && now_ms() < until && !(s->g.group ? f->accepted_no + 2 >= f->next_no : inflight_empty(f)))
+	while (rc == OK && now_ms() < until &&
+	    !(publisher_spine_room(s->pub) && (s->g.group ? f->accepted_no + 2 >= f->next_no : inflight_empty(f))))
 		rc = turn(s, false, err);
-	return rc;
+	return rc == OK ? publisher_abort(s->pub, err) : rc;
+}
+
+/*
+ * Kafka gave our transactional id to somebody else. When that was another producer, it opens a generation at once; without such an OPEN it
+ * was a late request of an earlier handle of ours, or one that died at once, and we begin anew.
+ */
+static enum rc
+look_for_rival(struct session *s, struct err *err)
+{
+	struct err why = *err;
+	int64_t until = now_ms() + RIVAL_MS;
+	enum rc rc = OK;
+
+	while (rc == OK && s->reading && now_ms() < until && !stop_requested())
+		rc = read_spine(s, 100, err);
+	if (rc == OK)
+		*err = why;
+	return rc == OK ? RETRY : rc;
 }
 
 static enum rc
@@ -430,6 +490,8 @@ session_run(struct session *s, bool *ran, struct err *err)
 	*ran = s->g.opened && (s->g.state.no > no || now_ms() - opened_ms > BACKOFF_MAX_MS);
 	if (rc == OK)
 		rc = drain(s, err);
+	if (rc == RETRY && publisher_fenced(s->pub))
+		return look_for_rival(s, err);
 	if (rc == OK)
 		log_info("producer", "stopped", "group=%" PRIu64 " seq=%" PRIu64, s->g.state.no, s->g.state.seq);
 	return rc;
@@ -444,7 +506,14 @@ producer_run(const struct kafka *k, struct flow *flow, const struct producer_beg
 		struct session s = { .kafka = k, .conf = k->conf, .flow = flow, .begin = begin, .adopt = adopt, .spine_fd = -1,
 			.g = { .rows_max = (uint64_t)k->conf->group_rows, .bytes_max = k->broker ? EMBEDDED_GROUP_BYTES : GROUP_BYTES } };
 		bool ran = false;
-		enum rc rc = session_run(&s, &ran, err);
+		enum rc rc;
+
+		if (k->conf->transactions) {
+			s.g.uncut = true;
+			s.g.rows_max *= TRANSACTION_GROUPS;
+			s.g.bytes_max *= TRANSACTION_GROUPS;
+		}
+		rc = session_run(&s, &ran, err);
 
 		session_close(&s);
 		if (rc != RETRY)

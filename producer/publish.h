@@ -20,6 +20,16 @@ enum rc publisher_open(const struct kafka *k, const char *database, struct infli
 /* Purges what is queued: rows without a GROUP do not exist. */
 void publisher_close(struct publisher *p);
 
+/* Before an orderly end: leave no Kafka transaction open behind an unfinished group, readers would wait for it until Kafka gives it up. */
+enum rc publisher_abort(struct publisher *p, struct err *err) MUST_CHECK;
+
+/* Kafka says that another producer has taken our transactional id. */
+bool publisher_fenced(const struct publisher *p);
+
+/* With Kafka transactions: may rows of group `no`, the next one, be sent, and may a spine record? (Without: always.) */
+bool publisher_room(struct publisher *p, uint64_t no);
+bool publisher_spine_room(const struct publisher *p);
+
 /* Readable when publish_serve has something to do. */
 int publisher_fd(const struct publisher *p);
 /* Kafka is behind: hand over no further change until publish_serve has taken acknowledgements. */
@@ -33,7 +43,7 @@ rd_kafka_t *publisher_handle(struct publisher *p);
 enum rc publish_change(struct publisher *p, struct group *g, const struct txn *txn, const struct change *ch, struct place *at,
     struct err *err) MUST_CHECK;
 
-/* Take acknowledgements, waiting up to wait_ms for the first. */
+/* Take acknowledgements, waiting up to wait_ms for the first; commit the Kafka transaction that they complete. */
 enum rc publish_serve(struct publisher *p, int wait_ms, struct err *err) MUST_CHECK;
 
 /* Send a spine record; parts of a group come from g (NULL for OPEN and BEAT). */
