@@ -101,10 +101,13 @@ group_end(struct grouping *g, uint32_t flags)
 	g->group = NULL;
 }
 
+/* Of a GROUP record: half of what brokers take by default (message.max.bytes). */
+enum { PARTS_BYTES = 500 * 1000 };
+
 static bool
 group_full(const struct grouping *g)
 {
-	return g->group->sent >= g->rows_max || g->group->bytes >= g->bytes_max;
+	return g->group->sent >= g->rows_max || g->group->bytes >= g->bytes_max || g->group->parts_bytes >= PARTS_BYTES;
 }
 
 void

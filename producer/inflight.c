@@ -95,6 +95,17 @@ part_of(struct group *g, uint32_t slot)
 }
 
 void
+group_part(struct group *g, uint32_t slot, size_t name_bytes)
+{
+	enum { NUMBERS_BYTES = 40 }; /* varints: partition, first, last, count */
+	int n = g->nparts;
+
+	part_of(g, slot);
+	if (g->nparts > n)
+		g->parts_bytes += name_bytes + NUMBERS_BYTES;
+}
+
+void
 group_acked(struct group *g, uint32_t slot, int64_t offset)
 {
 	struct group_part *p = part_of(g, slot);

@@ -29,6 +29,7 @@ struct group {
 	bool closed, announced, accepted;
 	struct group_part *parts;
 	int nparts, partcap;
+	size_t parts_bytes;      /* of the GROUP record that names them, about */
 	int32_t *index;          /* slot -> parts + 1; 0: none */
 	uint32_t nindex;
 };
@@ -60,6 +61,9 @@ struct group *inflight_open(struct inflight *f);
 
 /* The group of that number; it must still be here. */
 struct group *inflight_at(struct inflight *f, uint64_t no);
+
+/* A row is on its way to that topic-partition: the GROUP will name it, which takes the topic's name and a few numbers. */
+void group_part(struct group *g, uint32_t slot, size_t name_bytes);
 
 /* One row was handed to Kafka / Kafka made one row durable at that offset. */
 void group_sent(struct inflight *f, struct group *g, size_t bytes);

@@ -497,6 +497,7 @@ enqueue(struct publisher *p, struct group *g, const struct record *r, struct err
 		return rc;
 	p->queued++;
 	p->queued_bytes += r->key.n + r->value.n;
+	group_part(g, r->topic->slot + (uint32_t)r->partition, strlen(r->topic->name));
 	group_sent(p->inflight, g, r->key.n + r->value.n + r->tl.n);
 	return OK;
 }

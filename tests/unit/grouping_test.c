@@ -108,11 +108,45 @@ older_than_the_watermark(void **state UNUSED)
 	discard(g);
 }
 
+/* One transaction over very many partitions: no GROUP record may pass what a broker takes. */
+static void
+very_many_parts(void **state UNUSED)
+{
+	enum { PARTS = 20000, NAME = 120 };
+	struct grouping *g = opened((struct spine_state){ 0 });
+	struct spine_record r;
+	const struct group *group;
+	int parts = 0;
+
+	g->rows_max = UINT64_MAX;
+	g->bytes_max = SIZE_MAX;
+	begins(g, 100);
+	for (uint32_t i = 0; i < PARTS; i++) {
+		struct group *at = grouping_change(g, 0);
+
+		group_part(at, i, NAME);
+		group_part(at, i, NAME);
+		group_sent(&g->inflight, at, 10);
+		group_acked(at, i, 0);
+		grouping_sent(g);
+	}
+	ends(g, 100, 108);
+	grouping_close(g);
+	while ((group = grouping_announce(g, &r))) {
+		assert_in_range(group->nparts, 1, 900000 / (NAME + 40));
+		parts += group->nparts;
+		assert_int_equal(grouping_read_back(g, &r), GROUPING_PUBLISHED);
+	}
+	assert_int_equal(parts, PARTS);
+	discard(g);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(older_than_the_watermark),
+		cmocka_unit_test(very_many_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
