@@ -45,4 +45,7 @@ struct change {
 	struct slice prefix, content; /* OP_MESSAGE */
 };
 
+/* An update that gives its row another key: it is published as a delete and a create. */
+bool change_moves_key(const struct change *ch);
+
 #endif

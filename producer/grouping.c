@@ -121,6 +121,17 @@ grouping_begin(struct grouping *g, const struct txn *txn)
 	g->skipping = txn->commit_lsn <= g->place.last_commit_lsn;
 }
 
+bool
+grouping_apart(const struct change *ch)
+{
+	if (!change_moves_key(ch))
+		return ch->op == OP_TRUNCATE;
+	for (int i = 0; i < ch->tbl->ncols; i++)
+		if (ch->after[i].kind == V_ABSENT)
+			return true;
+	return false;
+}
+
 void
 grouping_barrier(struct grouping *g, bool barrier)
 {

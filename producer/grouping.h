@@ -63,9 +63,12 @@ bool grouping_room(const struct grouping *g);
 void grouping_begin(struct grouping *g, const struct txn *txn);
 
 /*
- * Before each change: is it one that readers by key must stop at (a truncate)? Such changes have groups of their own, marked SPINE_BARRIER, so
- * that what comes before and behind them is told apart in every partition.
+ * Must readers by key stop at this change? At a truncate; and when a row moves to another key without all of its values (unchanged TOAST):
+ * the reader of the new key's partition has them only once the reader of the old key's has come so far.
  */
+bool grouping_apart(const struct change *ch);
+
+/* Before each change: such changes have groups of their own, marked SPINE_BARRIER, so that what comes before and behind them is told apart in every partition. */
 void grouping_barrier(struct grouping *g, bool barrier);
 
 /* The group that the change goes into, NULL: the change is in Kafka already. Then send its records and call grouping_sent. */

@@ -298,7 +298,7 @@ take_change(struct session *s, const struct source_event *ev, struct err *err)
 	struct group *g;
 	enum rc rc;
 
-	grouping_barrier(&s->g, ev->change.op == OP_TRUNCATE);
+	grouping_barrier(&s->g, grouping_apart(&ev->change));
 	rc = make_room(s, err);
 	if (rc != OK)
 		return rc;

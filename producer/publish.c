@@ -659,17 +659,6 @@ key_text(struct publisher *p, const struct table *tbl, const struct value *row)
 	return out;
 }
 
-static bool
-key_moved(const struct change *ch)
-{
-	if (ch->op != OP_UPDATE || !ch->before)
-		return false;
-	for (int i = 0; i < ch->tbl->nkeys; i++)
-		if (!value_eq(&ch->before[ch->tbl->keys[i]], &ch->after[ch->tbl->keys[i]]))
-			return true;
-	return false;
-}
-
 static enum rc
 send_moved(struct sending *s, uint32_t full, struct err *err)
 {
@@ -730,7 +719,7 @@ publish_change(struct publisher *p, struct group *g, const struct txn *txn, cons
 		return rc;
 	if (ch->op == OP_DELETE)
 		rc = send_delete(&s, full, NULL, (struct slice){ NULL, 0 }, err);
-	else if (key_moved(ch))
+	else if (change_moves_key(ch))
 		rc = send_moved(&s, full, err);
 	else {
 		rc = put_key(&s, ch->after, &r, err);

@@ -141,12 +141,61 @@ very_many_parts(void **state UNUSED)
 	discard(g);
 }
 
+/* Which changes need a group of their own, and that they get it. */
+static void
+apart(void **state UNUSED)
+{
+	static struct column cols[2];
+	static int keys[] = { 0 };
+	const struct table tbl = { .ncols = 2, .cols = cols, .nkeys = 1, .keys = keys };
+	const struct value one = { .kind = V_INT, .i = 1 }, two = { .kind = V_INT, .i = 2 }, absent = { .kind = V_ABSENT };
+	const struct value before[] = { one, absent }, same[] = { one, absent }, moved[] = { two, absent }, whole[] = { two, one };
+	const struct {
+		struct change ch;
+		bool apart;
+	} cases[] = {
+		{ { .op = OP_TRUNCATE, .tbl = &tbl }, true },
+		{ { .op = OP_MESSAGE }, false },
+		{ { .op = OP_CREATE, .tbl = &tbl, .after = whole }, false },
+		{ { .op = OP_DELETE, .tbl = &tbl, .before = before }, false },
+		{ { .op = OP_UPDATE, .tbl = &tbl, .after = same }, false },
+		{ { .op = OP_UPDATE, .tbl = &tbl, .before = before, .after = same }, false },
+		{ { .op = OP_UPDATE, .tbl = &tbl, .before = before, .after = whole }, false },
+		{ { .op = OP_UPDATE, .tbl = &tbl, .before = before, .after = moved }, true },
+	};
+	struct grouping *g = opened((struct spine_state){ 0 });
+	uint32_t flags[8];
+	struct spine_record r;
+	int n = 0;
+
+	for (size_t i = 0; i < COUNTOF(cases); i++)
+		assert_int_equal(grouping_apart(&cases[i].ch), cases[i].apart);
+	begins(g, 100);
+	for (int64_t i = 0; i < 4; i++) {
+		grouping_barrier(g, grouping_apart(&cases[i < 2 ? 6 : i == 2 ? 7 : 3].ch));
+		row(g, i);
+	}
+	ends(g, 100, 108);
+	grouping_close(g);
+	while (grouping_announce(g, &r)) {
+		assert_in_range(n, 0, 7);
+		flags[n++] = r.flags;
+		assert_int_equal(grouping_read_back(g, &r), GROUPING_PUBLISHED);
+	}
+	assert_int_equal(n, 3);
+	assert_int_equal(flags[0], SPINE_MORE);
+	assert_int_equal(flags[1], SPINE_BARRIER | SPINE_CONTINUES | SPINE_MORE);
+	assert_int_equal(flags[2], SPINE_CONTINUES);
+	discard(g);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(older_than_the_watermark),
 		cmocka_unit_test(very_many_parts),
+		cmocka_unit_test(apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
