@@ -67,6 +67,48 @@ sink_default(enum dialect dialect, const struct column *c, struct arena *a)
 	return out;
 }
 
+/* Which column of the sink may be this one, by its old name; NULL: none. One of the same type rather than another. */
+static const struct sink_extra *
+may_be_renamed(const struct sink_adding *add)
+{
+	const struct sink_extra *found = NULL;
+
+	for (int i = 0; i < add->nextra; i++) {
+		const struct sink_extra *x = &add->extra[i];
+
+		if (add->before && table_column(add->before, slice_of(x->name)) < 0)
+			continue;
+		if (strcasecmp(x->type, add->type) == 0)
+			return x;
+		if (!found)
+			found = x;
+	}
+	return found;
+}
+
+enum rc
+sink_add_check(const struct sink_adding *add, struct arena *a, struct err *err)
+{
+	const struct column *c = add->col;
+	const struct sink_extra *old = may_be_renamed(add);
+	const char *dflt = sink_default(add->dialect, c, a), *name = pg_ident(a, c->name), *sql;
+	/* Without a default the rows that were there have NULL at the source too. */
+	bool told = !c->default_expr && (*dflt || (!c->notnull && !c->has_default));
+
+	sql = arena_printf(a, "ALTER TABLE %s ADD COLUMN %s %s%s%s", add->table, name, add->type, dflt,
+	    told ? "" : ", and fill it");
+	if (old)
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "table %s lacks column %s at the sink, and has column %s that the source does not have; if it was renamed:"
+		    " ALTER TABLE %s RENAME COLUMN %s TO %s; if it is new: %s", add->table, c->name.p, old->name,
+		    add->table, pg_ident(a, slice_of(old->name)), name, sql);
+	if (!told)
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "table %s lacks column %s at the sink, and no schema tells which values the rows there have in it at the source; %s",
+		    add->table, c->name.p, sql);
+	return OK;
+}
+
 void
 sink_work_flags(const struct target *t, const struct work *w, uint8_t *flags)
 {

@@ -19,6 +19,28 @@ enum rc sink_text(
  */
 const char *sink_default(enum dialect dialect, const struct column *c, struct arena *a);
 
+/* A column of the sink that the table has not. */
+struct sink_extra {
+	const char *name, *type;
+};
+
+/* A column that the sink lacks, and what may be known about it. */
+struct sink_adding {
+	enum dialect dialect;
+	const char *table;     /* quoted */
+	const struct column *col;
+	const char *type;      /* as the sink would have it */
+	const struct sink_extra *extra;
+	int nextra;
+	const struct table *before; /* the version that came before; NULL: not known */
+};
+
+/*
+ * Whether it may be added to a table with rows in it. FATAL, with the SQL, when it cannot be told which values they have at the
+ * source: a default that no schema tells, or a column by another name until now.
+ */
+enum rc sink_add_check(const struct sink_adding *add, struct arena *a, struct err *err) MUST_CHECK;
+
 /* One row in exact order: at most two statements. */
 struct row_step {
 	enum plan_kind kind;

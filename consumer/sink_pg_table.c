@@ -156,7 +156,8 @@ static const char columns_sql[] =
 	" UNION ALL SELECT b.attnum, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd')"
 	" SELECT a.attname, t.oid, t.typarray, format_type(t.oid, -1), a.attgenerated <> '', a.attidentity = 'a', t.typtype,"
 	" (SELECT quote_ident(n.nspname) FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace"
-	"  WHERE o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.oid AND n.nspname <> 'pg_catalog' LIMIT 1)"
+	"  WHERE o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.oid AND n.nspname <> 'pg_catalog' LIMIT 1),"
+	" format_type(a.atttypid, a.atttypmod)"
 	" FROM base b JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd'"
 	" JOIN pg_attribute a ON a.attrelid = $1::oid AND a.attnum = b.attnum ORDER BY a.attnum";
 
@@ -175,6 +176,9 @@ struct where {
 	const char *schema;
 	const char *oid;     /* NULL: the table does not exist */
 	bool children;
+	bool *generated;     /* of the table's columns: the sink works it out by itself */
+	struct sink_extra *extra; /* what the sink has and the table has not */
+	int nextra;
 };
 
 static enum rc
@@ -218,10 +222,8 @@ take_column(struct pg_target *t, const PGresult *res, int row)
 	c->binary = w->wire != W_ARRAY && c->arrayid && pgtype_can_binary(w, c->typid);
 }
 
-/* generated[i]: the sink works that column out by itself. */
 static enum rc
-read_columns(
-    struct sink_pg *s, struct pg_target *t, const struct where *w, bool *generated, struct err *err)
+read_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct err *err)
 {
 	PGresult *res;
 	enum rc rc =
@@ -229,12 +231,18 @@ read_columns(
 
 	if (rc != OK)
 		return rc;
+	w->extra = arena_array(&t->arena, (size_t)PQntuples(res) + 1, sizeof *w->extra);
+	w->nextra = 0;
 	for (int i = 0; i < PQntuples(res); i++) {
 		int col = table_column(t->tbl, slice_of(PQgetvalue(res, i, 0)));
 
 		take_column(t, res, i);
 		if (col >= 0)
-			generated[col] = *PQgetvalue(res, i, 4) == 't';
+			w->generated[col] = *PQgetvalue(res, i, 4) == 't';
+		else if (*PQgetvalue(res, i, 4) != 't')
+			w->extra[w->nextra++] = (struct sink_extra){
+				.name = arena_text(&t->arena, slice_of(PQgetvalue(res, i, 0))),
+				.type = arena_text(&t->arena, slice_of(PQgetvalue(res, i, 8))) };
 	}
 	PQclear(res);
 	return OK;
@@ -380,20 +388,82 @@ add_column(struct sink_pg *s, struct pg_target *t, int col, struct err *err)
 	return OK;
 }
 
-static enum rc
-match_columns(struct sink_pg *s, struct pg_target *t, const struct where *w, struct err *err)
+/*
+ * The newest other version of the table that this session has met. What it did not have either was not
+ * lost by a change that came after it.
+ */
+static const struct table *
+version_before(const struct sink_pg *s, const struct pg_target *t)
 {
-	bool *generated = arena_array(&t->arena, (size_t)t->tbl->ncols + 1, sizeof *generated);
-	bool added = false;
-	enum rc rc = read_columns(s, t, w, generated, err);
+	const struct table *last = NULL;
 
+	for (const struct pg_target *o = s->targets; o; o = o->hh.next)
+		if (strcmp(o->t.name, t->t.name) == 0 && (!last || o->tbl->version > last->version))
+			last = o->tbl;
+	return last;
+}
+
+static enum rc
+has_rows(struct sink_pg *s, struct pg_target *t, bool *rows, struct err *err)
+{
+	PGresult *res;
+	enum rc rc = pg_exec(s->conn, t->t.name,
+	    arena_printf(&t->arena, "SELECT EXISTS (SELECT FROM %s)", t->t.name), &res, err);
+
+	if (rc != OK)
+		return rc;
+	*rows = *PQgetvalue(res, 0, 0) == 't';
+	PQclear(res);
+	return OK;
+}
+
+/* Columns to add must be such that the rows which are there get the source's values. */
+static enum rc
+check_added(struct sink_pg *s, struct pg_target *t, const struct where *w, struct err *err)
+{
+	const char *policy = s->sink.conf->on_schema_change;
+	const struct table *before = version_before(s, t);
+	bool rows = before != NULL; /* its rows may be about to come */
+	enum rc rc = OK;
+
+	if (policy && strcmp(policy, "apply") != 0)
+		return OK;
+	for (int i = 0; rc == OK && i < t->tbl->ncols; i++) {
+		struct sink_adding add = { .dialect = DIALECT_PG, .table = t->t.name, .before = before,
+			.col = &t->tbl->cols[i], .extra = w->extra, .nextra = w->nextra };
+
+		if (t->t.cols[i].name.n || w->generated[i])
+			continue;
+		add.type = column_type(t, i);
+		if (sink_add_check(&add, &t->arena, err) == OK)
+			continue;
+		if (!rows)
+			rc = has_rows(s, t, &rows, err);
+		if (rc == OK && !rows)
+			return OK;
+		if (rc == OK)
+			rc = sink_add_check(&add, &t->arena, err);
+	}
+	return rc;
+}
+
+static enum rc
+match_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct err *err)
+{
+	bool added = false;
+	enum rc rc;
+
+	w->generated = arena_array(&t->arena, (size_t)t->tbl->ncols + 1, sizeof *w->generated);
+	rc = read_columns(s, t, w, err);
+	if (rc == OK)
+		rc = check_added(s, t, w, err);
 	for (int i = 0; rc == OK && i < t->tbl->ncols; i++)
-		if (!t->t.cols[i].name.n && !generated[i]) {
+		if (!t->t.cols[i].name.n && !w->generated[i]) {
 			rc = add_column(s, t, i, err);
 			added = true;
 		}
 	if (rc == OK && added)
-		rc = read_columns(s, t, w, generated, err);
+		rc = read_columns(s, t, w, err);
 	for (int i = 0; rc == OK && i < t->tbl->nkeys; i++)
 		if (!t->t.cols[t->tbl->keys[i]].name.n)
 			rc = fail_exit(err, FATAL, EXIT_REFUSED,

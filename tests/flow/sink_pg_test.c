@@ -543,6 +543,7 @@ test_schema_change(void **state)
 	struct table t = orders(c), v2 = table_of("orders", wide, COUNTOF(wide), key0, 1);
 	struct batch b = { 0 };
 
+	t.ncols = 2;
 	wide[2].has_default = wide[3].has_default = true;
 	wide[2].default_json = SLICE_LIT("5");
 	wide[3].default_json = SLICE_LIT("\"it's\"");
@@ -568,6 +569,68 @@ test_schema_change(void **state)
 	v2.name = SLICE_LIT("nowhere");
 	assert_int_equal(w->sink->ops->prepare(w->sink, &v2, &w->err), FATAL);
 	assert_non_null(strstr(w->err.text, "create_tables: true"));
+}
+
+/* What the rows at the sink have in a new column cannot always be told: then nothing is added. */
+static void
+test_column_in_doubt(void **state)
+{
+	struct world *w = *state;
+	struct column c1[] = { COL_INT8("id"), COL_TEXT("old"), COL_TEXT("x") }, c2[] = { COL_INT8("id"), COL_TEXT("new"), COL_TEXT("x") },
+		      c3[] = { COL_INT8("id"), COL_TEXT("new"), COL_TEXT("x"), COL_TIME("at") }, c4[] = { COL_INT8("id"), COL_TEXT("new"), COL_TEXT("y") };
+	struct table v1 = table_of("doubt", c1, COUNTOF(c1), key0, 1), v2 = table_of("doubt", c2, COUNTOF(c2), key0, 1),
+		     v3 = table_of("doubt", c3, COUNTOF(c3), key0, 1), v4 = table_of("doubt", c4, COUNTOF(c4), key0, 1);
+	struct batch b = { 0 };
+
+	v1.version = 1, v2.version = 2, v3.version = 3, v4.version = 4;
+	c3[3].default_expr = true;
+	ok(w->sink->ops->prepare(w->sink, &v1, &w->err));
+	put_row(&b, &v1, OP_CREATE, NULL, VALUES(&b, value_int(1), V_TEXT("a"), V_TEXT("b")));
+	ok(run(w, &b));
+	/* Renamed, perhaps: both readings, and no change. */
+	is(w->sink->ops->prepare(w->sink, &v2, &w->err), FATAL);
+	assert_int_equal(w->err.exit, EXIT_REFUSED);
+	assert_non_null(strstr(w->err.text, "ALTER TABLE \"sink_test\".\"doubt\" RENAME COLUMN \"old\" TO \"new\""));
+	assert_non_null(strstr(w->err.text, "ALTER TABLE \"sink_test\".\"doubt\" ADD COLUMN \"new\" text"));
+	assert_string_equal(ask(w, "SELECT count(*) FROM pg_attribute WHERE attrelid = 'sink_test.doubt'::regclass AND attname = 'new'"), "0");
+	w->sink->ops->close(w->sink);
+	open_sink(w);
+	is(w->sink->ops->prepare(w->sink, &v2, &w->err), FATAL); /* known from the sink alone */
+	ask(w, "ALTER TABLE sink_test.doubt RENAME old TO new");
+	ok(w->sink->ops->prepare(w->sink, &v2, &w->err));
+	/* By an expression: the source's rows have values. */
+	is(w->sink->ops->prepare(w->sink, &v3, &w->err), FATAL);
+	assert_non_null(strstr(w->err.text, "no schema tells"));
+	ask(w, "ALTER TABLE sink_test.doubt ADD at timestamptz DEFAULT now()");
+	ok(w->sink->ops->prepare(w->sink, &v3, &w->err));
+	/* The answer to "it is new". */
+	is(w->sink->ops->prepare(w->sink, &v4, &w->err), FATAL);
+	ask(w, "ALTER TABLE sink_test.doubt ADD y text");
+	ok(w->sink->ops->prepare(w->sink, &v4, &w->err));
+	assert_string_equal(ask(w, "SELECT concat_ws('|', id, new, x, y) FROM sink_test.doubt"), "1|a|b");
+}
+
+/* A column of the sink's own is no renamed one, when the version before lacked it too; and an empty table has nothing to lose. */
+static void
+test_column_without_doubt(void **state)
+{
+	struct world *w = *state;
+	struct column c1[] = { COL_INT8("id") }, c2[] = { COL_INT8("id"), COL_TEXT("more") }, c3[] = { COL_INT8("id"), COL_TIME("at") };
+	struct table v1 = table_of("own", c1, COUNTOF(c1), key0, 1), v2 = table_of("own", c2, COUNTOF(c2), key0, 1),
+		     other = table_of("empty", c3, COUNTOF(c3), key0, 1);
+	struct batch b = { 0 };
+
+	v1.version = 1, v2.version = 2;
+	c3[1].default_expr = c3[1].notnull = true;
+	ask(w, "CREATE SCHEMA sink_test; CREATE TABLE sink_test.own (id bigint PRIMARY KEY, mine text DEFAULT 'x'); CREATE TABLE sink_test.empty (id bigint"
+	    " PRIMARY KEY, gone text)");
+	ok(w->sink->ops->prepare(w->sink, &v1, &w->err));
+	put_row(&b, &v1, OP_CREATE, NULL, VALUES(&b, value_int(1)));
+	ok(run(w, &b));
+	ok(w->sink->ops->prepare(w->sink, &v2, &w->err));
+	ok(w->sink->ops->prepare(w->sink, &other, &w->err));
+	assert_string_equal(ask(w, "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'sink_test.own'::regclass AND attnum > 0"),
+	    "id mine more");
 }
 
 static void
@@ -793,6 +856,8 @@ main(void)
 		with_world(test_abort),
 		with_world(test_connection_lost),
 		with_world(test_schema_change),
+		with_world(test_column_in_doubt),
+		with_world(test_column_without_doubt),
 		with_world(test_truncate_referenced),
 		with_world(test_cascade),
 		with_world(test_many_shapes),
