@@ -22,6 +22,7 @@ const char *sink_default(enum dialect dialect, const struct column *c, struct ar
 /* A column of the sink that the table has not. */
 struct sink_extra {
 	const char *name, *type;
+	bool needed;           /* NOT NULL, and nothing fills it */
 };
 
 /* A column that the sink lacks, and what may be known about it. */

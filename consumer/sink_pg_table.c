@@ -157,7 +157,7 @@ static const char columns_sql[] =
 	" SELECT a.attname, t.oid, t.typarray, format_type(t.oid, -1), a.attgenerated <> '', a.attidentity = 'a', t.typtype,"
 	" (SELECT quote_ident(n.nspname) FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace"
 	"  WHERE o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.oid AND n.nspname <> 'pg_catalog' LIMIT 1),"
-	" format_type(a.atttypid, a.atttypmod)"
+	" a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', format_type(a.atttypid, a.atttypmod)"
 	" FROM base b JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd'"
 	" JOIN pg_attribute a ON a.attrelid = $1::oid AND a.attnum = b.attnum ORDER BY a.attnum";
 
@@ -242,7 +242,8 @@ read_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct err
 		else if (*PQgetvalue(res, i, 4) != 't')
 			w->extra[w->nextra++] = (struct sink_extra){
 				.name = arena_text(&t->arena, slice_of(PQgetvalue(res, i, 0))),
-				.type = arena_text(&t->arena, slice_of(PQgetvalue(res, i, 8))) };
+				.type = arena_text(&t->arena, slice_of(PQgetvalue(res, i, 9))),
+				.needed = *PQgetvalue(res, i, 8) == 't' };
 	}
 	PQclear(res);
 	return OK;
@@ -447,6 +448,26 @@ check_added(struct sink_pg *s, struct pg_target *t, const struct where *w, struc
 	return rc;
 }
 
+/* No row that comes has a value for it: dropped at the source, most likely. */
+static enum rc
+free_column(struct sink_pg *s, struct pg_target *t, const struct sink_extra *x, struct err *err)
+{
+	const char *policy = s->sink.conf->on_schema_change;
+	const char *sql = arena_printf(&t->arena, "ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", t->t.name,
+	    pg_ident(&t->arena, slice_of(x->name)));
+	enum rc rc;
+
+	if (policy && strcmp(policy, "apply") != 0)
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "table %s: column %s is NOT NULL without a default at the sink, and the source does not have it; %s", t->t.name,
+		    x->name, sql);
+	if ((rc = pg_exec(s->conn, t->t.name, sql, NULL, err)) != OK)
+		return rc;
+	log_info("sink", "column is no longer NOT NULL: the source does not have it", "sink=%s table=%s column=%s",
+	    s->sink.conf->name, t->t.name, x->name);
+	return OK;
+}
+
 static enum rc
 match_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct err *err)
 {
@@ -462,6 +483,9 @@ match_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct er
 			rc = add_column(s, t, i, err);
 			added = true;
 		}
+	for (int i = 0; rc == OK && i < w->nextra; i++)
+		if (w->extra[i].needed)
+			rc = free_column(s, t, &w->extra[i], err);
 	if (rc == OK && added)
 		rc = read_columns(s, t, w, err);
 	for (int i = 0; rc == OK && i < t->tbl->nkeys; i++)

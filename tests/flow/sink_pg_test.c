@@ -633,6 +633,28 @@ test_column_without_doubt(void **state)
 	    "id mine more");
 }
 
+/* The source has dropped a NOT NULL column. */
+static void
+test_column_dropped(void **state)
+{
+	struct world *w = *state;
+	struct column c[] = { COL_INT8("id") };
+	struct table t = table_of("dropped", c, COUNTOF(c), key0, 1);
+	struct batch b = { 0 };
+
+	ask(w, "CREATE SCHEMA sink_test; CREATE TABLE sink_test.dropped (id bigint PRIMARY KEY, gone text NOT NULL, kept int NOT NULL DEFAULT 7,"
+	    " made int NOT NULL GENERATED ALWAYS AS (1) STORED, no bigint GENERATED ALWAYS AS IDENTITY)");
+	w->conf.on_schema_change = "stop";
+	is(w->sink->ops->prepare(w->sink, &t, &w->err), FATAL);
+	assert_non_null(strstr(w->err.text, "ALTER TABLE \"sink_test\".\"dropped\" ALTER COLUMN \"gone\" DROP NOT NULL"));
+	w->conf.on_schema_change = "apply";
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(1)));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'sink_test.dropped'::regclass AND attnum > 0"
+	    " AND attnotnull"), "id kept made no");
+}
+
 static void
 test_truncate_referenced(void **state)
 {
@@ -858,6 +880,7 @@ main(void)
 		with_world(test_schema_change),
 		with_world(test_column_in_doubt),
 		with_world(test_column_without_doubt),
+		with_world(test_column_dropped),
 		with_world(test_truncate_referenced),
 		with_world(test_cascade),
 		with_world(test_many_shapes),
