@@ -34,6 +34,7 @@ enum {
 	ASK_MS = 3000,         /* silence after which Kafka is asked whether it does */
 	LOST_MS = 8000,        /* a range that was acknowledged, and is not there after so long, is lost; a new leader gets time to learn of it */
 	REMARK_MS = 60000,     /* the marker moves over BEATs and OPENs at least this often */
+	DRAIN_MS = 10000,      /* after a stop, for what the producer of this process has published */
 	BARRIER_MS = 20,       /* between two looks at the other lanes */
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 15000,
@@ -68,9 +69,13 @@ struct session {
 	struct lane *lane;         /* apply: key; NULL: whole transactions */
 	struct spine_at last;      /* lane: place of the last record that counted, and its system id */
 	uint64_t last_system;
+	bool barrier;              /* lane: the rows at hand are a barrier's */
 	struct arena group_arena;  /* the group's record and its assembly */
 	uint64_t rows_committed;
 	int64_t marked_ms;
+	bool committed;            /* this session has got something done */
+	bool ours;                 /* this process has, before */
+	int64_t stop_ms;           /* when the stop was first seen */
 	int64_t heard_ms;          /* of the spine */
 };
 
@@ -135,6 +140,7 @@ static void
 note_committed(struct session *s, struct sent *t)
 {
 	s->rows_committed += t->rows;
+	s->committed = true;
 	if (s->flow) {
 		atomic_fetch_add(&s->flow->rows[s->number], t->rows);
 		atomic_store(&s->flow->commit_us[s->number], t->next.commit_us);
@@ -150,7 +156,7 @@ note_committed(struct session *s, struct sent *t)
 static enum rc
 put_aside(struct session *s, const struct batch *b, const struct reject *rejects, int n, struct err *err)
 {
-	struct aside_place place = { .at = s->at, .sink = s->sink, .dead = s->dead, .parked = &s->parked };
+	struct aside_place place = { .at = s->at, .sink = s->sink, .dead = s->dead, .parked = &s->parked, .barrier = s->barrier };
 	int64_t more;
 	enum rc rc = aside_store(&place, b, rejects, n, &more, err);
 
@@ -417,9 +423,9 @@ take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, c
 	if (rc == OK) {
 		decode_fill(&row, m, p->topic, tl, &env, tbl);
 		row.held = batch_hold(b, m);
-		b->bytes += m->len + m->key_len;
-		/* In a lane the halves of a changed key are two rows: the other one may be another lane's. */
-		if (s->lane || follow_join(s->f, &row, tl->flags))
+		b->bytes += m->len + m->key_len + (size_t)tbl->ncols * sizeof(struct value) * (size_t)(!!env.before + !!env.after);
+		/* In a lane the halves of a changed key are two rows, as the other one may be another lane's; but not at a barrier. */
+		if ((s->lane && !s->barrier) || follow_join(s->f, &row, tl->flags))
 			*batch_row(b) = row;
 		return OK;
 	}
@@ -447,6 +453,8 @@ range_lost(const struct assemble *as, const struct heads *h, int i, struct err *
 	    "made anew; copy the tables into this sink again", h->parts[i]->topic, h->parts[i]->partition, p->count, p->first, p->last, p->taken);
 }
 
+static bool finished(struct session *s);
+
 /* The next record of part i; waits as long as it may still come. AGAIN: asked to stop. */
 static enum rc
 await(struct session *s, const struct assemble *as, const struct heads *h, int i, rd_kafka_message_t **m, struct err *err)
@@ -460,7 +468,7 @@ await(struct session *s, const struct assemble *as, const struct heads *h, int i
 
 		if (rc != AGAIN)
 			return rc;
-		if (stopping(s) && (!s->flow || !stop_requested()))
+		if (finished(s) || (stopping(s) && (!s->flow || !stop_requested())))
 			return AGAIN;
 		if (now_ms() - asked < ASK_MS)
 			continue;
@@ -631,7 +639,8 @@ wait_for_lanes(struct session *s, uint64_t no, struct err *err)
 }
 
 /*
- * A truncate: every lane must have all that comes before it, then those that hold it apply it, and none goes on before it is done.
+ * A truncate, or a changed key that brings no whole row: every lane must have all that comes before it, then one applies it, and
+ * none goes on before it is done.
  * Here a lane's marker may come to stand inside a source transaction.
  */
 static enum rc
@@ -645,9 +654,14 @@ take_barrier(struct session *s, const struct spine_record *r, struct spine_at at
 		return rc;
 	if (note_last(s, r, at, follow_spine(s->f, r, at)) != FOLLOW_GROUP)
 		return fail(err, RETRY, "the barrier at spine offset %" PRId64 " does not follow", at.offset);
-	rc = take_rows(s, lane_parts(s, r), err);
+	/* All of it is one lane's work: a changed key has its halves in two partitions. */
+	s->barrier = true;
+	rc = load_parked(s, err); /* and its keys are other lanes' */
+	if (rc == OK && r->nparts && lanes_of(r->parts[0].topic, r->parts[0].partition, s->lane->of) == s->lane->no)
+		rc = take_rows(s, r, err);
 	if (rc == OK)
 		rc = lane_mark(s, err);
+	s->barrier = false;
 	return rc == OK ? wait_for_lanes(s, r->no, err) : rc;
 }
 
@@ -657,8 +671,8 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 	bool more = r->flags & SPINE_MORE;
 	enum rc rc = OK;
 
-	/* So that what is told below is true of all groups before. */
-	if (s->kafka->broker && more && !s->open)
+	/* What is whole does not wait for a long transaction's end; and what is told below is true of all groups before. */
+	if (more && !s->open)
 		rc = flush(s, err);
 	if (rc == OK && s->kafka->broker && more && !s->open)
 		rc = settle(s, 0, err);
@@ -709,6 +723,10 @@ take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 	case FOLLOW_MARK:
 		return flush(s, err);
 	case FOLLOW_CUT:
+		/* The next session must find the marker that is on its way now. */
+		rc = settle(s, 0, err);
+		if (rc != OK)
+			return rc;
 		s->cut = true;
 		return fail(err, AGAIN, "transaction %" PRIu64 " was cut short as its writer was replaced; reading again without it", s->f->cut_seq);
 	case FOLLOW_GAP:
@@ -808,8 +826,8 @@ start_at_marker(struct session *s, struct err *err)
 		rc = fail(err, RETRY, "topic %s does not exist yet; has a producer of pipeline %s run against this Kafka?", topic, s->kafka->conf->name);
 	if (rc == OK)
 		rc = kafka_offsets(fetch_handle(s->fetch), topic, 0, &low, &high, err);
-	if (rc == OK && s->kafka->broker)
-		rc = fetch_part(s->fetch, slice_of(topic), 0, 0, &s->spine, err);
+	if (rc == OK && s->kafka->broker) /* its beginning may be gone, but not what comes behind a marker of our own */
+		rc = fetch_part(s->fetch, slice_of(topic), 0, s->ours ? mk->spine_offset + 1 : 0, &s->spine, err);
 	else if (rc == OK && mk->spine_offset < 0) {
 		if (low > 0)
 			rc = fail_exit(err, FATAL, EXIT_REFUSED,
@@ -845,7 +863,7 @@ session_open(struct session *s, struct err *err)
 	if (rc != OK)
 		return rc;
 	s->dead = deadletter_open(s->kafka, s->conf->name);
-	follow_start(s->f, &applied, s->kafka->broker);
+	follow_start(s->f, &applied, s->kafka->broker, s->ours);
 	rc = start_at_marker(s, err);
 	s->first = true;
 	s->marked_ms = s->heard_ms = now_ms();
@@ -873,12 +891,17 @@ session_close(struct session *s)
 
 /* With a producer in the same process: go on until everything that it published is here. */
 static bool
-finished(const struct session *s)
+finished(struct session *s)
 {
 	if (s->lane && atomic_load(&s->lane->stop))
 		return true;
 	if (!stop_requested())
 		return false;
+	/* A real broker keeps what is not here yet; the embedded one does not. */
+	if (!s->stop_ms)
+		s->stop_ms = now_ms();
+	if (!s->kafka->broker && now_ms() - s->stop_ms > DRAIN_MS)
+		return true;
 	return !s->flow || (atomic_load(&s->flow->producer_done) &&
 	                       (s->f->state.no >= atomic_load(&s->flow->published_no) || !atomic_load(&s->flow->published_no)));
 }
@@ -918,20 +941,25 @@ consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *
 	int64_t backoff = BACKOFF_MIN_MS;
 	struct follow follow = { 0 };
 	struct session s;
+	bool ours = false;
 
 	do {
+		int64_t opened_ms;
 		enum rc rc;
 
-		s = (struct session){ .kafka = k, .conf = conf, .flow = flow, .number = number, .f = &follow, .lane = lane };
+		s = (struct session){ .kafka = k, .conf = conf, .flow = flow, .number = number, .f = &follow, .lane = lane, .ours = ours };
 		if (lane)
 			snprintf(s.at, sizeof s.at, "sink %s lane %d", conf->name, lane->no);
 		else
 			snprintf(s.at, sizeof s.at, "sink %s", conf->name);
 		rc = session_open(&s, err);
-		if (rc == OK) {
-			backoff = BACKOFF_MIN_MS;
+		opened_ms = now_ms();
+		if (rc == OK)
 			rc = session_loop(&s, err);
-		}
+		ours = ours || s.committed;
+		/* A sink that can be opened is not yet one that takes rows: its disk may be full. */
+		if (s.committed || now_ms() - opened_ms > BACKOFF_MAX_MS)
+			backoff = BACKOFF_MIN_MS;
 		if (rc == OK)
 			log_info(s.at, "stopped", "group=%" PRIu64 " seq=%" PRIu64 " rows=%" PRIu64, follow.applied.no, follow.applied.seq, s.rows_committed);
 		session_close(&s);

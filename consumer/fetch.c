@@ -9,6 +9,7 @@ enum {
 	QUEUE_KBYTES_MIN = 64, /* fetched ahead, each partition */
 	QUEUE_KBYTES_MAX = 1024,
 	METADATA_MS = 15000,
+	SKIP_MAX = 10000,      /* records that are read over rather than skipped by a seek: left-overs are few and get counted */
 };
 
 struct entry {
@@ -125,8 +126,14 @@ fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64_t from,
 		HASH_ADD_KEYPTR(hh, f->parts, e->key, (size_t)n, e);
 	}
 	*out = &e->part;
-	if (e->part.at >= 0)
+	if (e->part.at >= 0 && from - e->part.at < SKIP_MAX)
 		return OK;
+	if (e->part.at >= 0 && rd_kafka_seek(e->part.rkt, partition, from, METADATA_MS))
+		return fail(err, RETRY, "seek %s [%d] to %" PRId64 " failed", e->part.topic, partition, from);
+	if (e->part.at >= 0) {
+		e->part.at = from;
+		return OK;
+	}
 	if (rd_kafka_consume_start(e->part.rkt, partition, from) < 0)
 		return kafka_fail(rd_kafka_last_error(), err, "read %s [%d]", e->part.topic, partition);
 	e->part.at = from;

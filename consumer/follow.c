@@ -1,12 +1,12 @@
 #include "consumer/follow.h"
 
 void
-follow_start(struct follow *f, const struct marker *mk, bool embedded)
+follow_start(struct follow *f, const struct marker *mk, bool embedded, bool ours)
 {
 	*f = (struct follow){ .applied = *mk, .next = *mk, .embedded = embedded, .cut_gen = f->cut_gen, .cut_seq = f->cut_seq };
 	if (embedded)
 		f->skip_lsn = mk->lsn;
-	else if (mk->spine_offset >= 0)
+	if ((!embedded || ours) && mk->spine_offset >= 0)
 		f->state = (struct spine_state){ .gen = mk->gen, .token = mk->token, .no = mk->no, .seq = mk->seq, .lsn = mk->lsn,
 			.commit_us = mk->commit_us, .system_id = mk->system_id, .started = true };
 }
@@ -24,6 +24,9 @@ follow_mark(struct follow *f, const struct spine_record *r, struct spine_at at)
 
 	f->next = (struct marker){ .spine_offset = at.offset, .spine_hash = at.hash, .gen = st->gen, .token = st->token, .no = st->no, .seq = st->seq,
 		.lsn = st->lsn, .commit_us = st->commit_us, .system_id = r->system_id };
+	/* Of what the sink had before, a producer that began at another sink's place says less. */
+	if (f->next.lsn < f->skip_lsn)
+		f->next.lsn = f->skip_lsn;
 }
 
 /*

@@ -41,8 +41,11 @@ enum follow_verdict {
 	FOLLOW_GAP,    /* records are missing */
 };
 
-/* Begin a session at the sink's marker. What f knew of a cut transaction stays. */
-void follow_start(struct follow *f, const struct marker *applied, bool embedded);
+/*
+ * Begin a session at the sink's marker. What f knew of a cut transaction stays. ours: the marker was written by this process, so that also in
+ * the embedded broker its offset means something.
+ */
+void follow_start(struct follow *f, const struct marker *applied, bool embedded, bool ours);
 
 /* The record at the marker's offset, read first: is it the one that the sink remembers? */
 bool follow_anchored(const struct follow *f, struct spine_at at);

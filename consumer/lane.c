@@ -212,6 +212,8 @@ settle_number(const char *pipeline, const struct conf_sink *conf, struct err *er
 		next.no = (uint64_t)conf->lanes;
 		next.spine_offset = 0;
 		rc = move_marker(s, &m, &next, err);
+		if (rc == FATAL && err->exit == EXIT_REFUSED) /* somebody settles it at this very moment: look again */
+			rc = fail(err, RETRY, "another process joins as well");
 	} else if (rc == OK && m.no != (uint64_t)conf->lanes) {
 		rc = fail_exit(err, FATAL, EXIT_REFUSED, "sink %s was filled by %" PRIu64 " lanes, which stand at different places; keep lanes: %" PRIu64, conf->name,
 		    m.no, m.no);

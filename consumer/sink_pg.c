@@ -70,6 +70,19 @@ exists(struct sink_pg *s, const char *expr, bool *yes, struct err *err)
 	return OK;
 }
 
+enum rc
+pg_ddl(struct sink_pg *s, const char *what, const char *sql, struct err *err)
+{
+	/* IF NOT EXISTS does not help two that create at one moment: the second fails on the catalogue's own index. */
+	enum rc rc = pg_exec(s->conn, what, "SELECT pg_advisory_lock(7307211461530968948)", NULL, err);
+
+	if (rc == OK)
+		rc = pg_exec(s->conn, what, sql, NULL, err);
+	if (rc == OK)
+		rc = pg_exec(s->conn, what, "SELECT pg_advisory_unlock(7307211461530968948)", NULL, err);
+	return rc;
+}
+
 /* Looks before it creates: a role without the right to create may use what somebody made for it. */
 static enum rc
 ensure(struct sink_pg *s, struct err *err)
@@ -92,7 +105,7 @@ ensure(struct sink_pg *s, struct err *err)
 		if ((rc = exists(s, parts[i].look, &there, err)) != OK)
 			return rc;
 		if (!there &&
-		    (rc = pg_exec(s->conn, "create the marker", parts[i].make, NULL, err)) != OK)
+		    (rc = pg_ddl(s, "create the marker", parts[i].make, err)) != OK)
 			return rc;
 	}
 	if (s->advance_ready)

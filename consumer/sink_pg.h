@@ -154,4 +154,9 @@ enum rc row_exec(struct sink_pg *s, const struct row *r, struct err *err) MUST_C
 
 void note_missing(struct pg_target *t, int rows);
 
+/*
+ * Run a statement that creates, one process at a time; on a failure the lock goes with the connection.
+ */
+enum rc pg_ddl(struct sink_pg *s, const char *what, const char *sql, struct err *err) MUST_CHECK;
+
 #endif

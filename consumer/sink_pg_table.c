@@ -306,10 +306,10 @@ create_schema(struct sink_pg *s, struct pg_target *t, const struct where *w, str
 	/* IF NOT EXISTS asks for the right to create before it looks. */
 	if (there)
 		return OK;
-	return pg_exec(s->conn, "create the schema",
+	return pg_ddl(s, "create the schema",
 	    arena_printf(&t->arena, "CREATE SCHEMA IF NOT EXISTS %s",
 		pg_ident(&t->arena, slice_of(w->schema))),
-	    NULL, err);
+	    err);
 }
 
 static bool
@@ -352,7 +352,7 @@ create_table(struct sink_pg *s, struct pg_target *t, struct where *w, struct err
 		    t->t.name);
 	if ((rc = create_schema(s, t, w, err)) != OK)
 		return rc;
-	if ((rc = pg_exec(s->conn, t->t.name, create_sql(t), NULL, err)) != OK)
+	if ((rc = pg_ddl(s, t->t.name, create_sql(t), err)) != OK)
 		return rc;
 	log_info("sink", "table created", "sink=%s table=%s", s->sink.conf->name, t->t.name);
 	if ((rc = find_relation(s, t, w, err)) != OK)
@@ -382,7 +382,7 @@ add_column(struct sink_pg *s, struct pg_target *t, int col, struct err *err)
 	if (policy && strcmp(policy, "stop") == 0)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "table %s lacks column %s at the sink; %s", t->t.name, c->name.p, sql);
-	if ((rc = pg_exec(s->conn, t->t.name, sql, NULL, err)) != OK)
+	if ((rc = pg_ddl(s, t->t.name, sql, err)) != OK)
 		return rc;
 	log_info("sink", "column added", "sink=%s table=%s column=%s", s->sink.conf->name,
 	    t->t.name, c->name.p);
