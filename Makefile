@@ -7,6 +7,7 @@ CC     ?= cc
 CLANG_FORMAT ?= clang-format-14
 FUZZ_CC ?= clang-14
 FUZZ_SECONDS ?= 60
+SEEDS  ?= 10000
 B      := build/$(MODE)
 Q      := $(if $(V),,@)
 say     = $(if $(V),,@echo '  $(1)')
@@ -30,6 +31,7 @@ LIB   := $(patsubst %.c,$(B)/%.o,$(filter-out control/main.c,$(SRCS)))
 MANPAGES := $(patsubst docs/%.scd,build/%,$(wildcard docs/*.scd))
 TESTS := $(wildcard tests/unit/*_test.c)
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*_fuzz.c))
+SIM   := $(wildcard tests/sim/*.c)
 HDRS  := $(wildcard $(ROOMS:%=%/*.h) tests/*.h tests/*/*.h)
 
 ## all: build the program (the default)
@@ -46,6 +48,9 @@ $(B)/libtowline.a: $(LIB)
 $(B)/tests/%: $(B)/tests/%.o $(B)/libtowline.a
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(B)/libtowline.a -lcmocka $(LIBS)
 
+$(B)/tests/sim/sim: $(SIM:%.c=$(B)/%.o) $(B)/libtowline.a
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 # A fuzz target has libFuzzer's main, or one that runs it over files.
 $(B)/tests/fuzz/%_fuzz: $(B)/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(MODE)),,$(B)/tests/fuzz/replay_main.o) $(B)/libtowline.a
 	$(Q)$(CC) $(FLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -55,7 +60,7 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
 
-CHECK := build unit fuzz-replay headers tidy cli house
+CHECK := build unit sim sim-planted fuzz-replay headers tidy cli house
 
 ## check: what must pass before a commit; needs no server
 check:
@@ -63,14 +68,22 @@ check:
 
 ## check-all: check, the unit tests under ASan and UBSan, and real PostgreSQL and Kafka
 check-all:
-	+$(Q)MAKE='$(MAKE)' tests/summary $(B)/check $(CHECK) 'MODE=asan build' 'MODE=asan unit' 'MODE=asan fuzz-replay' flow
+	+$(Q)MAKE='$(MAKE)' tests/summary $(B)/check $(CHECK) 'MODE=asan build' 'MODE=asan unit' 'MODE=asan sim' 'MODE=asan fuzz-replay' flow bank
 
 # Everything that the parts of a check run, so that they themselves are only tests. (A directory has the name as well.)
-build: all $(TESTS:%.c=$(B)/%) $(FUZZ)
+build: all $(TESTS:%.c=$(B)/%) $(FUZZ) $(B)/tests/sim/sim
 
 ## unit: run the unit and golden tests
 unit: $(TESTS:%.c=$(B)/%)
 	$(Q)tests/run $^
+
+## sim: SEEDS (10000) histories of the core with crashes, zombies, losses; one again: build/debug/tests/sim/sim SEED
+sim: $(B)/tests/sim/sim
+	$(Q)$< --seeds $(SEEDS)
+
+## sim-planted: each mistake on purpose is found by it
+sim-planted: $(B)/tests/sim/sim
+	$(Q)tests/sim/planted.sh $<
 
 ## golden: write the golden files of the unit tests anew; read the difference before you keep it
 golden: $(TESTS:%.c=$(B)/%)
@@ -116,6 +129,15 @@ house:
 flow: build $(patsubst %.c,$(B)/%,$(wildcard tests/flow/*_test.c))
 	$(Q)tests/flow/selftest.sh
 	$(Q)MODE=$(MODE) tests/flow/run
+
+## check-faults: every process killed and stopped, network cut, disk full, far behind, two of one name; KILLS=100 SIZE=small|full SEED=n
+check-faults: $(B)/towline
+	+$(Q)$(MAKE) --no-print-directory MODE=release all
+	$(Q)FLOW_REPORT=1 MODE=$(MODE) tests/flow/run $(filter-out %/lib.sh,$(wildcard tests/faults/*.sh))
+
+## bank: the first of them, with 15 kills
+bank: $(B)/towline
+	$(Q)FLOW_REPORT=1 KILLS=15 MODE=$(MODE) tests/flow/run tests/faults/bank.sh
 
 ## bench: measure; the release build, a quiet machine
 bench:
@@ -171,6 +193,6 @@ clean:
 help:
 	@sed -n 's/^## \([^:]*\): \(.*\)/\1\t\2/p' Makefile | expand -t 24
 
-.PHONY: all bench build check check-all clean cli demo deps flow format fuzz fuzz-replay fuzz-search golden headers help house install man tidy uninstall unit
+.PHONY: all bank bench build check check-all check-faults clean cli demo deps flow format fuzz fuzz-replay fuzz-search golden headers help house install man sim sim-planted tidy uninstall unit
 .SECONDARY:
--include $(patsubst %.c,$(B)/%.d,$(SRCS) $(TESTS)) $(FUZZ:=.d)
+-include $(patsubst %.c,$(B)/%.d,$(SRCS) $(TESTS) $(SIM)) $(FUZZ:=.d)
