@@ -49,8 +49,10 @@ lane_take(struct sink *s, struct lane *l, struct marker *applied, struct err *er
 {
 	struct marker m, next, whole;
 	uint64_t hash, token;
-	enum rc rc = marker_of(s, l->name, &m, err);
+	enum rc rc;
 
+	s->shared = true;
+	rc = marker_of(s, l->name, &m, err);
 	if (rc != OK)
 		return rc;
 	if (l->token && m.token != l->token)

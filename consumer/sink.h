@@ -44,7 +44,9 @@ struct sink;
 struct sink_ops {
 	/*
 	 * What the sink holds; creates the schema and the row when missing. Also called to look
-	 * again after a failure.
+	 * again after a failure. RETRY while another connection has asked this for the same name and is
+	 * not closed, unless shared: the last transaction of one that was killed may still be on its way,
+	 * and would then make `expected` wrong.
 	 */
 	enum rc (*marker)(struct sink *s, struct marker *out, struct err *err);
 
@@ -127,6 +129,7 @@ struct sink {
 	const struct sink_ops *ops;
 	const struct conf_sink *conf;
 	const char *pipeline;      /* conf->name */
+	bool shared;               /* names change hands by token (consumer/lane.h): do not keep others away */
 	const struct batch *failed; /* after a REJECT: the batch that redo is to be called with; all before it is confirmed */
 };
 

@@ -165,12 +165,66 @@ ensure_row(struct sink_pg *s, struct marker *out, struct err *err)
 	    s->conn, "marker", SQL_PG_MARKER_ROW, 1, &s->sink.pipeline, NULL, err);
 }
 
+/* The session's lock for a name: hashtextextended of this. */
+static const char holder_sql[] =
+	"SELECT l.pid, host(a.client_addr) FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
+	" WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.classid::bigint << 32 | l.objid::bigint = hashtextextended($1, 0)"
+	" AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+static enum rc
+claimed_by(struct sink_pg *s, const char *name, struct err *err)
+{
+	PGresult *res;
+	enum rc rc = pg_exec(s->conn, "roll back", "ROLLBACK", NULL, err);
+
+	if (rc == OK)
+		rc = pg_exec_params(s->conn, "look for who applies", holder_sql, 1, &name, &res, err);
+	if (rc != OK)
+		return rc;
+	if (PQntuples(res) > 0)
+		rc = fail(err, RETRY, "process %s of the server (client %s) still applies to this sink", PQgetvalue(res, 0, 0),
+		    PQgetisnull(res, 0, 1) ? "local" : PQgetvalue(res, 0, 1));
+	else
+		rc = fail(err, RETRY, "another process applied to this sink until now");
+	PQclear(res);
+	return rc;
+}
+
+/*
+ * What a killed process sent last is still being done when its successor comes, which then must not read the marker yet. Waits for
+ * as long as the server usually needs to see that its client is gone. The marker remains the real guard.
+ */
+static enum rc
+claim(struct sink_pg *s, struct err *err)
+{
+	struct arena a = { 0 };
+	const char *name = arena_printf(&a, "towline %s", s->sink.pipeline);
+	PGresult *res;
+	enum rc rc = OK;
+
+	if (s->claimed || s->sink.shared)
+		return OK;
+	res = PQexec(s->conn, arena_printf(&a, "BEGIN; SET LOCAL lock_timeout = '2s'; SELECT pg_advisory_lock(hashtextextended(%s, 0)); COMMIT",
+	    pg_literal(&a, slice_of(name))));
+	s->claimed = PQresultStatus(res) == PGRES_COMMAND_OK;
+	if (!s->claimed) {
+		const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+		rc = state && strcmp(state, "55P03") == 0 ? claimed_by(s, name, err) : pg_fail(s->conn, res, err, "lock the marker");
+	}
+	PQclear(res);
+	arena_free(&a);
+	return rc;
+}
+
 static enum rc
 pg_marker(struct sink *sink, struct marker *out, struct err *err)
 {
 	struct sink_pg *s = self(sink);
 	enum rc rc = pipe_leave(s, err);
 
+	if (rc == OK)
+		rc = claim(s, err);
 	return rc != OK ? rc : ensure_row(s, out, err);
 }
 

@@ -83,7 +83,7 @@ struct sink_pg {
 	const struct batch *failure_batch;
 	bool failure_commit;      /* the COMMIT itself failed */
 	struct unconfirmed redo;  /* the transaction that failed */
-	bool advance_ready, replica, unindexed;
+	bool claimed, advance_ready, replica, unindexed;
 	int64_t parked_version;   /* that the caller knows: compared by each begin */
 	uint64_t stmt_no;
 	struct buf *cols;         /* parameters in the making, one buffer each */

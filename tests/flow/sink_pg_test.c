@@ -54,6 +54,32 @@ test_second_instance(void **state)
 	assert_non_null(strstr(w->err.text, "another instance"));
 }
 
+/* A process that was killed: what it sent last is still being done when the next one comes. */
+static void
+test_killed(void **state)
+{
+	struct world *w = *state;
+	struct sink *late, *lane;
+	struct marker m;
+	PGresult *res;
+
+	ok(sink_open("shop", &w->conf, &late, &w->err));
+	is(late->ops->marker(late, &m, &w->err), RETRY);
+	assert_non_null(strstr(w->err.text, "still applies to this sink"));
+	assert_non_null(strstr(w->err.text, ask(w, "SELECT 'process ' || pid || ' ' FROM pg_locks WHERE locktype = 'advisory' AND granted")));
+	/* Lanes look at each other's markers, and at this one. */
+	ok(sink_open("shop", &w->conf, &lane, &w->err));
+	lane->shared = true;
+	ok(lane->ops->marker(lane, &m, &w->err));
+	lane->ops->close(lane);
+	/* It comes in as soon as the other one's last transaction has ended, and sees that one's marker. */
+	assert_int_equal(PQsendQuery(w->conn, "SELECT pg_sleep(0.3); SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"), 1);
+	ok(late->ops->marker(late, &m, &w->err));
+	while ((res = PQgetResult(w->conn)))
+		PQclear(res);
+	late->ops->close(late);
+}
+
 static void
 test_all_kinds(void **state)
 {
@@ -863,6 +889,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		with_world(test_marker),
 		with_world(test_second_instance),
+		with_world(test_killed),
 		with_world(test_all_kinds),
 		with_world(test_text_fallback),
 		with_world(test_sink_types),

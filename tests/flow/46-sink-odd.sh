@@ -1,0 +1,37 @@
+#!/bin/bash
+# What can happen to a PostgreSQL sink besides rows.
+# limit: 90
+. "$(dirname "$0")/lib.sh"
+
+pg_start src SRC
+pg_start dst DST
+kafka_start
+cat >"$DIR/conf.yaml" <<E2
+name: $NAME
+source: $SRC
+kafka:
+  brokers: $BROKERS
+sinks:
+  copy: $DST
+E2
+start() { towline_start "$1" "$1" -c "$DIR/conf.yaml"; }
+rows() { wait_for 30 "[ \"\$(pg_sql dst 'select count(*) from $1')\" = $2 ]"; }
+pg_sql src "create table slow(id int primary key, v text); create table other(id int primary key)"
+start producer
+wait_for 30 "grep -q msg=streaming $DIR/producer.log"
+start consumer
+pg_sql src "insert into slow values (0, 'first'); insert into other values (0)"
+rows other 1
+
+# kill -9 while the server is still at the last transaction, and the next one starts at once.
+pg_sql dst "create function wait() returns trigger language plpgsql as 'begin perform pg_sleep(3); return new; end';
+	create trigger wait before insert on slow for each row when (new.v = 'wait') execute function wait(); alter table slow enable always trigger wait"
+pg_sql src "insert into slow values (1, 'wait')"
+wait_for 10 "[ \"\$(pg_sql dst \"select count(*) from pg_stat_activity where wait_event = 'PgSleep'\")\" = 1 ]"
+towline_kill consumer KILL
+start consumer
+pg_sql src "insert into other values (1)"
+wait_for 10 "towline_alive consumer && [ \"\$(pg_sql dst 'select count(*) from other')\" = 2 ]"
+grep -q 'still applies to this sink' "$DIR/consumer.log" || flunk "the killed one's transaction was not waited for"
+same_pg src dst slow other
+say "a killed consumer's last transaction was waited for"
