@@ -56,7 +56,8 @@ grouping_ready(struct grouping *g, uint64_t confirmed)
 {
 	g->place.last_commit_lsn = g->state.lsn;
 	g->place.seq = g->state.seq + 1;
-	g->safe_lsn = g->state.watermark;
+	/* What the session before has published is in the spine for good, or in memory only and with some sink perhaps not yet. */
+	g->safe_lsn = g->embedded ? 0 : g->state.watermark;
 	/* The writer before us may have added groups between our look and our OPEN. */
 	inflight_init(&g->inflight, g->state.no + 1);
 	/* A first BEAT says where the history begins; with it the slot's position and the spine's are known to belong together. */
@@ -251,7 +252,8 @@ grouping_safe(struct grouping *g, uint64_t no)
 {
 	uint64_t lsn = inflight_drop(&g->inflight, no);
 
-	if (inflight_empty(&g->inflight) && g->state.watermark > lsn)
+	/* Nothing of ours is on its way; but what was here before us the sinks must have too. */
+	if (inflight_empty(&g->inflight) && g->state.no <= no && g->state.watermark > lsn)
 		lsn = g->state.watermark;
 	if (lsn > g->safe_lsn)
 		g->safe_lsn = lsn;

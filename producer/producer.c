@@ -34,7 +34,14 @@ enum {
 	BACKOFF_MAX_MS = 15000,
 };
 
+/* What outlives a session. */
+struct carried {
+	uint64_t unread_bytes; /* embedded broker: of groups up to unread_no that earlier sessions left there, and some sink lacks */
+	uint64_t unread_no;
+};
+
 struct session {
+	struct carried *carried;
 	const struct kafka *kafka;
 	const struct conf *conf;
 	struct flow *flow;
@@ -211,14 +218,26 @@ session_open(struct session *s, struct err *err)
 	if (rc != OK)
 		return rc;
 	grouping_ready(&s->g, s->id.confirmed);
+	s->carried->unread_no = s->g.state.no;
 	log_info("producer", "publishing", "pipeline=%s generation=%" PRIu64 " group=%" PRIu64 " seq=%" PRIu64, s->conf->name, s->g.place.gen, s->g.state.no,
 	    s->g.state.seq);
 	return s->source->ops->start(s->source, err);
 }
 
+/* Bytes that the embedded broker must keep for the sinks. */
+static uint64_t
+unread_bytes(const struct session *s)
+{
+	bool read = !s->flow || flow_applied(s->flow) >= s->carried->unread_no;
+
+	return s->g.inflight.bytes + (read ? 0 : s->carried->unread_bytes);
+}
+
 static void
 session_close(struct session *s)
 {
+	if (s->g.opened)
+		s->carried->unread_bytes = unread_bytes(s);
 	if (s->reading)
 		rd_kafka_consume_stop(s->spine, 0);
 	if (s->spine)
@@ -273,7 +292,7 @@ no_room(const struct session *s)
 {
 	if (!s->g.group && !publisher_room(s->pub, s->g.inflight.next_no))
 		return true;
-	return !grouping_room(&s->g) || publisher_full(s->pub) || (s->kafka->broker && s->g.inflight.bytes > EMBEDDED_BYTES);
+	return !grouping_room(&s->g) || publisher_full(s->pub) || (s->kafka->broker && unread_bytes(s) > EMBEDDED_BYTES);
 }
 
 /* There was room when the change was read, but a barrier has closed the group since. */
@@ -500,11 +519,12 @@ session_run(struct session *s, bool *ran, struct err *err)
 enum rc
 producer_run(const struct kafka *k, struct flow *flow, const struct producer_begin *begin, bool adopt, struct err *err)
 {
+	struct carried carried = { 0 };
 	int64_t backoff = BACKOFF_MIN_MS;
 
 	while (!stop_requested()) {
-		struct session s = { .kafka = k, .conf = k->conf, .flow = flow, .begin = begin, .adopt = adopt, .spine_fd = -1,
-			.g = { .rows_max = (uint64_t)k->conf->group_rows, .bytes_max = k->broker ? EMBEDDED_GROUP_BYTES : GROUP_BYTES } };
+		struct session s = { .carried = &carried, .kafka = k, .conf = k->conf, .flow = flow, .begin = begin, .adopt = adopt, .spine_fd = -1,
+			.g = { .embedded = k->broker, .rows_max = (uint64_t)k->conf->group_rows, .bytes_max = k->broker ? EMBEDDED_GROUP_BYTES : GROUP_BYTES } };
 		bool ran = false;
 		enum rc rc;
 

@@ -29,4 +29,72 @@ case_defaults() {
 	end run
 }
 
-cases defaults
+# An embedded broker dies with its process. While a sink is locked, the source may forget nothing, whatever becomes of its connections; and no
+# more is read than the broker keeps.
+case_embedded() {
+	local key before
+	world embedded <<<$'kafka:\n  brokers: embedded\n  partitions: 1'
+	pg_sql src "create table t(id serial primary key, v text)"
+	pg_sql dst "create table t(id int primary key, v text)"
+	tl run run -c "$CONF"
+	streams run
+	pg_sql src "insert into t(v) values ('first')"
+	copied t
+	for key in TERM KILL; do
+		lock dst t
+		before=$(pg_sql src "select pg_current_wal_lsn()")
+		# Nearly all that may be unread, then as much again and more: the broker keeps 5 MiB.
+		load 28
+		wait_for 20 sent_all
+		kick
+		load 60
+		still_sent
+		[ "$(pg_sql src "select confirmed_flush_lsn <= '$before' from pg_replication_slots where slot_name = 'towline_$PIPE'")" = t ] ||
+			flunk "the source has forgotten what the sink lacks"
+		if [ $key = KILL ]; then end run KILL; pg_sql dst "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'towline'" >/dev/null; fi
+		unlock dst
+		[ $key = TERM ] || tl run run -c "$CONF"
+		copied t
+	done
+	end run
+}
+
+# load N: so many transactions of 100 kB into t.
+load() {
+	pg_sql src "do \$\$ begin for i in 1 .. $1 loop insert into t(v) select string_agg(md5((i * 1000 + j)::text), '') from generate_series(1, 3125) j
+		group by j % 10; commit; end loop; end \$\$"
+}
+
+# lock SERVER TABLE, unlock SERVER: hold it as an application does that forgot its transaction.
+lock() {
+	PGAPPNAME=holder "$PGBIN/psql" -X -q "postgresql://postgres@127.0.0.1:${FLOW_PG[$1]}/$FLOW_DB" \
+		-c "begin; lock table $2 in access exclusive mode; select pg_sleep(600)" >"$DIR/$CASE.holder.log" 2>&1 &
+	FLOW_PID[holder]=$!
+	wait_for 10 "[ \"\$(pg_sql $1 \"select count(*) from pg_stat_activity where application_name = 'holder' and query like '%pg_sleep%' and wait_event = 'PgSleep'\")\" = 1 ]"
+}
+unlock() {
+	pg_sql "$1" "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'holder'" >/dev/null
+	wait "${FLOW_PID[holder]}" || true
+}
+
+# kick: the source ends our connection; a new session follows.
+kick() {
+	local n
+	n=$(grep -c msg=streaming "$DIR/$CASE.run.log")
+	pg_sql src "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'towline_$PIPE'" >/dev/null
+	wait_for 30 "[ \$(grep -c msg=streaming $DIR/$CASE.run.log) -gt $n ]"
+}
+
+sent_all() { [ "$(pg_sql src "select sent_lsn >= pg_current_wal_lsn() from pg_stat_replication where application_name = 'towline'")" = t ]; }
+
+# still_sent: the walsender sends nothing more for a second.
+still_sent() {
+	local at last='' same=0
+	while ((same < 10)); do
+		at=$(pg_sql src "select sent_lsn, pg_sleep(0.1) from pg_stat_replication where application_name = 'towline'")
+		if [ "$at" = "$last" ]; then same=$((same + 1)); else same=0; fi
+		last=$at
+	done
+}
+
+cases defaults embedded

@@ -189,6 +189,39 @@ apart(void **state UNUSED)
 	discard(g);
 }
 
+/*
+ * Embedded broker: a session that begins anew has nothing on its way, yet the sinks may lack what the one before has published; its
+ * memory goes with this process, so the source must keep it.
+ */
+static void
+sinks_behind_a_new_session(void **state UNUSED)
+{
+	struct grouping *g = opened((struct spine_state){ .gen = 1, .no = 4, .seq = 4, .lsn = 100, .watermark = 108, .started = true });
+	struct spine_record r;
+
+	assert_int_equal(grouping_safe(g, 3), 108);
+	discard(g);
+
+	g = calloc(1, sizeof *g);
+	assert_non_null(g);
+	*g = (struct grouping){ .rows_max = 10, .bytes_max = 1000, .embedded = true,
+		.state = { .gen = 1, .no = 4, .seq = 4, .lsn = 100, .watermark = 108, .started = true } };
+	r = grouping_open(g, TOKEN);
+	assert_int_equal(grouping_read_back(g, &r), GROUPING_ON);
+	grouping_ready(g, 50);
+	assert_int_equal(grouping_safe(g, 3), 0);
+	grouping_idle(g, 200);
+	assert_true(grouping_beat(g, 1, &r));
+	assert_int_equal(grouping_read_back(g, &r), GROUPING_ON);
+	assert_int_equal(grouping_safe(g, 3), 0);
+	assert_int_equal(grouping_safe(g, 4), 200);
+	txn(g, 300, 0);
+	published(g);
+	assert_int_equal(grouping_safe(g, 4), 200);
+	assert_int_equal(grouping_safe(g, 5), 308);
+	discard(g);
+}
+
 int
 main(void)
 {
@@ -196,6 +229,7 @@ main(void)
 		cmocka_unit_test(older_than_the_watermark),
 		cmocka_unit_test(very_many_parts),
 		cmocka_unit_test(apart),
+		cmocka_unit_test(sinks_behind_a_new_session),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
