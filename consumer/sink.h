@@ -115,12 +115,12 @@ struct park_ops {
 	/*
 	 * For `towline dlq`. lock opens a transaction at the marker where it stands (*at; commit takes the
 	 * same) and keeps every consumer waiting, all lanes. try applies the rows of b in exact order, all or none:
-	 * REJECT, with the sentence of the first that fails, leaves the transaction as it was. remove
-	 * drops entries and raises the version.
+	 * REJECT, with the sentence of the first that fails, leaves the transaction as it was; *rows: how
+	 * many went in before. remove drops entries and raises the version.
 	 */
 	enum rc (*lock)(struct sink *s, struct marker *at, struct err *err);
 	enum rc (*read)(struct sink *s, const struct parked_query *q, struct arena *a, struct parked_entry **out, int *n, struct err *err);
-	enum rc (*try)(struct sink *s, const struct batch *b, struct err *err);
+	enum rc (*try)(struct sink *s, const struct batch *b, int *rows, struct err *err);
 	enum rc (*remove)(struct sink *s, const int64_t *ids, int n, struct err *err);
 };
 

@@ -153,6 +153,7 @@ pg_lock(struct sink *sink, struct marker *at, struct err *err)
 	bool found = false;
 	enum rc rc = pipe_leave(s, err);
 
+	*at = (struct marker){ .spine_offset = -1 };
 	if (rc == OK)
 		rc = pg_exec(s->conn, "begin", "BEGIN", NULL, err);
 	if (rc != OK)
@@ -177,7 +178,7 @@ pg_read(struct sink *sink, const struct parked_query *q, struct arena *a, struct
 }
 
 static enum rc
-pg_try(struct sink *sink, const struct batch *b, struct err *err)
+pg_try(struct sink *sink, const struct batch *b, int *rows, struct err *err)
 {
 	struct sink_pg *s = self(sink);
 	struct err why;
@@ -185,8 +186,8 @@ pg_try(struct sink *sink, const struct batch *b, struct err *err)
 
 	if (rc == OK)
 		rc = pg_exec(s->conn, "savepoint", "SAVEPOINT towline_try", NULL, err);
-	for (int i = 0; i < b->nrows && rc == OK; i++)
-		rc = row_exec(s, &b->rows[i], err);
+	for (*rows = 0; *rows < b->nrows && rc == OK; *rows += rc == OK)
+		rc = row_exec(s, &b->rows[*rows], err);
 	if (rc == OK)
 		rc = pg_exec(s->conn, "constraints", "SET CONSTRAINTS ALL IMMEDIATE", NULL, err);
 	if (rc != OK && rc != REJECT)

@@ -176,14 +176,14 @@ lite_read(struct sink *sink, const struct parked_query *q, struct arena *a, stru
 }
 
 static enum rc
-lite_try(struct sink *sink, const struct batch *b, struct err *err)
+lite_try(struct sink *sink, const struct batch *b, int *rows, struct err *err)
 {
 	struct sink_sqlite *s = self(sink);
 	struct err why;
 	enum rc rc = lite_exec(s, "savepoint", "SAVEPOINT towline_try", err);
 
-	for (int i = 0; i < b->nrows && rc == OK; i++)
-		rc = lite_row(s, &b->rows[i], err);
+	for (*rows = 0; *rows < b->nrows && rc == OK; *rows += rc == OK)
+		rc = lite_row(s, &b->rows[*rows], err);
 	if (rc != OK && rc != REJECT)
 		return rc;
 	if (lite_exec(s, "release", rc == OK ? "RELEASE towline_try" : "ROLLBACK TO towline_try; RELEASE towline_try", &why) != OK)

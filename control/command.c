@@ -24,6 +24,7 @@ const struct command *const command_table[] = {
 	&command_check,
 	&command_status,
 	&command_tail,
+	&command_dlq,
 	&command_demo,
 	&command_config,
 	&command_help,

@@ -61,6 +61,7 @@ int cmd_check(struct call *call);
 int cmd_config(struct call *call);
 int cmd_consumer(struct call *call);
 int cmd_demo(struct call *call);
+int cmd_dlq(struct call *call);
 int cmd_help(struct call *call);
 int cmd_producer(struct call *call);
 int cmd_run(struct call *call);
@@ -68,7 +69,7 @@ int cmd_status(struct call *call);
 int cmd_tail(struct call *call);
 int cmd_version(struct call *call);
 
-extern const struct command command_check, command_config, command_consumer, command_demo, command_help,
+extern const struct command command_check, command_config, command_consumer, command_demo, command_dlq, command_help,
     command_producer, command_run, command_status, command_tail, command_version;
 
 /* The value of one of the command's own options: NULL when not given, "" for a flag. Asking for an unknown name dies. */

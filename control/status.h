@@ -30,6 +30,7 @@ struct status_sink {
 	struct marker marker;
 	const char *state;      /* caught up, behind, AHEAD, empty, applied, UNREACHABLE */
 	uint64_t behind;        /* transactions; only with a spine */
+	int64_t parked, parked_causes; /* changes in the dead letters; those that others may wait behind */
 	int64_t lag_us;         /* commit time of the spine's last transaction less the sink's; -1: not known */
 };
 
@@ -43,6 +44,7 @@ struct status {
 	bool spine_known;       /* Kafka was reached, and the spine read or found missing */
 	const char *kafka_state; /* empty, UNREACHABLE, UNREADABLE; of no meaning when the spine has a beginning */
 	struct spine_state spine;
+	int64_t dead_records;   /* in the dead-letter topic, which keeps all that ever came */
 	struct status_sink *sinks; /* conf->nsinks */
 	const char *problems[STATUS_PROBLEMS_MAX];
 	int nproblems;

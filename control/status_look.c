@@ -1,3 +1,4 @@
+#include "consumer/entries.h"
 #include "control/human.h"
 #include "control/status.h"
 #include "producer/resume.h"
@@ -105,8 +106,7 @@ count_dead(struct status *s)
 	for (int i = 0; i < cluster_partitions(&s->cluster, topic); i++)
 		if (kafka_offsets(s->cluster.rk, topic, i, &low, &high, &err) == OK)
 			n += high - low;
-	if (n)
-		problem(s, "%" PRId64 " record%s in the dead-letter topic %s", n, n == 1 ? "" : "s", topic);
+	s->dead_records = n;
 }
 
 static enum rc
@@ -182,6 +182,19 @@ judge_sink(struct status *s, struct status_sink *sink)
 }
 
 static void
+look_at_parked(struct status *s, struct status_sink *sink)
+{
+	char changes[HUMAN_MAX];
+	struct err err;
+
+	if (entries_count(s->conf->name, sink->conf, &sink->parked, &sink->parked_causes, &err) != OK)
+		problem(s, "%s: %s", sink->conf->name, err.text);
+	else if (sink->parked)
+		problem(s, "%s: %s in the dead letters, of which %" PRId64 " cannot be applied and the others wait; see 'towline dlq ls %s'", sink->conf->name,
+		    human_count(changes, sink->parked, "change"), sink->parked_causes, sink->conf->name);
+}
+
+static void
 look_at_sink(struct status *s, struct status_sink *sink)
 {
 	struct err err;
@@ -189,6 +202,7 @@ look_at_sink(struct status *s, struct status_sink *sink)
 	if (marker_look(s->conf->name, sink->conf, &sink->marker, &sink->found, &err) == OK) {
 		sink->reached = true;
 		judge_sink(s, sink);
+		look_at_parked(s, sink);
 		return;
 	}
 	sink->state = "UNREACHABLE";

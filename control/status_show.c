@@ -210,6 +210,8 @@ json_sink(const struct status *s, const struct status_sink *sink)
 	put_time(j, m->commit_us);
 	json_object_set_new(j, "behind_transactions", number(compared, sink->behind));
 	json_object_set_new(j, "lag_us", number(sink->lag_us >= 0, (uint64_t)sink->lag_us));
+	json_object_set_new(j, "parked", number(sink->reached, (uint64_t)sink->parked));
+	json_object_set_new(j, "parked_causes", number(sink->reached, (uint64_t)sink->parked_causes));
 	return j;
 }
 
@@ -229,6 +231,7 @@ status_json(const struct status *s, bool indented, struct buf *out)
 	json_object_set_new(top, "broker", text(s->conf->embedded ? "embedded" : s->conf->brokers));
 	json_object_set_new(top, "nodes", nodes);
 	json_object_set_new(top, "spine", json_spine(s));
+	json_object_set_new(top, "dead_letter_records", number(s->spine_known, (uint64_t)s->dead_records));
 	json_object_set_new(top, "problems", problems);
 	dump = json_dumps(top, indented ? JSON_INDENT(2) : JSON_COMPACT);
 	if (!dump)

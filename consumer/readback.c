@@ -1,0 +1,241 @@
+#include "consumer/readback.h"
+#include "schemas/topic.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+	QUEUE_KBYTES = 4096,
+	POLL_MS = 100,
+	ANSWER_MS = 30000,
+	SKIP_MAX = 1000,          /* so many records are read over rather than begun anew behind them */
+};
+
+/* One partition that is being read. */
+struct part {
+	struct part *next;
+	const char *topic;
+	int32_t partition;
+	rd_kafka_topic_t *rkt;
+	bool started;
+	int64_t at, high;         /* next offset; the end when it was asked for */
+};
+
+struct readback {
+	struct arena arena;
+	rd_kafka_t *rk;
+	struct decode *decode;
+	const char *copies;       /* the dead-letter topic */
+	struct part *parts;
+};
+
+enum rc
+readback_open(const struct kafka *k, struct readback **out, struct err *err)
+{
+	struct readback *rb = calloc(1, sizeof *rb);
+	enum rc rc;
+
+	if (!rb)
+		die("out of memory");
+	rb->copies = topic_own(&rb->arena, k->conf->name, "deadletter");
+	rc = kafka_consumer(k, QUEUE_KBYTES, &rb->rk, err);
+	if (rc == OK)
+		rc = decode_open(k, &rb->decode, err);
+	if (rc != OK) {
+		readback_close(rb);
+		return rc;
+	}
+	*out = rb;
+	return OK;
+}
+
+void
+readback_close(struct readback *rb)
+{
+	if (!rb)
+		return;
+	decode_close(rb->decode);
+	for (struct part *p = rb->parts; p; p = p->next) {
+		if (p->started)
+			rd_kafka_consume_stop(p->rkt, p->partition);
+		rd_kafka_topic_destroy(p->rkt);
+	}
+	if (rb->rk)
+		rd_kafka_destroy(rb->rk);
+	arena_free(&rb->arena);
+	free(rb);
+}
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static struct part *
+part_of(struct readback *rb, const char *topic, int32_t partition)
+{
+	struct part *p;
+
+	for (p = rb->parts; p; p = p->next)
+		if (p->partition == partition && strcmp(p->topic, topic) == 0)
+			return p;
+	p = arena_new(&rb->arena, struct part);
+	p->topic = arena_text(&rb->arena, slice_of(topic));
+	p->partition = partition;
+	p->rkt = rd_kafka_topic_new(rb->rk, topic, NULL);
+	p->next = rb->parts;
+	return rb->parts = p;
+}
+
+static enum rc
+gone(const struct part *p, int64_t offset, struct err *err)
+{
+	return fail(err, REJECT, "%s [%d] no longer has offset %" PRId64, p->topic, p->partition, offset);
+}
+
+/* librdkafka says nothing of a topic that does not exist, and waits for offsets that are still to come: so ask before. */
+static enum rc
+begin_at(struct readback *rb, struct part *p, int64_t offset, struct err *err)
+{
+	int64_t low = 0;
+	int n = 0;
+	enum rc rc = kafka_partitions(rb->rk, p->topic, &n, err);
+
+	if (p->started)
+		rd_kafka_consume_stop(p->rkt, p->partition);
+	p->started = false;
+	if (rc == OK && p->partition >= n)
+		return gone(p, offset, err);
+	if (rc == OK)
+		rc = kafka_offsets(rb->rk, p->topic, p->partition, &low, &p->high, err);
+	if (rc != OK)
+		return rc;
+	if (offset < low || offset >= p->high)
+		return gone(p, offset, err);
+	if (rd_kafka_consume_start(p->rkt, p->partition, offset) < 0)
+		return kafka_fail(rd_kafka_last_error(), err, "read %s [%d]", p->topic, p->partition);
+	p->started = true;
+	p->at = offset;
+	return OK;
+}
+
+static enum rc
+read_at(struct readback *rb, struct part *p, int64_t offset, rd_kafka_message_t **out, struct err *err)
+{
+	int64_t until = now_ms() + ANSWER_MS;
+	enum rc rc = OK;
+
+	if (offset < 0)
+		return gone(p, offset, err);
+	if (!p->started || offset < p->at || offset - p->at > SKIP_MAX || offset >= p->high)
+		rc = begin_at(rb, p, offset, err);
+	while (rc == OK) {
+		rd_kafka_message_t *m = rd_kafka_consume(p->rkt, p->partition, POLL_MS);
+
+		if (!m) {
+			if (now_ms() > until)
+				rc = fail(err, RETRY, "%s [%d]: no answer within %d s", p->topic, p->partition, ANSWER_MS / 1000);
+			continue;
+		}
+		if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+		    m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE || m->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+			rc = gone(p, offset, err);
+		else if (m->err)
+			rc = kafka_fail(m->err, err, "read %s [%d]", p->topic, p->partition);
+		else
+			p->at = m->offset + 1;
+		if (rc == OK && m->offset == offset) {
+			*out = m;
+			return OK;
+		}
+		if (rc == OK && m->offset > offset)
+			rc = gone(p, offset, err);
+		rd_kafka_message_destroy(m);
+	}
+	if (p->started)
+		rd_kafka_consume_stop(p->rkt, p->partition);
+	p->started = false;
+	return rc;
+}
+
+/* from: the half with the old key of a change that has two. */
+static bool
+is_change(const struct parked_entry *e, const rd_kafka_message_t *m, bool from, struct tl *tl, struct err *why)
+{
+	if (!decode_header(m, tl, why))
+		return !e->lsn && !e->seq; /* never was one of ours: it cannot be read, but shown */
+	if (tl->seq == e->seq && tl->lsn == e->lsn && (from ? (tl->flags & TL_MOVED_FROM) != 0 : tl->index == e->index))
+		return true;
+	(void)fail(why, REJECT, "the record there is another one: the topic was made anew");
+	return false;
+}
+
+static enum rc
+find(struct readback *rb, const struct parked_entry *e, bool from, rd_kafka_message_t **out, struct tl *tl, struct err *err)
+{
+	struct part *places[] = { part_of(rb, rb->copies, 0), part_of(rb, e->topic, from ? e->from_partition : e->partition) };
+	int64_t offsets[] = { from ? e->from_copy : e->copy, from ? e->from_offset : e->offset };
+	enum rc rc = REJECT;
+
+	for (size_t i = 0; i < COUNTOF(places) && rc == REJECT; i++) {
+		rc = read_at(rb, places[i], offsets[i], out, err);
+		if (rc == OK && is_change(e, *out, from, tl, err))
+			return OK;
+		if (rc == OK) {
+			rd_kafka_message_destroy(*out);
+			rc = REJECT;
+		}
+	}
+	if (rc == REJECT)
+		return fail(err, REJECT,
+		    "its record is gone from Kafka: neither %s has it (offset %" PRId64 ") nor %s [%d] (offset %" PRId64 "); bring the row over by hand, then skip it",
+		    rb->copies, offsets[0], e->topic, places[1]->partition, offsets[1]);
+	return rc;
+}
+
+static enum rc
+decode(struct readback *rb, const struct parked_entry *e, bool from, struct batch *b, struct readback_change *out, struct err *err)
+{
+	const struct table *tbl;
+	rd_kafka_message_t *m;
+	enum rc rc = find(rb, e, from, &m, &out->tl, err);
+
+	if (rc != OK)
+		return rc;
+	out->row.held = batch_hold(b, m);
+	rc = decode_record(rb->decode, m, &out->tl, &b->arena, &out->env, &tbl, &out->key, err);
+	if (rc != OK)
+		return rc;
+	decode_fill(&out->row, m, arena_text(&b->arena, slice_of(e->topic)), &out->tl, &out->env, tbl);
+	out->row.partition = e->partition;
+	out->row.offset = e->offset;
+	return OK;
+}
+
+enum rc
+readback_take(struct readback *rb, const struct parked_entry *e, struct batch *b, struct readback_change *out, struct err *err)
+{
+	struct readback_change from = { 0 };
+	enum rc rc = decode(rb, e, false, b, out, err);
+
+	if (rc != OK || e->from_offset < 0)
+		return rc;
+	rc = decode(rb, e, true, b, &from, err);
+	if (rc != OK)
+		return rc;
+	if (from.row.tbl->ncols != out->row.tbl->ncols)
+		return fail(err, REJECT, "the two halves of the changed key are of different versions of the table");
+	out->row.op = OP_UPDATE;
+	out->row.moved = true;
+	out->row.before = from.row.before;
+	out->row.before_full = from.row.before_full;
+	out->env.op = OP_UPDATE;
+	out->env.before = from.row.before;
+	out->tl.flags |= from.tl.flags & TL_BEFORE_FULL;
+	return OK;
+}
