@@ -79,6 +79,7 @@ struct sink_pg {
 	bool savepoint;           /* streamed: rolls back to it */
 	int applied;              /* applies in the open transaction */
 	bool broken;              /* failure holds what is to be reported */
+	bool cancelled;           /* as the program is to end */
 	struct err failure;
 	const struct batch *failure_batch;
 	bool failure_commit;      /* the COMMIT itself failed */

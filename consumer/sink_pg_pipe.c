@@ -9,10 +9,14 @@
  */
 #include "consumer/sink_pg.h"
 #include "core/log.h"
+#include "core/stop.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+
+enum { STOP_GRACE_MS = 3000 }; /* of silence from the server, once the program is asked to end */
 
 void
 pipe_enter(struct sink_pg *s)
@@ -148,18 +152,55 @@ take_results(struct sink_pg *s)
 }
 
 /*
+ * The program is to end, and the server is silent: it waits for a lock, or is at something long. What it does is cancelled and comes
+ * again at the next start; a server that does not even answer to that is left.
+ */
+static void
+give_up(struct sink_pg *s)
+{
+	struct err why;
+	char text[256];
+	PGcancel *cancel;
+
+	(void)fail(&why, RETRY, "asked to end while the sink's server was busy; its transaction is rolled back");
+	pipe_fail(s, &why, NULL);
+	if (s->cancelled) {
+		shutdown(PQsocket(s->conn), SHUT_RDWR); /* so that nothing waits for it any more */
+		return;
+	}
+	s->cancelled = true;
+	cancel = PQgetCancel(s->conn);
+	if (cancel && !PQcancel(cancel, text, sizeof text))
+		log_debug("sink", text, "%s", "");
+	PQfreeCancel(cancel);
+}
+
+/* Until the socket is ready; not for ever when the program is to end. */
+static short
+await(struct sink_pg *s, short events, bool wait)
+{
+	struct pollfd p[] = { { .fd = PQsocket(s->conn), .events = events }, { .fd = stop_fd(), .events = POLLIN } };
+	bool stop = stop_requested(); /* its descriptor would be ready at once from now on */
+	int n = poll(p, stop ? 1 : 2, !wait ? 0 : stop ? STOP_GRACE_MS : -1);
+
+	if (n < 0 && errno != EINTR)
+		die("poll: %s", strerror(errno));
+	if (n == 0 && wait)
+		give_up(s);
+	return n > 0 ? p[0].revents : 0;
+}
+
+/*
  * One round of sending and receiving. Waits for room to send while there is something to send, and,
  * if answer, for input.
  */
 static bool
 turn(struct sink_pg *s, bool answer)
 {
-	struct pollfd p = { .fd = PQsocket(s->conn), .events = POLLIN };
 	int left = PQflush(s->conn);
+	short ready;
 
-	if (left > 0)
-		p.events |= POLLOUT;
-	if (left < 0 || p.fd < 0) {
+	if (left < 0 || PQsocket(s->conn) < 0) {
 		lost(s);
 		return false;
 	}
@@ -167,9 +208,8 @@ turn(struct sink_pg *s, bool answer)
 	 * With all sent the server may have nothing to say before the next Sync: waiting then would
 	 * be for ever.
 	 */
-	if (poll(&p, 1, answer || left > 0 ? -1 : 0) < 0 && errno != EINTR)
-		die("poll: %s", strerror(errno));
-	if (p.revents & (POLLIN | POLLHUP | POLLERR) && !PQconsumeInput(s->conn)) {
+	ready = await(s, left > 0 ? POLLIN | POLLOUT : POLLIN, answer || left > 0);
+	if (ready & (POLLIN | POLLHUP | POLLERR) && !PQconsumeInput(s->conn)) {
 		take_results(s);
 		lost(s);
 		return false;

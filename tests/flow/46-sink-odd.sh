@@ -35,3 +35,18 @@ wait_for 10 "towline_alive consumer && [ \"\$(pg_sql dst 'select count(*) from o
 grep -q 'still applies to this sink' "$DIR/consumer.log" || flunk "the killed one's transaction was not waited for"
 same_pg src dst slow other
 say "a killed consumer's last transaction was waited for"
+
+# SIGTERM while the sink waits for somebody's lock.
+pg_sql dst "begin; lock table other; select pg_sleep(60)" >"$DIR/lock.log" 2>&1 &
+FLOW_PID[lock]=$!
+wait_for 10 "[ \"\$(pg_sql dst \"select count(*) from pg_stat_activity where wait_event = 'PgSleep'\")\" = 1 ]"
+pg_sql src "insert into other values (2)"
+wait_for 10 "[ \"\$(pg_sql dst \"select count(*) from pg_stat_activity where wait_event_type = 'Lock'\")\" = 1 ]"
+kill -s TERM "${FLOW_PID[consumer]}"
+towline_wait consumer 10
+[ "$STATUS" = 0 ] || flunk "asked to end while the sink was locked: exit $STATUS"
+pg_sql dst "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'" >"$DIR/ended.log"
+towline_wait lock 10
+start consumer
+rows other 3
+say "asked to end while the sink was locked"
