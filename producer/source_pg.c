@@ -335,6 +335,7 @@ next_truncate(struct source_pg *s, struct source_event *ev, struct err *err)
 			continue;
 		ev->kind = SRC_CHANGE;
 		ev->change = (struct change){ .op = OP_TRUNCATE, .tbl = &slot->rel->table, .lsn = s->truncate.lsn };
+		ev->txn = s->txn;
 		return OK;
 	}
 	s->truncate.nrels = 0;
@@ -404,6 +405,7 @@ take_message(struct source_pg *s, const struct pgo *m, uint64_t lsn, struct sour
 		ev->kind = SRC_CHANGE;
 		ev->change = (struct change){ .op = OP_MESSAGE, .lsn = m->lsn, .prefix = m->name, .content = m->content,
 			.transactional = m->flags & MESSAGE_TRANSACTIONAL };
+		ev->txn = s->txn;
 		if (s->in_txn)
 			return OK;
 		s->lone_change = ev->change;

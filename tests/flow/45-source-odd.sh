@@ -65,6 +65,23 @@ load() {
 		group by j % 10; commit; end loop; end \$\$"
 }
 
+# Where a transaction was made first stands in each of its changes, truncates and messages too.
+case_origin() {
+	world origin <<<''
+	pg_sql src "create table t(id int primary key); select pg_replication_origin_create('elsewhere')" >/dev/null
+	tl run producer -c "$CONF"
+	says run msg=streaming
+	pg_sql src "select pg_replication_origin_session_setup('elsewhere'); begin; select pg_replication_origin_xact_setup('0/AA', now());
+		insert into t values (1); truncate t; select pg_logical_emit_message(true, 'note', 'text'); commit" >/dev/null
+	wait_for 30 "[ \$(record public.t | grep -c .) = 2 ] && [ \$(record message | grep -c .) = 1 ]"
+	[ "$(record public.t | grep -c elsewhere)" = 2 ] || flunk "the truncate has no origin"
+	record message | grep -q elsewhere || flunk "the message has no origin"
+	end run
+}
+
+# record TOPIC: each of its values in a line.
+record() { kcat -q -C -b "$BROKERS" -t "$PIPE.$1" -o beginning -e 2>/dev/null -f '%s\x1e' | tr -d '\n\0' | tr '\36' '\n'; }
+
 # lock SERVER TABLE, unlock SERVER: hold it as an application does that forgot its transaction.
 lock() {
 	PGAPPNAME=holder "$PGBIN/psql" -X -q "postgresql://postgres@127.0.0.1:${FLOW_PG[$1]}/$FLOW_DB" \
@@ -97,4 +114,4 @@ still_sent() {
 	done
 }
 
-cases defaults embedded
+cases defaults embedded origin
