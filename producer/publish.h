@@ -34,7 +34,6 @@ bool publisher_spine_room(const struct publisher *p);
 int publisher_fd(const struct publisher *p);
 /* Kafka is behind: hand over no further change until publish_serve has taken acknowledgements. */
 bool publisher_full(const struct publisher *p);
-rd_kafka_t *publisher_handle(struct publisher *p);
 
 /*
  * Send the records of one change (a delete is two, a changed key three) as part of group g. The first change of a table version registers its

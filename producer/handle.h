@@ -1,5 +1,5 @@
 /*
- * lane.h - a producer's handle, and with kafka.transactions the Kafka transaction that is open on it.
+ * handle.h - a producer's handle, and with kafka.transactions the Kafka transaction that is open on it.
  *
  *   idle -> first row: begun -> rows -> spine record -> acknowledged -> committed: idle
  *
@@ -9,43 +9,43 @@
  * Never the same EndTxn twice: a late one may end a later transaction (KAFKA-17754). Whatever goes wrong here, the handle is thrown
  * away and a new session begins, whose init makes the broker abort what was open and refuse what comes late.
  */
-#ifndef PRODUCER_LANE_H
-#define PRODUCER_LANE_H
+#ifndef PRODUCER_HANDLE_H
+#define PRODUCER_HANDLE_H
 
 #include "core/kafka.h"
 
-enum { LANES = 2 };
+enum { HANDLES = 2 };
 
-enum lane_state {
-	LANE_IDLE = 0,
-	LANE_ROWS,  /* a transaction is open (without transactions: never) */
-	LANE_SPINE, /* its last spine record was sent: nothing more may come, and it is committed when that is acknowledged */
+enum handle_state {
+	HANDLE_IDLE = 0,
+	HANDLE_ROWS,  /* a transaction is open (without transactions: never) */
+	HANDLE_SPINE, /* its last spine record was sent: nothing more may come, and it is committed when that is acknowledged */
 };
 
-struct lane {
+struct handle {
 	rd_kafka_t *rk;
 	rd_kafka_queue_t *queue;
-	enum lane_state state;
+	enum handle_state state;
 	int spine;    /* records of the spine on their way */
 	bool transactional;
 	bool fenced;  /* the broker says that somebody else has taken our transactional id */
 	bool broken;  /* something went wrong: nothing more may be asked of the handle */
 };
 
-/* number: which of the LANES. wake: an eventfd that shall become readable when the lane has something; below 0: it is made. */
-enum rc lane_open(const struct kafka *k, int number, int *wake, struct lane *out, struct err *err) MUST_CHECK;
+/* number: which of the HANDLES. wake: an eventfd that shall become readable when the handle has something; below 0: it is made. */
+enum rc handle_open(const struct kafka *k, int number, int *wake, struct handle *out, struct err *err) MUST_CHECK;
 
 /* Purges what is queued: rows without a GROUP do not exist. */
-void lane_close(struct lane *l);
+void handle_close(struct handle *h);
 
-/* All of these: RETRY, and the lane is broken. Without transactions they do nothing. */
-enum rc lane_begin(struct lane *l, struct err *err) MUST_CHECK;
-enum rc lane_commit(struct lane *l, struct err *err) MUST_CHECK;
+/* All of these: RETRY, and the handle is broken. Without transactions they do nothing. */
+enum rc handle_begin(struct handle *h, struct err *err) MUST_CHECK;
+enum rc handle_commit(struct handle *h, struct err *err) MUST_CHECK;
 
 /* Before an orderly end: so that readers need not wait until the broker gives up a transaction that was begun. Its rows must be acknowledged. */
-void lane_abort(struct lane *l);
+void handle_abort(struct handle *h);
 
 /* What librdkafka said of a record or of the handle. */
-enum rc lane_fail(struct lane *l, rd_kafka_resp_err_t code, struct err *err, const char *fmt, ...) PRINTF_LIKE(4, 5);
+enum rc handle_fail(struct handle *h, rd_kafka_resp_err_t code, struct err *err, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 #endif
