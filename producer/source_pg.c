@@ -225,9 +225,10 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 		if (!slot)
 			die("out of memory");
 		slot->relid = m->relid;
-		slot->skip = slice_is(m->schema, "towline") || !conf_wants(s->base.conf, m->schema, m->name);
 		HASH_ADD(hh, s->rels, relid, sizeof slot->relid, slot);
 	}
+	/* Each time: a table may be renamed into `tables:`, or out of it. */
+	slot->skip = slice_is(m->schema, "towline") || !conf_wants(s->base.conf, m->schema, m->name);
 	if (slot->skip)
 		return OK;
 	rc = catalog_relation(s->sql, m, &rel, err);

@@ -79,6 +79,22 @@ case_origin() {
 	end run
 }
 
+# A table that is renamed into `tables:` belongs to the pipeline from there on, one that is renamed out of it no more.
+case_rename() {
+	world rename <<<'tables: [public.in_*]'
+	pg_sql src "create table out_t(id int primary key); create table in_u(id int primary key)"
+	tl run producer -c "$CONF"
+	says run msg=streaming
+	pg_sql src "alter publication towline_$PIPE add table out_t; insert into out_t values (1); insert into in_u values (1)"
+	wait_for 30 "[ \$(record public.in_u | grep -c .) = 1 ]"
+	pg_sql src "alter table out_t rename to in_t; insert into in_t values (2); alter table in_u rename to out_u; insert into out_u values (2);
+		select pg_logical_emit_message(true, 'end', '')" >/dev/null
+	wait_for 30 "[ \$(record message | grep -c .) = 1 ]"
+	[ "$(record public.in_t | grep -c .)" = 1 ] || flunk "the renamed table is left out"
+	topics | refute grep -q out_
+	end run
+}
+
 # record TOPIC: each of its values in a line.
 record() { kcat -q -C -b "$BROKERS" -t "$PIPE.$1" -o beginning -e 2>/dev/null -f '%s\x1e' | tr -d '\n\0' | tr '\36' '\n'; }
 
@@ -114,4 +130,4 @@ still_sent() {
 	done
 }
 
-cases defaults embedded origin
+cases defaults embedded origin rename
