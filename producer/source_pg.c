@@ -279,7 +279,7 @@ read_tuple(struct source_pg *s, const struct relation *rel, const struct pgo_tup
 		case 'n':
 			row[i].kind = V_NULL;
 			break;
-		case 'u': /* the old row has it under REPLICA IDENTITY FULL */
+		case 'u': /* the old row has it: all of them under REPLICA IDENTITY FULL, else those of the key */
 			row[i] = old ? old[i] : (struct value){ .kind = V_ABSENT };
 			break;
 		default:
@@ -316,7 +316,7 @@ read_change(struct source_pg *s, const struct pgo *m, const struct relation *rel
 			blank_non_key(&rel->table, c->before);
 	}
 	if (rc == OK && m->type != 'D')
-		rc = read_tuple(s, rel, &m->new, c->before_kind == BEFORE_FULL ? c->before : NULL, &c->after, err);
+		rc = read_tuple(s, rel, &m->new, c->before, &c->after, err);
 	return rc;
 }
 
