@@ -213,7 +213,28 @@ place_key(struct table *t, int column, int place, struct arena *a)
 		t->nkeys = place + 1;
 }
 
-/* The catalogue no longer has the key (the table is gone): the columns that RELATION flags are what old rows bring. */
+/*
+ * Is the key of the catalogue the one that held when the row was written? RELATION flags the columns that old rows bring; the key may have moved to
+ * others since, or the table is gone. With REPLICA IDENTITY FULL all are flagged, and any key will do.
+ */
+static bool
+key_holds(const struct table *t, const struct pgo *msg, int found)
+{
+	int flagged = 0, both = 0;
+
+	if (found == 0 || found != t->nkeys)
+		return false;
+	if (msg->identity != IDENTITY_DEFAULT && msg->identity != IDENTITY_INDEX)
+		return true;
+	for (int i = 0; i < t->ncols; i++)
+		flagged += t->cols[i].identity;
+	for (int i = 0; i < t->nkeys; i++)
+		both += t->cols[t->keys[i]].identity;
+	/* None flagged: the table had no key, only inserts come, and a key that was added since will do. */
+	return flagged == 0 || (flagged == t->nkeys && both == flagged);
+}
+
+/* The columns that RELATION flags. */
 static void
 key_from_relation(struct table *t, const struct pgo *msg, struct arena *a)
 {
@@ -289,7 +310,7 @@ catalog_relation(PGconn *conn, const struct pgo *msg, struct relation **out, str
 		catalog_free(r);
 		return fail_in(err, "table %.*s.%.*s", SLICE_ARG(msg->schema), SLICE_ARG(msg->name));
 	}
-	if (found == 0 || found != r->table.nkeys)
+	if (!key_holds(&r->table, msg, found))
 		key_from_relation(&r->table, msg, &r->arena);
 	*out = r;
 	return OK;

@@ -110,6 +110,22 @@ case_toastkey() {
 	end run
 }
 
+# The primary key moves to another column while changes wait in the slot: these have the key they were made with.
+case_keymoved() {
+	world keymoved <<<''
+	pg_sql src "create table t(id int primary key, code int not null unique, v text)"
+	tl run producer -c "$CONF"
+	says run msg=streaming
+	end run
+	pg_sql src "insert into t values (1, 11, 'a'), (2, 12, 'b'); update t set id = 3 where id = 1; delete from t where id = 2;
+		alter table t drop constraint t_pkey, add primary key (code); update t set code = 13; delete from t"
+	tl run producer -c "$CONF"
+	# c c, d tombstone c, d tombstone; d tombstone c, d tombstone
+	wait_for 30 "[ \$(kcat -q -C -b $BROKERS -t $PIPE.public.t -o beginning -e -f 'x\\n' 2>/dev/null | wc -l) = 12 ] || ! towline_alive keymoved.run"
+	towline_alive keymoved.run || flunk "the producer stopped"
+	end run
+}
+
 # record TOPIC: each of its values in a line.
 record() { kcat -q -C -b "$BROKERS" -t "$PIPE.$1" -o beginning -e 2>/dev/null -f '%s\x1e' | tr -d '\n\0' | tr '\36' '\n'; }
 
@@ -145,4 +161,4 @@ still_sent() {
 	done
 }
 
-cases defaults embedded origin rename toastkey
+cases defaults embedded origin rename toastkey keymoved
