@@ -84,6 +84,12 @@ assemble_offer(struct assemble *as, int part, int64_t offset, const struct tl *t
 		return ASSEMBLE_FOREIGN;
 	if (offset < p->first || tl->gen != as->gen || tl->seq < as->seq_from || tl->seq > as->seq_to)
 		return ASSEMBLE_ORPHAN;
+	/*
+	 * A partition has its rows in the order of the source. What is not behind the row before was sent again (a lost answer, or a second
+	 * writer of this number after the spine lost its end): counted, it would stand in for a row at the end of the range.
+	 */
+	if (p->taken && (tl->seq != p->seq ? tl->seq < p->seq : tl->index <= p->index))
+		return ASSEMBLE_ORPHAN;
 	p->seq = tl->seq;
 	p->index = tl->index;
 	p->head = true;

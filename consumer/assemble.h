@@ -16,7 +16,7 @@
 struct assemble_part {
 	int64_t first, last, count; /* as the GROUP says */
 	int64_t taken;              /* rows of the group seen so far */
-	uint64_t seq, index;        /* of the row that waits (head) */
+	uint64_t seq, index;        /* of the row that was taken last; with head it waits */
 	bool head, done;
 };
 
@@ -31,7 +31,7 @@ struct assemble {
 
 enum assemble_verdict {
 	ASSEMBLE_ROW,     /* it is the head of its partition: keep the message until assemble_next names the part */
-	ASSEMBLE_ORPHAN,  /* a row that no group refers to */
+	ASSEMBLE_ORPHAN,  /* a row that no group refers to, or one again */
 	ASSEMBLE_FOREIGN, /* has no header of ours */
 	ASSEMBLE_BEYOND,  /* its offset is past the range: the range was not met */
 };

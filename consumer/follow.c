@@ -22,8 +22,8 @@ follow_mark(struct follow *f, const struct spine_record *r, struct spine_at at)
 {
 	const struct spine_state *st = &f->state;
 
-	f->next = (struct marker){ .spine_offset = at.offset, .spine_hash = at.hash, .gen = st->gen, .token = st->token, .no = st->no, .seq = st->seq,
-		.lsn = st->lsn, .commit_us = st->commit_us, .system_id = r->system_id };
+	f->next = (struct marker){ .spine_offset = at.offset, .spine_hash = at.hash, .gen = st->gen, .token = st->token, .no = st->no,
+		.seq = st->seq, .lsn = st->lsn, .commit_us = st->commit_us, .system_id = r->system_id };
 	/* Of what the sink had before, a producer that began at another sink's place says less. */
 	if (f->next.lsn < f->skip_lsn)
 		f->next.lsn = f->skip_lsn;
@@ -70,7 +70,10 @@ follow_spine(struct follow *f, const struct spine_record *r, struct spine_at at)
 	}
 	if (r->kind != SPINE_GROUP)
 		return partial && r->kind == SPINE_OPEN ? cut(f, gen, r, at) : FOLLOW_QUIET;
-	/* Of the embedded broker's memory: gone perhaps, and not needed. A group that ends unfinished is of its last complete transaction's LSN. */
+	/*
+	 * Of the embedded broker's memory: gone perhaps, and not needed. A group that ends unfinished is of its last complete
+	 * transaction's LSN.
+	 */
 	if (f->embedded && !(r->flags & SPINE_MORE) && r->lsn <= f->skip_lsn) {
 		follow_mark(f, r, at);
 		return FOLLOW_PASS;

@@ -42,8 +42,8 @@ enum follow_verdict {
 };
 
 /*
- * Begin a session at the sink's marker. What f knew of a cut transaction stays. ours: the marker was written by this process, so that also in
- * the embedded broker its offset means something.
+ * Begin a session at the sink's marker. What f knew of a cut transaction stays. ours: the marker was written by this process, so that
+ * also in the embedded broker its offset means something.
  */
 void follow_start(struct follow *f, const struct marker *applied, bool embedded, bool ours);
 

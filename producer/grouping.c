@@ -1,7 +1,8 @@
 #include "producer/grouping.h"
 
 enum {
-	BEAT_MS = 1000, /* between two BEATs that move the watermark */
+	BEAT_MS = 1000,     /* between two BEATs that move the watermark */
+	OVERDUE_MS = 60000, /* Kafka has what we wrote, or is long in coming back */
 };
 
 static struct spine_record
@@ -220,6 +221,10 @@ grouping_announce(struct grouping *g, struct spine_record *r)
 
 	if (!group)
 		return NULL;
+	for (int i = 0; i < group->nparts; i++)
+		g->torn |= group->parts[i].count - 1 > group->parts[i].last - group->parts[i].first;
+	if (g->torn)
+		return NULL;
 	*r = own_record(g, SPINE_GROUP);
 	r->no = group->no;
 	r->seq_from = group->seq_from;
@@ -245,6 +250,19 @@ grouping_beat(struct grouping *g, int64_t now_ms, struct spine_record *r)
 	g->beat_ms = now_ms;
 	g->beat_lsn = g->watermark = r->watermark = g->idle_lsn;
 	return true;
+}
+
+bool
+grouping_overdue(struct grouping *g, int64_t now_ms)
+{
+	bool waits = g->inflight.announced_no > g->inflight.accepted_no || g->beat_lsn > g->state.watermark;
+	uint64_t heard = g->inflight.accepted_no + g->state.watermark;
+
+	if (!waits || heard != g->heard || !g->heard_ms) {
+		g->heard = heard;
+		g->heard_ms = now_ms;
+	}
+	return now_ms - g->heard_ms > OVERDUE_MS;
 }
 
 uint64_t

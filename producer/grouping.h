@@ -34,9 +34,12 @@ struct grouping {
 	uint64_t idle_lsn;         /* nothing of ours up to here */
 	uint64_t beat_lsn;         /* watermark of the last BEAT sent */
 	int64_t beat_ms;
+	uint64_t heard;            /* changes with what was read back, since heard_ms the same while something is awaited */
+	int64_t heard_ms;
 	uint64_t watermark;        /* of the newest complete transaction or BEAT sent: never goes back */
 	uint64_t safe_lsn;         /* may be confirmed */
 	bool opened;               /* our OPEN was read back and counts */
+	bool torn;                 /* one offset was acknowledged for two rows: Kafka lost the first. Begin anew, the rows are sent again */
 };
 
 enum grouping_verdict {
@@ -47,7 +50,10 @@ enum grouping_verdict {
 	GROUPING_GAP,       /* records are missing in the spine */
 };
 
-/* state is what the spine's reader made of it: the OPEN to send (its node and reason are the caller's). token: random, positive as a long. */
+/*
+ * state is what the spine's reader made of it: the OPEN to send (its node and reason are the caller's). token: random,
+ * positive as a long.
+ */
 struct spine_record grouping_open(struct grouping *g, uint64_t token);
 
 /* A spine record that was read, from the look at the spine on, each once and in order. */
@@ -69,7 +75,10 @@ void grouping_begin(struct grouping *g, const struct txn *txn);
  */
 bool grouping_apart(const struct change *ch);
 
-/* Before each change: such changes have groups of their own, marked SPINE_BARRIER, so that what comes before and behind them is told apart in every partition. */
+/*
+ * Before each change: such changes have groups of their own, marked SPINE_BARRIER, so that what comes before and behind them is told
+ * apart in every partition.
+ */
 void grouping_barrier(struct grouping *g, bool barrier);
 
 /* The group that the change goes into, NULL: the change is in Kafka already. Then send its records and call grouping_sent. */
@@ -89,6 +98,9 @@ const struct group *grouping_announce(struct grouping *g, struct spine_record *r
 
 /* A BEAT is due: it moves the watermark of an idle source. */
 bool grouping_beat(struct grouping *g, int64_t now_ms, struct spine_record *r);
+
+/* What was written into the spine is not read back for a minute: Kafka acknowledged and lost it, or is away. Begin anew. */
+bool grouping_overdue(struct grouping *g, int64_t now_ms);
 
 /* What the source may forget; groups beyond number `no` are needed yet (UINT64_MAX: none is, once it was read back). */
 uint64_t grouping_safe(struct grouping *g, uint64_t no);

@@ -282,6 +282,8 @@ announce(struct session *s, struct err *err)
 
 	while (rc == OK && may_announce(s) && (g = grouping_announce(&s->g, &r)))
 		rc = publish_spine(s->pub, &r, g, err);
+	if (rc == OK && s->g.torn)
+		return fail(err, RETRY, "Kafka has lost rows that it had acknowledged; sending them again");
 	return rc;
 }
 
@@ -452,6 +454,8 @@ turn(struct session *s, bool read_on, struct err *err)
 		rc = beat(s, err);
 	if (rc == OK)
 		rc = confirm(s, err);
+	if (rc == OK && grouping_overdue(&s->g, now_ms()))
+		rc = fail(err, RETRY, "what was written into the spine is not read back from Kafka for long; looking again");
 	if (rc == OK && read_on)
 		rc = s->source->ops->tick(s->source, now_ms(), err);
 	if (rc == OK && (idle || no_room(s)) && before == progress(s))

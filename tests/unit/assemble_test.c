@@ -93,6 +93,11 @@ append_row(struct world *w, uint64_t seq, uint64_t index)
 	if (l->count++ == 0)
 		l->first = rec->offset;
 	l->last = rec->offset;
+	if (one_in(w->r, 6)) { /* sent again after a lost answer: no second row */
+		struct tl tl = rec->tl;
+
+		append(w, l)->tl = tl;
+	}
 }
 
 static void
@@ -155,7 +160,7 @@ make_world(struct world *w, struct rng *r)
 	fill_group(w);
 }
 
-/* Take one row away, and keep what the GROUP promises. */
+/* Take one row away (both times, if it is there twice), and keep what the GROUP promises. */
 static void
 lose_row(struct world *w)
 {
@@ -163,6 +168,10 @@ lose_row(struct world *w)
 	for (int i = 0; i < w->nlogs; i++)
 		for (int k = 0; k < w->logs[i].n; k++)
 			if (w->logs[i].recs[k].row == w->missing) {
+				struct record *rec = &w->logs[i].recs[k];
+
+				if (rec[1].tl.seq == rec->tl.seq && rec[1].tl.index == rec->tl.index)
+					rec[1].tl.gen = GEN - 1;
 				memmove(&w->logs[i].recs[k], &w->logs[i].recs[k + 1],
 				    (size_t)(w->logs[i].n - k - 1) * sizeof(struct record));
 				w->logs[i].n--;
