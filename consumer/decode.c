@@ -168,6 +168,26 @@ decode_record(struct decode *d, const rd_kafka_message_t *m, const struct tl *tl
 	return OK;
 }
 
+enum rc
+decode_tombstone(struct decode *d, const rd_kafka_message_t *m, struct frame value, struct arena *a, const struct table **tbl, struct value **key,
+    bool *flat, struct err *err)
+{
+	struct slice key_body;
+	struct frame fk = frame_take((struct slice){ m->key, m->key_len }, &key_body);
+	struct version *v;
+	enum rc rc;
+
+	if (fk.kind == FRAME_NONE)
+		return fail(err, REJECT, "the key of %zu bytes begins with neither a Confluent nor a single-object frame", m->key_len);
+	rc = version_of(d, m, fk, value, &v, err);
+	*flat = rc == OK && reader_flat(v->reader);
+	if (rc == OK && *flat)
+		rc = reader_key(v->reader, key_body, a, key, err);
+	if (rc == OK)
+		*tbl = v->table;
+	return rc;
+}
+
 void
 decode_fill(struct row *r, const rd_kafka_message_t *m, const char *topic, const struct tl *tl, const struct envelope *env, const struct table *tbl)
 {

@@ -31,7 +31,7 @@ count_partitions(const struct kafka *k, rd_kafka_t *rk, int64_t *n, struct err *
 {
 	const struct rd_kafka_metadata *md;
 	rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 1, NULL, &md, METADATA_MS);
-	const char *name = strncmp(k->conf->topic, "{name}", 6) == 0 ? k->conf->name : "";
+	const char *name = strncmp(k->conf->topic, "{name}", 6) == 0 && !k->conf->foreign_topics ? k->conf->name : "";
 
 	*n = 1;
 	if (code)

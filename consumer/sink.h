@@ -82,6 +82,7 @@ struct sink_ops {
 	void (*close)(struct sink *s);
 
 	const struct park_ops *parking;
+	const struct position_ops *positions;
 };
 
 /* Which entries to read: 0 and "" mean any. */
@@ -122,6 +123,20 @@ struct park_ops {
 	enum rc (*read)(struct sink *s, const struct parked_query *q, struct arena *a, struct parked_entry **out, int *n, struct err *err);
 	enum rc (*try)(struct sink *s, const struct batch *b, int *rows, struct err *err);
 	enum rc (*remove)(struct sink *s, const int64_t *ids, int n, struct err *err);
+};
+
+/* How far a partition of a foreign topic is (consumer/foreign.h). */
+struct position {
+	const char *topic;
+	int32_t partition;
+	int64_t next;          /* offset of the first record that is not applied */
+	int64_t value_id;      /* schema of the last value seen; 0: none yet */
+};
+
+/* Synchronous; verdicts as above. read: after marker, without a transaction; write: in the open one, after apply or redo. */
+struct position_ops {
+	enum rc (*read)(struct sink *s, struct arena *a, struct position **out, int *n, struct err *err);
+	enum rc (*write)(struct sink *s, const struct position *p, int n, struct err *err);
 };
 
 /* What every sink begins with. */

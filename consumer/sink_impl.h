@@ -102,6 +102,9 @@ struct park_params {
 };
 void park_params(const char *pipeline, const struct parked_query *q, struct park_params *out);
 
+/* Positions as the JSON array that SQL_PG_POSITION_WRITE and SQL_SQLITE_POSITION_WRITE take. */
+void position_json(const struct position *p, int n, struct buf *out);
+
 /* "p" of "p" and of "p/lane 3". In a. */
 const char *park_base(const char *pipeline, struct arena *a);
 

@@ -139,3 +139,19 @@ park_base(const char *pipeline, struct arena *a)
 {
 	return arena_text(a, (struct slice){ pipeline, strcspn(pipeline, "/") });
 }
+
+void
+position_json(const struct position *p, int n, struct buf *out)
+{
+	buf_reset(out);
+	buf_byte(out, '[');
+	for (int i = 0; i < n; i++) {
+		buf_text(out, i ? ",{\"topic\":" : "{\"topic\":");
+		quote_json(out, slice_of(p[i].topic));
+		put_number(out, "topic_partition", p[i].partition);
+		put_number(out, "next_offset", p[i].next);
+		put_number(out, "value_id", p[i].value_id);
+		buf_byte(out, '}');
+	}
+	buf_byte(out, ']');
+}

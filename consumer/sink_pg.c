@@ -650,6 +650,7 @@ static const struct sink_ops pg_ops = {
 	.abort = pg_abort,
 	.close = pg_close,
 	.parking = &pg_park_ops,
+	.positions = &pg_position_ops,
 };
 
 enum rc

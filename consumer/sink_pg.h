@@ -6,6 +6,7 @@
  *   sink_pg_table.c  the table at the sink: catalogue, CREATE, ALTER, prepared statements
  *   sink_pg_batch.c  works and rows as statements with their parameters
  *   sink_pg_park.c   changes that are parked, and the way back
+ *   sink_pg_position.c  how far foreign topics are applied
  */
 #ifndef CONSUMER_SINK_PG_H
 #define CONSUMER_SINK_PG_H
@@ -135,6 +136,9 @@ void txn_add(struct sink_pg *s, const struct marker *expected, const struct mark
 
 /* ---- sink_pg_park.c ---- */
 extern const struct park_ops pg_park_ops;
+
+/* ---- sink_pg_position.c ---- */
+extern const struct position_ops pg_position_ops;
 
 /* ---- sink_pg_table.c ---- */
 enum rc table_prepare(struct sink_pg *s, const struct table *tbl, struct err *err) MUST_CHECK;

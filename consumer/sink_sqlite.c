@@ -675,6 +675,7 @@ static const struct sink_ops lite_ops = {
 	.abort = lite_abort,
 	.close = lite_close,
 	.parking = &lite_park_ops,
+	.positions = &lite_position_ops,
 };
 
 enum rc

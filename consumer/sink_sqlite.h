@@ -58,6 +58,9 @@ enum rc lite_row(struct sink_sqlite *s, const struct row *r, struct err *err) MU
 /* ---- sink_sqlite_park.c: changes that are parked, and the way back ---- */
 extern const struct park_ops lite_park_ops;
 
+/* ---- sink_sqlite_position.c: how far foreign topics are applied ---- */
+extern const struct position_ops lite_position_ops;
+
 /* ---- sink_sqlite_table.c: look up, create, widen; t has its tbl ---- */
 enum rc lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err) MUST_CHECK;
 

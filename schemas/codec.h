@@ -27,6 +27,7 @@ struct envelope {
 	struct slice origin;              /* empty: null */
 	uint64_t origin_lsn;
 	struct slice transaction_id;      /* reader only; empty: null */
+	int64_t total_order, collection_order; /* of it, from 1; 0: null */
 	int64_t handled_us;               /* ts_ms, ts_us, ts_ns; 0: null */
 	struct slice prefix, content;     /* OP_MESSAGE */
 };
@@ -61,6 +62,9 @@ struct reader;
 enum rc reader_compile(struct slice key_json, struct slice value_json, struct arena *a, struct reader **out, struct err *err) MUST_CHECK;
 
 const struct table *reader_table(const struct reader *r);
+
+/* The value is the row itself: there is no envelope. */
+bool reader_flat(const struct reader *r);
 
 /* Decode a value body (without its frame). env->before and after are arrays in a. REJECT: malformed, with the place. */
 enum rc reader_value(const struct reader *r, struct slice body, struct arena *a, struct envelope *env, struct err *err) MUST_CHECK;

@@ -52,6 +52,8 @@ static const struct wanted wanted[] = {
 	{ "source", "origin", STEP_SLICE, ENV(origin) },
 	{ "source", "origin_lsn", STEP_LONG, ENV(origin_lsn) },
 	{ "transaction", "id", STEP_SLICE, ENV(transaction_id) },
+	{ "transaction", "total_order", STEP_LONG, ENV(total_order) },
+	{ "transaction", "data_collection_order", STEP_LONG, ENV(collection_order) },
 	{ "message", "prefix", STEP_SLICE, ENV(prefix) },
 	{ "message", "content", STEP_SLICE, ENV(content) },
 };

@@ -560,3 +560,9 @@ reader_table(const struct reader *r)
 {
 	return r->tbl;
 }
+
+bool
+reader_flat(const struct reader *r)
+{
+	return r->plain;
+}

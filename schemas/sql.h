@@ -91,6 +91,41 @@
 	"SELECT spine_offset, spine_hash, gen, token, no, seq, lsn, commit_us, system_id FROM towline_marker WHERE name = ?1"
 
 /*
+ * Where each partition of foreign topics begins that is not applied yet (consumer/foreign.h). Written in the transaction that writes the rows;
+ * the marker's compare-and-set guards it. value_id: schema of the last value seen there, for the tombstones of flattened topics.
+ */
+#define SQL_POSITION_COLUMNS "topic, topic_partition, next_offset, value_id"
+#define SQL_PG_POSITION \
+	"CREATE TABLE IF NOT EXISTS towline.foreign_position (\n" \
+	"	pipeline        text NOT NULL,\n" \
+	"	topic           text NOT NULL,\n" \
+	"	topic_partition int NOT NULL,\n" \
+	"	next_offset     bigint NOT NULL,\n" \
+	"	value_id        bigint NOT NULL,\n" \
+	"	PRIMARY KEY (pipeline, topic, topic_partition)\n" \
+	") WITH (fillfactor = 50)"
+#define SQL_SQLITE_POSITION \
+	"CREATE TABLE IF NOT EXISTS towline_foreign_position (\n" \
+	"	pipeline        TEXT NOT NULL,\n" \
+	"	topic           TEXT NOT NULL,\n" \
+	"	topic_partition INTEGER NOT NULL,\n" \
+	"	next_offset     INTEGER NOT NULL,\n" \
+	"	value_id        INTEGER NOT NULL,\n" \
+	"	PRIMARY KEY (pipeline, topic, topic_partition)\n" \
+	")"
+#define SQL_POSITION_READ(T) "SELECT " SQL_POSITION_COLUMNS " FROM " T " WHERE pipeline = $1"
+#define SQL_POSITION_SET \
+	" ON CONFLICT (pipeline, topic, topic_partition) DO UPDATE SET next_offset = excluded.next_offset, value_id = excluded.value_id"
+#define SQL_PG_POSITION_WRITE \
+	"INSERT INTO towline.foreign_position (pipeline, " SQL_POSITION_COLUMNS ")\n" \
+	"SELECT $1, " SQL_POSITION_COLUMNS " FROM json_to_recordset($2::json) AS e(topic text, topic_partition int, next_offset bigint,\n" \
+	"    value_id bigint)" SQL_POSITION_SET
+#define SQL_SQLITE_POSITION_WRITE \
+	"INSERT INTO towline_foreign_position (pipeline, " SQL_POSITION_COLUMNS ")\n" \
+	"SELECT $1, json_extract(value, '$.topic'), json_extract(value, '$.topic_partition'), json_extract(value, '$.next_offset'),\n" \
+	"    json_extract(value, '$.value_id') FROM json_each($2) WHERE true" SQL_POSITION_SET
+
+/*
  * Parked changes (consumer/parked.h): those that the sink refused, and those that wait behind them. Written in the transaction that moves the
  * marker past them, ids from marker.parked_last, so that their order is the source's. Rows go in as one JSON array, which both databases take apart.
  */

@@ -1,0 +1,76 @@
+/* How far the partitions of foreign topics are applied, at a PostgreSQL sink. Rare enough not to be pipelined. */
+#include "consumer/sink_pg.h"
+#include "schemas/sql.h"
+
+#include <stdlib.h>
+
+static struct sink_pg *
+self(struct sink *sink)
+{
+	return (struct sink_pg *)sink;
+}
+
+/* What Towline itself writes is no row that could be set aside. */
+static enum rc
+ask(struct sink_pg *s, const char *what, const char *sql, int n, const char *const *params, PGresult **out, struct err *err)
+{
+	enum rc rc = pg_exec_params(s->conn, what, sql, n, params, out, err);
+
+	return rc == REJECT ? (err->rc = FATAL) : rc;
+}
+
+static enum rc
+ensure(struct sink_pg *s, struct err *err)
+{
+	PGresult *res = NULL;
+	bool there = false;
+	enum rc rc = pg_exec(s->conn, "look for the positions", "SELECT to_regclass('towline.foreign_position') IS NOT NULL", &res, err);
+
+	if (rc == OK)
+		there = *PQgetvalue(res, 0, 0) == 't';
+	PQclear(res);
+	return rc == OK && !there ? pg_ddl(s, "create the positions", SQL_PG_POSITION, err) : rc;
+}
+
+static enum rc
+pg_read(struct sink *sink, struct arena *a, struct position **out, int *n, struct err *err)
+{
+	struct sink_pg *s = self(sink);
+	PGresult *res = NULL;
+	enum rc rc = pipe_leave(s, err);
+
+	*n = 0;
+	if (rc == OK)
+		rc = ensure(s, err);
+	if (rc == OK)
+		rc = ask(s, "read the positions", SQL_POSITION_READ("towline.foreign_position"), 1, &sink->pipeline, &res, err);
+	if (rc != OK)
+		return rc;
+	*n = PQntuples(res);
+	*out = arena_array(a, (size_t)*n, sizeof **out);
+	for (int i = 0; i < *n; i++)
+		(*out)[i] = (struct position){ .topic = arena_text(a, slice_of(PQgetvalue(res, i, 0))),
+			.partition = (int32_t)strtol(PQgetvalue(res, i, 1), NULL, 10), .next = strtoll(PQgetvalue(res, i, 2), NULL, 10),
+			.value_id = strtoll(PQgetvalue(res, i, 3), NULL, 10) };
+	PQclear(res);
+	return OK;
+}
+
+static enum rc
+pg_write(struct sink *sink, const struct position *p, int n, struct err *err)
+{
+	struct sink_pg *s = self(sink);
+	const char *params[] = { sink->pipeline, NULL };
+	enum rc rc = pipe_leave(s, err);
+
+	if (rc != OK)
+		return rc;
+	position_json(p, n, &s->text);
+	params[1] = buf_cstr(&s->text);
+	return ask(s, "write the positions", SQL_PG_POSITION_WRITE, 2, params, NULL, err);
+}
+
+const struct position_ops pg_position_ops = {
+	.read = pg_read,
+	.write = pg_write,
+};
