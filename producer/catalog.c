@@ -149,7 +149,7 @@ load_default(struct column *col, const char *expr, struct arena *a)
 		}
 		break;
 	case W_STRING:
-		if (!col->type.semantic && !col->type.source_type && literal_text(expr, a, &text))
+		if (!col->type.semantic && (!col->type.source_type || col->typid == PG_BPCHAR) && literal_text(expr, a, &text))
 			json_text(&b, text);
 		break;
 	default:

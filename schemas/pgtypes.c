@@ -207,8 +207,13 @@ pgtype_wire(const struct pg_type *t, struct arena *a)
 	if (wire_by_typmod(t, &w))
 		return w;
 	i = fixed_index(t->oid);
-	if (i >= 0)
-		return (struct wire_type){ .wire = fixed[i].wire, .semantic = fixed[i].semantic };
+	if (i >= 0) {
+		w = (struct wire_type){ .wire = fixed[i].wire, .semantic = fixed[i].semantic };
+		/* A copy in text would compare by its blanks. Without a length it would be char(1). */
+		if (t->oid == PG_BPCHAR && strchr(t->name, '('))
+			w.source_type = arena_text(a, slice_of(t->name));
+		return w;
+	}
 	i = named_index(t);
 	if (i >= 0) {
 		w.semantic = named[i].semantic;

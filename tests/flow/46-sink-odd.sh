@@ -16,7 +16,8 @@ sinks:
 E2
 start() { towline_start "$1" "$1" -c "$DIR/conf.yaml"; }
 rows() { wait_for 30 "[ \"\$(pg_sql dst 'select count(*) from $1')\" = $2 ]"; }
-pg_sql src "create table slow(id int primary key, v text); create table other(id int primary key)"
+pg_sql src "create table slow(id int primary key, v text); create table other(id int primary key);
+	create table pad(code char(4) primary key, c char(2) default 'x', list char(3)[], v varchar(5))"
 start producer
 wait_for 30 "grep -q msg=streaming $DIR/producer.log"
 start consumer
@@ -50,3 +51,13 @@ towline_wait lock 10
 start consumer
 rows other 3
 say "asked to end while the sink was locked"
+
+# char(n) stays char(n), so that its blanks do not count at the sink either.
+pg_sql src "insert into pad values ('a', 'b', '{k,lm}', 'v '), ('bb  ', default, null, null); update pad set c = 'cc' where code = 'a'; delete from pad where code = 'none'"
+rows pad 2
+wait_for 10 "same_pg src dst pad"
+[ "$(pg_sql dst "select string_agg(c || '|' || length(c), ' ' order by code) from pad where code in ('a', 'bb')")" = 'cc|2 x|1' ] ||
+	flunk "char(n) at the sink: $(pg_sql dst 'select * from pad')"
+types=$(pg_sql dst "select string_agg(format_type(atttypid, atttypmod), ' ' order by attnum) from pg_attribute where attrelid = 'pad'::regclass and attnum > 0")
+[ "$types" = 'character(4) character(2) character(3)[] text' ] || flunk "types at the sink: $types"
+say "char(n) is char(n) at the sink"

@@ -376,6 +376,7 @@ types_to_create(void **state)
 	struct wire_type text = { .wire = W_STRING }, json = { .wire = W_STRING, .semantic = "io.debezium.data.Json" };
 	struct wire_type ts = { .wire = W_INT64, .semantic = "io.debezium.time.MicroTimestamp" };
 	struct wire_type dec = { .wire = W_DECIMAL, .precision = 10, .scale = 2 }, big = { .wire = W_INT64 };
+	struct arena a = { 0 };
 	struct wire_type array = { .wire = W_ARRAY, .item = &big };
 
 	(void)state;
@@ -393,10 +394,15 @@ types_to_create(void **state)
 	check_create("", array, "bigint[]");
 	check_create("", ts, "timestamp without time zone");
 	check_create("", (struct wire_type){ .wire = W_STRING, .source_type = "point" }, "point");
+	check_create("", pgtype_wire(&(struct pg_type){ .oid = PG_BPCHAR, .typmod = 8, .typtype = 'b', .name = "character(4)" }, &a), "character(4)");
+	check_create("", pgtype_wire(&(struct pg_type){ .oid = PG_BPCHAR, .typmod = -1, .typtype = 'b', .name = "bpchar" }, &a), "text");
+	check_create("", pgtype_wire(&(struct pg_type){ .oid = 1014, .typmod = 8, .typtype = 'b', .name = "character(4)[]",
+	    .item = &(struct pg_type){ .oid = PG_BPCHAR, .typmod = -1, .typtype = 'b', .name = "character" } }, &a), "text[]");
 	check_create("", (struct wire_type){ .wire = W_STRING, .source_type = "vector(3)" }, "text");
 	assert_string_equal(sqlite_create(&ts), "TEXT");
 	assert_string_equal(sqlite_create(&big), "INTEGER");
 	assert_string_equal(sqlite_create(&dec), "TEXT");
+	arena_free(&a);
 }
 
 /* ---- arrays and hstore ---- */
