@@ -24,6 +24,11 @@ MODE.fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize
 FLAGS := -std=c11 -D_GNU_SOURCE -DTOWLINE_VERSION='"$(VERSION)"' -I. $(WARN) $(MODE.$(MODE)) \
          $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
 LIBS  := $(shell pkg-config --libs $(PKGS)) -lpthread -lm
+# librdkafka's C11 threads, so that ThreadSanitizer sees them: tests/tsan/threads.c
+ifeq ($(MODE),tsan)
+TSAN_OBJ := $(B)/tests/tsan/threads.o
+LDFLAGS += -Wl,-E
+endif
 
 ROOMS := core schemas producer consumer control
 SRCS  := $(wildcard $(ROOMS:%=%/*.c))
@@ -37,7 +42,7 @@ HDRS  := $(wildcard $(ROOMS:%=%/*.h) tests/*.h tests/*/*.h)
 ## all: build the program (the default)
 all: $(B)/towline
 
-$(B)/towline: $(LIB) $(B)/control/main.o
+$(B)/towline: $(LIB) $(B)/control/main.o $(TSAN_OBJ)
 	$(call say,LD  $@)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -129,6 +134,11 @@ house:
 flow: build $(patsubst %.c,$(B)/%,$(wildcard tests/flow/*_test.c))
 	$(Q)tests/flow/selftest.sh
 	$(Q)MODE=$(MODE) tests/flow/run
+
+## tsan: the stages of one process under ThreadSanitizer, on real servers
+tsan:
+	+$(Q)$(MAKE) --no-print-directory MODE=tsan build/tsan/towline
+	$(Q)MODE=tsan tests/flow/run tests/tsan/run.sh
 
 ## check-faults: every process killed and stopped, network cut, disk full, far behind, two of one name; KILLS=100 SIZE=small|full SEED=n
 check-faults: $(B)/towline

@@ -2,22 +2,24 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t stop_flag;
-static volatile sig_atomic_t stop_event = -1; /* what the handler needs to reach; written once, before it is installed */
+/* Read by every thread and set by a signal handler: lock-free atomics may be both. */
+static atomic_bool stop_flag;
+static int stop_event = -1; /* written once, before the handlers are installed and any thread starts */
 
 bool
 stop_requested(void)
 {
-	return stop_flag;
+	return atomic_load_explicit(&stop_flag, memory_order_relaxed);
 }
 
 int
 stop_fd(void)
 {
-	return (int)stop_event;
+	return stop_event;
 }
 
 void
@@ -26,8 +28,8 @@ stop_request(void)
 	uint64_t one = 1;
 	int saved = errno;
 
-	stop_flag = 1;
-	if (stop_event >= 0 && write((int)stop_event, &one, sizeof one) < 0) {
+	atomic_store(&stop_flag, true);
+	if (stop_event >= 0 && write(stop_event, &one, sizeof one) < 0) {
 		/* Full: then it is readable, which is all that is wanted. */
 	}
 	errno = saved;
