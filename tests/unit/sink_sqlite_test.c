@@ -266,6 +266,134 @@ test_redo(void **state)
 	ok(run(w, &b));
 }
 
+/* A truncate ends the waiting: what failed before it is nobody's any more. */
+static void
+test_redo_truncate(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct reject rejects[8];
+	struct marker next = step(w, 1);
+	int n = 0;
+
+	ask(w, "CREATE TABLE orders (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> 'bad'), amount TEXT, at TEXT, doc TEXT, d REAL)");
+	ok(o->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "bad"));
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 1, "fine"));
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 9, "left out"))->aside = ASIDE_WAITS;
+	put_row(&b, &t, OP_TRUNCATE, NULL, NULL);
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "new"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "bad"));
+	put_row(&b, &t, OP_UPDATE, order(&b, 3, NULL), order(&b, 2, "moved onto it"))->moved = true;
+	assert_int_equal(run(w, &b), REJECT);
+	ok(o->redo(w->sink, &b, rejects, 8, &n, &w->err));
+	ok(o->commit(w->sink, &next, &w->err));
+	w->at = next;
+	assert_int_equal(n, 2);
+	assert_ptr_equal(rejects[0].row, &b.rows[5]);
+	assert_false(rejects[0].waits);
+	assert_ptr_equal(rejects[1].row, &b.rows[6]);
+	assert_true(rejects[1].waits);
+	assert_string_equal(ask(w, "SELECT id, name FROM orders"), "1|new");
+	batch_free(&b, NULL);
+}
+
+static void
+test_parking(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	const struct park_ops *p = o->parking;
+	struct parked set = { 0 };
+	struct parked_entry e[2] = { { .topic = "t", .from_offset = -1, .copy = 5, .from_copy = -1, .schema = "public", .table = "orders",
+		.key = "{\"id\": 1}", .ids = { 2, { { 1, 2 }, { 3, UINT64_MAX } } }, .op = 'u', .seq = 7, .index = 8, .lsn = 9, .reason = "it's \"bad\"" } }, *got;
+	struct marker next = step(w, 1), at;
+	struct arena a = { 0 };
+	int64_t first, dropped, head;
+	int n;
+
+	e[1] = e[0];
+	e[1].key = NULL;
+	e[1].ids.n = 0;
+	e[1].behind = 1;
+	ok(p->load(w->sink, &set, &w->err));
+	assert_int_equal(set.entries, 0);
+	ok(o->begin(w->sink, &w->at, &next, &w->err));
+	ok(p->ids(w->sink, 2, &first, &w->err));
+	assert_int_equal(first, 1);
+	e[0].id = first;
+	e[1].id = first + 1;
+	ok(p->put(w->sink, e, 2, &w->err));
+	ok(o->commit(w->sink, &next, &w->err));
+	w->at = next;
+	ok(p->load(w->sink, &set, &w->err));
+	assert_int_equal(set.entries, 2);
+	assert_int_equal(set.n, 2);
+	assert_true(parked_has(&set, &(struct parked_ids){ 1, { { 3, UINT64_MAX } } }, &head));
+	assert_int_equal(head, 1);
+	assert_true(parked_has_table(&set, SLICE_LIT("public"), SLICE_LIT("orders")));
+	/* As another would: locked, read, removed; then we find out. */
+	ok(p->lock(w->sink, &at, &w->err));
+	assert_memory_equal(&at, &next, sizeof at);
+	ok(p->read(w->sink, &(struct parked_query){ .limit = 10 }, &a, &got, &n, &w->err));
+	assert_int_equal(n, 2);
+	assert_string_equal(got[0].reason, e[0].reason);
+	assert_string_equal(got[0].key, e[0].key);
+	assert_null(got[1].key);
+	assert_int_equal(got[1].behind, 1);
+	assert_memory_equal(&got[0].ids, &e[0].ids, sizeof e[0].ids);
+	assert_true(got[0].parked_us > 1600000000000000);
+	ok(p->read(w->sink, &(struct parked_query){ .after = 1, .schema = "public", .table = "orders", .limit = 10 }, &a, &got, &n, &w->err));
+	assert_int_equal(n, 1);
+	ok(p->read(w->sink, &(struct parked_query){ .moved = true, .limit = 10 }, &a, &got, &n, &w->err));
+	assert_int_equal(n, 1);
+	ok(p->remove(w->sink, (int64_t[]){ 1 }, 1, &w->err));
+	ok(o->commit(w->sink, &at, &w->err));
+	assert_string_equal(ask(w, "SELECT id, waits_behind FROM towline_parked"), "2|-");
+	next = step(w, 1);
+	assert_int_equal(o->begin(w->sink, &w->at, &next, &w->err), RETRY);
+	parked_free(&set);
+	ok(p->load(w->sink, &set, &w->err));
+	assert_int_equal(set.entries, 1);
+	ok(o->begin(w->sink, &w->at, &next, &w->err));
+	ok(p->drop_table(w->sink, &(struct table){ .schema = SLICE_LIT("public"), .name = SLICE_LIT("orders") }, &dropped, &w->err));
+	assert_int_equal(dropped, 1);
+	o->abort(w->sink);
+	assert_string_equal(ask(w, "SELECT count(*) FROM towline_parked"), "1");
+	parked_free(&set);
+	arena_free(&a);
+}
+
+/* All of a key or none, and the transaction goes on. */
+static void
+test_try(void **state)
+{
+	struct world *w = *state;
+	const struct park_ops *p = w->sink->ops->parking;
+	struct column c[COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct marker at;
+	int rows;
+
+	ask(w, "CREATE TABLE orders (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> 'bad'), amount TEXT, at TEXT, doc TEXT, d REAL)");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	ok(p->lock(w->sink, &at, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "good"));
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 1, "bad"));
+	assert_int_equal(p->try(w->sink, &b, &rows, &w->err), REJECT);
+	assert_int_equal(rows, 1);
+	b.nrows = 0;
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "other"));
+	ok(p->try(w->sink, &b, &rows, &w->err));
+	ok(w->sink->ops->commit(w->sink, &at, &w->err));
+	assert_string_equal(ask(w, "SELECT id, name FROM orders"), "2|other");
+	batch_free(&b, NULL);
+}
+
 static void
 test_streamed(void **state)
 {
@@ -417,6 +545,9 @@ main(void)
 		with_world(test_all_kinds),
 		with_world(test_no_key),
 		with_world(test_redo),
+		with_world(test_redo_truncate),
+		with_world(test_parking),
+		with_world(test_try),
 		with_world(test_streamed),
 		with_world(test_abort_and_reopen),
 		with_world(test_schema_change),
