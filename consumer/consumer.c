@@ -152,6 +152,19 @@ note_committed(struct session *s, struct sent *t)
 	batch_reset(&t->batch, release);
 }
 
+/* Which keys wait, as the sink says. */
+static enum rc
+load_parked(struct session *s, struct err *err)
+{
+	enum rc rc;
+
+	parked_free(&s->parked);
+	rc = s->sink->ops->parking->load(s->sink, &s->parked, err);
+	if (rc == OK && s->flow)
+		atomic_store(&s->flow->parked[s->number], (uint64_t)s->parked.entries);
+	return rc == OK ? parked_bounded(&s->parked, s->conf->name, err) : rc;
+}
+
 /* What of b is not for the sink, or was refused by it, goes into the dead letters: in its transaction, which is open. */
 static enum rc
 put_aside(struct session *s, const struct batch *b, const struct reject *rejects, int n, struct err *err)
@@ -570,18 +583,6 @@ batch_full(struct session *s)
 }
 
 /* ---- lanes (apply: key) ---- */
-
-static enum rc
-load_parked(struct session *s, struct err *err)
-{
-	enum rc rc;
-
-	parked_free(&s->parked);
-	rc = s->sink->ops->parking->load(s->sink, &s->parked, err);
-	if (rc == OK && s->flow)
-		atomic_store(&s->flow->parked[s->number], (uint64_t)s->parked.entries);
-	return rc == OK ? parked_bounded(&s->parked, s->conf->name, err) : rc;
-}
 
 /* The group with the parts of this lane only. */
 static struct spine_record *
