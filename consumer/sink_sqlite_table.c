@@ -105,32 +105,55 @@ add_column(struct sink_sqlite *s, struct lite_target *t, int col, struct err *er
 	return OK;
 }
 
-/*
- * Columns as they are; *there: the table exists. table_xinfo lists generated ones too (hidden 2 and
- * 3).
- */
+/* What the table is at the sink. */
+struct found {
+	bool there;
+	bool *generated;     /* of the table's columns: the sink works it out by itself */
+	struct sink_extra *extra; /* what the sink has and the table has not */
+	int nextra;
+};
+
+static void
+found_extra(struct lite_target *t, struct found *f, sqlite3_stmt *st)
+{
+	struct sink_extra *more = arena_array(&t->arena, (size_t)f->nextra + 1, sizeof *more);
+
+	if (f->nextra)
+		memcpy(more, f->extra, (size_t)f->nextra * sizeof *more);
+	more[f->nextra++] = (struct sink_extra){
+		.name = arena_text(&t->arena, slice_of((const char *)sqlite3_column_text(st, 1))),
+		.type = arena_text(&t->arena, slice_of((const char *)sqlite3_column_text(st, 2))),
+		.needed = sqlite3_column_int(st, 3) && sqlite3_column_type(st, 4) == SQLITE_NULL && !sqlite3_column_int(st, 5) };
+	f->extra = more;
+}
+
+/* Columns as they are. table_xinfo lists generated ones too (hidden 2 and 3). */
 static enum rc
-read_columns(
-    struct sink_sqlite *s, struct lite_target *t, bool *there, bool *generated, struct err *err)
+read_columns(struct sink_sqlite *s, struct lite_target *t, struct found *f, struct err *err)
 {
 	sqlite3_stmt *st = NULL;
 	enum rc rc = lite_compile(s, "look up the columns",
 	    arena_printf(&t->arena, "PRAGMA table_xinfo(%s)", t->t.name), &st, err);
 
-	*there = false;
+	f->there = false;
+	f->nextra = 0;
 	if (rc != OK)
 		return rc;
 	while (sqlite3_step(st) == SQLITE_ROW) {
 		/* SQLite compares names without case. */
 		const char *name = (const char *)sqlite3_column_text(st, 1);
+		bool known = false;
 
-		*there = true;
+		f->there = true;
 		for (int i = 0; i < t->tbl->ncols; i++)
 			if (sqlite3_stricmp(name, t->tbl->cols[i].name.p) == 0) {
-				generated[i] = sqlite3_column_int(st, 6) >= 2;
-				if (!generated[i])
+				known = true;
+				f->generated[i] = sqlite3_column_int(st, 6) >= 2;
+				if (!f->generated[i])
 					t->t.cols[i].name = t->tbl->cols[i].name;
 			}
+		if (!known && sqlite3_column_int(st, 6) == 0)
+			found_extra(t, f, st);
 	}
 	sqlite3_finalize(st);
 	return OK;
@@ -154,12 +177,91 @@ find_unique(struct sink_sqlite *s, struct lite_target *t)
 		    "sink=%s table=%s", s->sink.conf->name, t->t.name);
 }
 
+static const struct table *
+version_before(const struct sink_sqlite *s, const struct lite_target *t)
+{
+	const struct table *last = NULL;
+
+	for (const struct lite_target *o = s->targets; o; o = o->hh.next)
+		if (strcmp(o->t.name, t->t.name) == 0 && (!last || o->tbl->version > last->version))
+			last = o->tbl;
+	return last;
+}
+
+static enum rc
+has_rows(struct sink_sqlite *s, struct lite_target *t, bool *rows, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	enum rc rc = lite_compile(s, t->t.name, arena_printf(&t->arena, "SELECT 1 FROM %s LIMIT 1", t->t.name), &st, err);
+	int code = rc == OK ? sqlite3_step(st) : SQLITE_DONE;
+
+	*rows = code == SQLITE_ROW;
+	if (code != SQLITE_ROW && code != SQLITE_DONE)
+		rc = lite_fail(s, t->t.name, err);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+/* Columns to add must be such that the rows which are there get the source's values. */
+static enum rc
+check_added(struct sink_sqlite *s, struct lite_target *t, const struct found *f, struct err *err)
+{
+	const char *policy = s->sink.conf->on_schema_change;
+	const struct table *before = version_before(s, t);
+	bool rows = before != NULL; /* its rows may be about to come */
+	enum rc rc = OK;
+
+	if (policy && strcmp(policy, "apply") != 0)
+		return OK;
+	for (int i = 0; rc == OK && i < t->tbl->ncols; i++) {
+		struct sink_adding add = { .dialect = DIALECT_SQLITE, .table = t->t.name, .before = before,
+			.col = &t->tbl->cols[i], .extra = f->extra, .nextra = f->nextra };
+
+		if (t->t.cols[i].name.n || f->generated[i])
+			continue;
+		add.type = sqlite_create(&add.col->type);
+		if (sink_add_check(&add, &t->arena, err) == OK)
+			continue;
+		if (!rows)
+			rc = has_rows(s, t, &rows, err);
+		if (rc == OK && !rows)
+			return OK;
+		if (rc == OK)
+			rc = sink_add_check(&add, &t->arena, err);
+	}
+	return rc;
+}
+
+/* SQLite cannot take NOT NULL away from a column. */
+static enum rc
+check_extra(struct lite_target *t, const struct found *f, struct err *err)
+{
+	for (int i = 0; i < f->nextra; i++)
+		if (f->extra[i].needed)
+			return fail_exit(err, FATAL, EXIT_REFUSED,
+			    "table %s: column %s is NOT NULL without a default at the sink, and the source does not have it; make the table"
+			    " anew without that, or, if its values are not wanted: ALTER TABLE %s DROP COLUMN %s", t->t.name, f->extra[i].name,
+			    t->t.name, pg_ident(&t->arena, slice_of(f->extra[i].name)));
+	return OK;
+}
+
+static enum rc
+match_columns(struct sink_sqlite *s, struct lite_target *t, const struct found *f, struct err *err)
+{
+	enum rc rc = check_added(s, t, f, err);
+
+	for (int i = 0; i < t->tbl->ncols && rc == OK; i++)
+		if (!t->t.cols[i].name.n && !f->generated[i])
+			rc = add_column(s, t, i, err);
+	return rc == OK ? check_extra(t, f, err) : rc;
+}
+
 enum rc
 lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 {
 	const struct table *tbl = t->tbl;
 	struct slice name = sink_name(tbl, &t->arena);
-	bool *generated = arena_array(&t->arena, (size_t)tbl->ncols + 1, sizeof *generated), there;
+	struct found f = { .generated = arena_array(&t->arena, (size_t)tbl->ncols + 1, sizeof *f.generated) };
 	enum rc rc;
 
 	t->t = (struct target){ .dialect = DIALECT_SQLITE,
@@ -170,17 +272,16 @@ lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 	t->t.cols = arena_array(&t->arena, (size_t)tbl->ncols + 1, sizeof *t->t.cols);
 	t->flags = arena_alloc(&t->arena, (size_t)tbl->ncols * 2 + 1);
 	if ((rc = claim_name(s, t, name, err)) != OK ||
-	    (rc = read_columns(s, t, &there, generated, err)) != OK)
+	    (rc = read_columns(s, t, &f, err)) != OK)
 		return rc;
-	if (!there) {
+	if (!f.there) {
 		if ((rc = create_table(s, t, err)) != OK)
 			return rc;
-		if ((rc = read_columns(s, t, &there, generated, err)) != OK)
+		if ((rc = read_columns(s, t, &f, err)) != OK)
 			return rc;
 	}
-	for (int i = 0; i < tbl->ncols; i++)
-		if (!t->t.cols[i].name.n && !generated[i] && (rc = add_column(s, t, i, err)) != OK)
-			return rc;
+	if ((rc = match_columns(s, t, &f, err)) != OK)
+		return rc;
 	if (tbl->nkeys)
 		find_unique(s, t);
 	return OK;
