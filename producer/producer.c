@@ -38,6 +38,7 @@ enum {
 struct carried {
 	uint64_t unread_bytes; /* embedded broker: of groups up to unread_no that earlier sessions left there, and some sink lacks */
 	uint64_t unread_no;
+	bool text;             /* some table of the stream only travels as text */
 };
 
 struct session {
@@ -192,6 +193,8 @@ session_open(struct session *s, struct err *err)
 	int64_t next = 0;
 	enum rc rc = source_pg_open(s->conf, &s->source, err);
 
+	if (rc == OK)
+		s->source->text = s->carried->text;
 	snprintf(topic, sizeof topic, "%s.towline.spine", s->conf->name);
 	/* First, as it tells wrong options before anything is made at the source. */
 	if (rc == OK)
@@ -249,8 +252,10 @@ session_close(struct session *s)
 	if (s->consumer)
 		rd_kafka_destroy(s->consumer);
 	publisher_close(s->pub);
-	if (s->source)
+	if (s->source) {
+		s->carried->text = s->source->text;
 		s->source->ops->close(s->source);
+	}
 	inflight_free(&s->g.inflight);
 	arena_free(&s->arena);
 }

@@ -58,6 +58,7 @@ struct source_ops {
 struct source {
 	const struct source_ops *ops;
 	const struct conf *conf;
+	bool text; /* in text form, please: set by the source when it finds that no other will do, and given to the next one opened */
 };
 
 enum rc source_pg_open(const struct conf *conf, struct source **out, struct err *err) MUST_CHECK;

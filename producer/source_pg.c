@@ -194,7 +194,7 @@ pg_start(struct source *base, struct err *err)
 	const char *pub = pg_literal(&a, slice_of(pg_ident(&a, slice_of(base->conf->publication))));
 	const char *sql;
 	PGresult *res;
-	enum rc rc = catalog_all_binary(s->sql, base->conf->publication, &s->binary, err);
+	enum rc rc = base->text ? OK : catalog_all_binary(s->sql, base->conf->publication, &s->binary, err);
 
 	if (rc == OK) {
 		sql = arena_printf(&a, "START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names %s, messages 'true'%s)",
@@ -243,6 +243,8 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 	slot->rel = rel;
 	log_info("producer", "table version", "table=\"%s.%s\" version=%u columns=%d key_columns=%d", rel->table.schema.p, rel->table.name.p,
 	    rel->table.version, rel->table.ncols, rel->table.nkeys);
+	/* The catalogue did not tell, for the table is gone, or was altered since. It must not be asked again, or this would never end. */
+	s->base.text = s->base.text || (s->binary && !rel->binary);
 	if (s->binary && !rel->binary)
 		return fail(err, RETRY, "table %s.%s has types that only travel as text; streaming again in text form", rel->table.schema.p,
 		    rel->table.name.p);
@@ -625,7 +627,7 @@ source_pg_open(const struct conf *conf, struct source **out, struct err *err)
 	(void)err;
 	if (!s)
 		die("out of memory");
-	s->base = (struct source){ &ops, conf };
+	s->base = (struct source){ .ops = &ops, .conf = conf };
 	*out = &s->base;
 	return OK;
 }
