@@ -198,12 +198,13 @@ static enum rc
 claim(struct sink_pg *s, struct err *err)
 {
 	struct arena a = { 0 };
-	const char *name = arena_printf(&a, "towline %s", s->sink.pipeline);
+	const char *name;
 	PGresult *res;
 	enum rc rc = OK;
 
 	if (s->claimed || s->sink.shared)
 		return OK;
+	name = arena_printf(&a, "towline %s", s->sink.pipeline);
 	res = PQexec(s->conn, arena_printf(&a, "BEGIN; SET LOCAL lock_timeout = '2s'; SELECT pg_advisory_lock(hashtextextended(%s, 0)); COMMIT",
 	    pg_literal(&a, slice_of(name))));
 	s->claimed = PQresultStatus(res) == PGRES_COMMAND_OK;
