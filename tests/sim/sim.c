@@ -334,8 +334,9 @@ run_world(struct world *w)
 	calm(w);
 	settle(w);
 	/*
-	 * Who was at work while the spine lost its end and grew past it again, unseen, may wait for ever for what is not there
-	 * (README.md, "What is not told"). Whoever starts sees it.
+	 * Who was at work while the spine lost its end and grew past it again, unseen, may wait for
+	 * ever for what is not there (README.md, "What is not told"). Whoever starts sees it and
+	 * refuses; where a start is enough to go on, nobody had to wait.
 	 */
 	if (!over(w) && w->lost) {
 		w->stats->restarts++;
@@ -344,6 +345,8 @@ run_world(struct world *w)
 		for (int i = 0; i < w->nreaders; i++)
 			reader_kill(w, &w->readers[i]);
 		settle(w);
+		if (arrived(w))
+			broken(w, "all stood still although a start was enough to go on");
 	}
 	if (!over(w))
 		broken(w,

@@ -222,6 +222,59 @@ sinks_behind_a_new_session(void **state UNUSED)
 	discard(g);
 }
 
+/* What a writer that is fenced may leave is bounded (SPINE_UNREAD_MAX): no second BEAT before the first is read back. */
+static void
+one_beat_unread(void **state UNUSED)
+{
+	struct grouping *g = opened(idle_history());
+	struct spine_record r, none;
+
+	grouping_idle(g, 600);
+	assert_true(grouping_beat(g, 1000, &r));
+	grouping_idle(g, 700);
+	assert_false(grouping_beat(g, 9000, &none));
+	assert_int_equal(grouping_read_back(g, &r), GROUPING_ON);
+	assert_true(grouping_beat(g, 9000, &r));
+	assert_int_equal(r.watermark, 700);
+	discard(g);
+}
+
+/* An unclean leader: the offset of a row that it lost is given to the next one. Such a GROUP would be refused by every reader, for ever. */
+static void
+one_offset_for_two(void **state UNUSED)
+{
+	struct grouping *g = opened(idle_history());
+	struct spine_record r;
+
+	begins(g, 600);
+	row(g, 5);
+	row(g, 5);
+	ends(g, 600, 608);
+	grouping_close(g);
+	assert_null(grouping_announce(g, &r));
+	assert_true(g->torn);
+	discard(g);
+}
+
+/* Acknowledged, and lost before it was read back: nothing would ever come. */
+static void
+overdue(void **state UNUSED)
+{
+	struct grouping *g = opened(idle_history());
+	struct spine_record r;
+
+	assert_false(grouping_overdue(g, 1));
+	assert_false(grouping_overdue(g, 1000000)); /* nothing is awaited */
+	txn(g, 600, 0);
+	assert_non_null(grouping_announce(g, &r));
+	assert_false(grouping_overdue(g, 1000100));
+	assert_false(grouping_overdue(g, 1059000));
+	assert_true(grouping_overdue(g, 1061000));
+	assert_int_equal(grouping_read_back(g, &r), GROUPING_PUBLISHED);
+	assert_false(grouping_overdue(g, 1062000));
+	discard(g);
+}
+
 int
 main(void)
 {
@@ -230,6 +283,9 @@ main(void)
 		cmocka_unit_test(very_many_parts),
 		cmocka_unit_test(apart),
 		cmocka_unit_test(sinks_behind_a_new_session),
+		cmocka_unit_test(one_beat_unread),
+		cmocka_unit_test(one_offset_for_two),
+		cmocka_unit_test(overdue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
