@@ -264,7 +264,7 @@ advance_fail(PGconn *conn, const PGresult *res, struct err *err)
 		    "another instance applies to this sink: %s",
 		    PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
 	if (state && strcmp(state, "TW002") == 0)
-		return fail(err, RETRY, "the dead letters were changed by towline dlq: reading them again");
+		return fail(err, RETRY, "others changed which changes are parked (towline dlq, or another lane): reading them again");
 	if (rc == FATAL)
 		err->exit = EXIT_REFUSED;
 	return rc;

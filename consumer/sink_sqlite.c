@@ -144,7 +144,7 @@ advance(struct sink_sqlite *s, const struct marker *from, const struct marker *t
 	if (step != SQLITE_DONE)
 		return lite_fail(s, "marker", err);
 	if (sqlite3_changes(s->db) != 1 && version_moved(s))
-		return fail(err, RETRY, "the dead letters were changed by towline dlq: reading them again");
+		return fail(err, RETRY, "others changed which changes are parked (towline dlq, or another lane): reading them again");
 	if (sqlite3_changes(s->db) != 1)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "another instance applies to this sink: the marker of %s is not at spine offset %lld"
