@@ -223,11 +223,20 @@ retry(struct call *call)
 	struct retry_report report = { 0 };
 	struct arena a = { 0 };
 	struct buf out = { 0 };
+	struct parked_query q = { .limit = 1 };
+	struct parked_entry *e = NULL;
 	struct err err = { 0 };
+	int n = 0;
 	enum rc rc = take_what(call, &sink, &what, &a);
 
+	/* Looked at before the sink is opened in earnest, which would make a file that is not there. */
+	if (rc == OK && what.id)
+		rc = look_up(call, sink, what.id, &a, &e);
+	else if (rc == OK)
+		rc = entries_look(call->conf->name, sink, &q, &a, &e, &n, &call->err);
 	if (rc == OK) {
-		rc = retry_run(&kafka, sink, &what, &a, &report, &err);
+		if (what.id || n)
+			rc = retry_run(&kafka, sink, &what, &a, &report, &err);
 		if (rc != OK)
 			call->err = err;
 		if (rc == OK || report.changes || report.nfails) {

@@ -18,7 +18,7 @@ struct flow {
 	_Atomic uint64_t applied[FLOW_SINKS_MAX]; /* number of the last group that sink i has committed; embedded broker: or holds, unfinished */
 	_Atomic uint64_t rows[FLOW_SINKS_MAX];    /* rows committed by sink i */
 	_Atomic uint64_t skipped[FLOW_SINKS_MAX]; /* rows that no group refers to, seen by sink i */
-	_Atomic uint64_t parked[FLOW_SINKS_MAX];  /* rows in the dead-letter topic */
+	_Atomic uint64_t parked[FLOW_SINKS_MAX];  /* changes that are parked at sink i */
 	_Atomic int64_t commit_us[FLOW_SINKS_MAX]; /* commit time of the last transaction sink i has committed */
 	_Atomic int64_t lag_us[FLOW_SINKS_MAX];   /* its age when it was committed here */
 	_Atomic uint64_t published;               /* rows in accepted groups */

@@ -159,5 +159,22 @@ expect 'tail without limit' 2 '' '--limit must be a whole number from 1' tail t 
 expect 'tail of nobody' 4 '' '^towline: kafka: 127.0.0.1:1/bootstrap: .*Connection refused; is Kafka up' tail t -c nobody.yaml
 expect 'tail of an embedded broker' 3 '' 'embedded lives inside towline run' tail t -c nobody.yaml --set kafka=embedded
 
+expect 'dlq help' 0 '^Usage: towline dlq ls\|show\|retry\|skip' '' dlq --help
+expect 'dlq typo' 2 '' "unknown command 'dlq retyr'; did you mean 'dlq retry'" dlq retyr -c nobody.yaml
+expect 'dlq of no sink' 3 '' "there is no sink 'fil' in the configuration; did you mean 'file'" dlq ls fil -c nobody.yaml
+expect 'dlq of an empty sink' 0 '^nothing is parked$' '' dlq ls file -c nobody.yaml
+expect 'dlq as json' 0 '^\[\]$' '' dlq ls file --json -c nobody.yaml
+expect 'dlq of nobody' 4 '' 'Connection refused' dlq ls -c nobody.yaml
+expect 'dlq show without a number' 2 '' 'dlq show needs SINK/ID' dlq show file -c nobody.yaml
+expect 'dlq show of a word' 2 '' "'file/x' is no dead letter" dlq show file/x -c nobody.yaml
+expect 'dlq show of none' 1 '' "there is no dead letter file/7; 'towline dlq ls file' lists them" dlq show file/7 -c nobody.yaml
+expect 'dlq retry of what' 2 '' 'needs SINK/ID, or SINK with --all or --table TABLE' dlq retry file -c nobody.yaml
+expect 'dlq retry of both' 2 '' 'needs SINK/ID, or SINK with --all or --table TABLE' dlq retry file/7 --all -c nobody.yaml
+expect 'dlq retry and the embedded broker' 3 '' 'embedded lives inside towline run' dlq retry file --all -c nobody.yaml --set kafka=embedded
+expect 'dlq retry of nothing' 0 '^file: 0 changes of 0 keys applied$' '' dlq retry file --all -c nobody.yaml
+expect 'dlq retry of none' 1 '' 'there is no dead letter file/7' dlq retry file/7 -c nobody.yaml
+expect 'dlq skip of none' 1 '' 'there is no dead letter file/7' dlq skip file/7 --yes -c nobody.yaml
+if [ -e copy.db ]; then flunk 'dlq makes a file'; else pass; fi
+
 echo "$ok passed, $bad failed"
 [ $bad = 0 ]
