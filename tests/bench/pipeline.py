@@ -258,6 +258,8 @@ class Bench:
             wait('ready', lambda: self.src.sql(f"select active from pg_replication_slots where slot_name = '{'towline_bench' if who == 'towline' else 'bench_native'}'") == 't')
             self.src.sql("insert into lat default values")
             wait('first row', lambda: self.psql(url, 'select count(*) > 0 from lat') == 't')
+            first = self.src.sql('select max(id) from lat')
+            wait('what came before', lambda: self.psql(url, f'select exists(select from lat where id = {first})') == 't')
             before = int(self.psql(url, 'select max(id) from lat'))
             sp.run([f'{self.src.bin}/pgbench', '-n', '-f', script, '-R', '500', '-T', str(self.args.seconds), '-c', '4', self.src.url], check=True, stdout=sp.DEVNULL, stderr=sp.DEVNULL)
             last = self.src.sql('select max(id) from lat')
