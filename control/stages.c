@@ -1,6 +1,7 @@
 #include "control/stages.h"
 
 #include "consumer/consumer.h"
+#include "consumer/foreign.h"
 #include "core/log.h"
 #include "core/stop.h"
 #include "schemas/topic.h"
@@ -28,7 +29,9 @@ stage_main(void *arg)
 	struct stages *s = st->all;
 	struct flow *flow = s->joint ? &s->flow : NULL;
 
-	if (st->sink)
+	if (st->sink && s->kafka.conf->foreign_topics)
+		st->rc = foreign_run(&s->kafka, st->sink, flow, st->number, &st->err);
+	else if (st->sink)
 		st->rc = consumer_run(&s->kafka, st->sink, flow, st->number, &st->err);
 	else
 		st->rc = producer_run(&s->kafka, flow, &s->begin, s->adopt, &st->err);

@@ -211,6 +211,37 @@ check_kafka(struct conf_loader *ld, const struct conf_place *at)
 	return OK;
 }
 
+/* Where the sinks' rows come from, if not from us. */
+static enum rc
+check_foreign(struct conf_loader *ld, const struct conf_place *at)
+{
+	const struct conf *c = ld->conf;
+
+	if (!c->foreign_topics && c->foreign_transactions)
+		return conf_fail(ld, at, "foreign.transactions alone feeds no sink; add foreign.topics");
+	if (!c->foreign_topics)
+		return OK;
+	if (c->source_url)
+		return conf_fail(ld, at, "there is a source as well as foreign.topics; a sink is fed from one of them, so make a file for each");
+	if (!c->nsinks)
+		return conf_fail(ld, at, "foreign.topics feeds no sink; add 'sinks: { NAME: URL }'");
+	if (!c->registry)
+		return conf_fail(ld, at, "foreign.topics needs the registry that their schemas are in; add 'schemas: URL'");
+	if (strcmp(c->brokers, "embedded") == 0)
+		return conf_fail(ld, at, "foreign.topics needs a real Kafka; set kafka.brokers to HOST:PORT");
+	for (int i = 0; i < c->nsinks; i++) {
+		struct conf_target to = conf_target_sink(ld->conf, &ld->conf->sinks[i]);
+		const char *origin = c->sinks[i].origins[conf_option_find(&to, "apply") - to.options];
+
+		if (strcmp(origin, "default") == 0 && !c->foreign_transactions)
+			c->sinks[i].apply = "key";
+		else if (strcmp(c->sinks[i].apply, "transaction") == 0 && !c->foreign_transactions)
+			return conf_fail(ld, &ld->sink_places[i], "sink '%s' cannot apply whole transactions, as nothing tells of them; add "
+			    "foreign.transactions, or set apply: key", c->sinks[i].name);
+	}
+	return OK;
+}
+
 static enum rc
 check_whole(struct conf_loader *ld)
 {
@@ -228,6 +259,8 @@ check_whole(struct conf_loader *ld)
 	/* Two long names could be cut to the same slot, and then steal each other's changes. */
 	if (c->source_url && !c->slot && strlen("towline_") + strlen(c->name) > IDENT_MAX)
 		return conf_fail(ld, &at, "the name is too long to make a slot's name of it; add 'source: { slot: NAME }'");
+	if (check_foreign(ld, &at))
+		return FATAL;
 	return check_kafka(ld, &at);
 }
 

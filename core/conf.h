@@ -56,6 +56,9 @@ struct conf {
 	int nkafka_options;
 	const char *registry;   /* URL; NULL: none */
 	const char *registry_user, *registry_password, *registry_ca;
+	const char *foreign_topics; /* patterns, with commas: sinks are fed from these, which others write; NULL: none */
+	const char *foreign_transactions; /* topic of their transaction metadata; NULL: none */
+	int64_t foreign_wait_ms; /* for a row that its transaction counts */
 	struct conf_sink *sinks;
 	int nsinks;
 	int64_t memory_bytes;   /* budget for queues and batches of one process */

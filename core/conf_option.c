@@ -70,6 +70,16 @@ check_topic(const char *s)
 	return table ? NULL : "must hold {table}, or the changes of all tables would share one topic";
 }
 
+static const char *
+check_topics(const char *s)
+{
+	size_t n;
+
+	for (n = 0; s[n] && (strchr("*?", s[n]) || strchr(name_chars, s[n])); n++)
+		;
+	return n > 0 && s[n] == '\0' ? NULL : "may hold letters, digits, '.', '_', '-', '*' and '?' only";
+}
+
 #define AT(member) offsetof(struct conf, member)
 #define SINK(member) offsetof(struct conf_sink, member)
 #define DAY_MS (24 * 3600 * 1000LL)
@@ -121,6 +131,13 @@ const struct conf_option conf_options[] = {
 	    CONF_TEXT, CONF_SECRET, AT(registry_password), .sample = "${REGISTRY_PASSWORD}" },
 	{ "schemas.ca", "File with the certificates that the registry's is checked with; without it, the system's.",
 	    CONF_TEXT, 0, AT(registry_ca), .sample = "/etc/ssl/registry.pem" },
+
+	{ "foreign.topics", "Feed the sinks from the topics of a Debezium, in Avro, instead of Towline's: names with * and ?. Needs schemas, no source.",
+	    CONF_LIST, CONF_SHORT, AT(foreign_topics), .sample = "[dbz.public.*]", .check = check_topics },
+	{ "foreign.transactions", "Topic of their transaction metadata: then whole transactions are applied, in commit order.",
+	    CONF_TEXT, 0, AT(foreign_transactions), .sample = "dbz.transaction", .check = check_name },
+	{ "foreign.wait", "How long a row may be missing that the transaction metadata counts, before the sink stops.",
+	    CONF_TIME, 0, AT(foreign_wait_ms), .standard = "1m", .min = 1000, .max = DAY_MS },
 
 	{ "log.level", "error, warn, info or debug. 'log: LEVEL' is short for it.",
 	    CONF_CHOICE, CONF_SHORT, AT(log_level), .standard = "info", .choices = "error|warn|info|debug" },

@@ -10,6 +10,7 @@
 enum conf_type {
 	CONF_TEXT,   /* const char * */
 	CONF_HOSTS,  /* const char *, comma separated; a list in the file */
+	CONF_LIST,   /* the same, of anything */
 	CONF_CHOICE, /* const char *, one of choices */
 	CONF_INDEX,  /* int: index into choices */
 	CONF_BOOL,   /* bool */

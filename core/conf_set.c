@@ -430,6 +430,23 @@ set_hosts(struct conf_loader *ld, const struct conf_target *to, const struct con
 }
 
 static enum rc
+set_list(struct conf_loader *ld, const struct conf_target *to, const struct conf_option *opt, const struct conf_item *it, int n)
+{
+	const char *all = NULL, *complaint;
+
+	for (int i = 0; i < n; i++) {
+		complaint = opt->check(it[i].text);
+		if (complaint)
+			return conf_fail(ld, &it[i].at, "%s%s: '%.60s' %s", to->prefix, opt->path, it[i].text, complaint);
+		all = all ? arena_printf(&ld->conf->arena, "%s,%s", all, it[i].text) : it[i].text;
+	}
+	if (!all)
+		return conf_fail(ld, &it[0].at, "%s%s must not be empty", to->prefix, opt->path);
+	*(const char **)((char *)to->base + opt->offset) = all;
+	return OK;
+}
+
+static enum rc
 set_tables(struct conf_loader *ld, const struct conf_item *it, int n)
 {
 	struct conf_table *t = arena_array(&ld->conf->arena, (size_t)n, sizeof *t);
@@ -487,7 +504,7 @@ conf_set(struct conf_loader *ld, const struct conf_target *to, const struct conf
     int n, bool list)
 {
 	const char **origin = &to->origins[opt - to->options];
-	bool many = opt->type == CONF_HOSTS || opt->type == CONF_TABLES;
+	bool many = opt->type == CONF_HOSTS || opt->type == CONF_LIST || opt->type == CONF_TABLES;
 	enum rc rc = OK;
 
 	if (items[0].at.line && strcmp(*origin, "default") != 0)
@@ -500,6 +517,7 @@ conf_set(struct conf_loader *ld, const struct conf_target *to, const struct conf
 	switch (opt->type) {
 	case CONF_TEXT: rc = set_text(ld, to, opt, items); break;
 	case CONF_HOSTS: rc = set_hosts(ld, to, opt, items, n); break;
+	case CONF_LIST: rc = set_list(ld, to, opt, items, n); break;
 	case CONF_CHOICE:
 	case CONF_INDEX: rc = set_choice(ld, to, opt, items); break;
 	case CONF_BOOL: rc = set_bool(ld, to, opt, items); break;

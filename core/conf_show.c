@@ -207,6 +207,7 @@ value_text(struct arena *a, const struct conf *c, const struct conf_target *to, 
 	switch (opt->type) {
 	case CONF_TEXT:
 	case CONF_HOSTS:
+	case CONF_LIST:
 	case CONF_CHOICE:
 		text = *(const char *const *)at;
 		if (text && opt->flags & CONF_SECRET)

@@ -113,7 +113,7 @@ give_timestamp(const struct pg_type *t, int64_t us, struct arena *a, struct valu
 	if (lost)
 		v = INT64_MAX;
 	*out = value_int(v);
-	if (lost || v == INFINITY_US / unit || us % unit)
+	if (lost || v == INFINITY_US / unit || v == INT64_MAX || us % unit)
 		out->exact = keep(a, tmp, pgtime_put_timestamp(tmp, us, false));
 	return true;
 }
