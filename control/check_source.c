@@ -79,7 +79,9 @@ check_replication(struct look *l)
 	}
 	rc = pg_connect(l->conf->source_url, true, &repl, &err);
 	if (rc == OK)
-		rc = server_identify(repl, &l->c->source.system_id, &l->c->source.timeline, &err);
+		rc = server_identify(repl, &l->c->source.system_id, &l->c->source.timeline, &l->c->source.lsn, &err);
+	if (rc == OK && l->server.standby)
+		l->c->source.lsn = 0;
 	if (asked(l, name, rc, &err))
 		check_ok(l->c, name, "role \"%s\", system %" PRIu64 ", timeline %u", l->server.role, l->c->source.system_id, l->c->source.timeline);
 	l->c->source_known = rc == OK;

@@ -139,8 +139,13 @@ compare(struct session *s, struct err *err)
 {
 	const struct spine_state *st = &s->g.state;
 	uint64_t fork = 0;
-	enum rc rc = resume_judge(s->conf, st, &s->id, s->adopt || s->kafka->broker, err);
+	enum rc rc = OK;
 
+	/* Asked before the spine was read: another producer may have been at work in between. */
+	if (s->id.lsn && s->id.lsn < st->watermark)
+		rc = s->source->ops->identify(s->source, &s->id, err);
+	if (rc == OK)
+		rc = resume_judge(s->conf, st, &s->id, s->adopt || s->kafka->broker, err);
 	if (rc != OK || !st->timeline || s->id.timeline == st->timeline)
 		return rc;
 	rc = s->source->ops->fork(s->source, st->timeline, &fork, err);

@@ -7,6 +7,7 @@ enum rc
 resume_judge(const struct conf *conf, const struct spine_state *st, const struct source_identity *id, bool adopt, struct err *err)
 {
 	const char *slot = conf->slot;
+	uint64_t newest = st->watermark > st->lsn ? st->watermark : st->lsn;
 	char a[20], b[20];
 
 	if (st->started && st->system_id && st->system_id != id->system_id)
@@ -24,6 +25,11 @@ resume_judge(const struct conf *conf, const struct spine_state *st, const struct
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "slot %s is at %s, but Kafka has changes only up to %s: what is between is lost (Kafka lost it, or the slot was moved); use another "
 		    "name and copy the tables again", slot, pg_lsn_text(a, id->confirmed), pg_lsn_text(b, st->watermark));
+	/* On the same timeline: what it writes from here on would be taken for what is published already. */
+	if (id->lsn && id->lsn < newest && (!st->timeline || st->timeline == id->timeline))
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "source: its WAL ends at %s, before %s that was published: it was set back, by a restored snapshot for example; use another name and copy "
+		    "the tables again", pg_lsn_text(a, id->lsn), pg_lsn_text(b, newest));
 	return OK;
 }
 

@@ -61,7 +61,7 @@ server_judge(const struct server *server, struct err *err)
 }
 
 enum rc
-server_identify(PGconn *repl, uint64_t *system_id, uint32_t *timeline, struct err *err)
+server_identify(PGconn *repl, uint64_t *system_id, uint32_t *timeline, uint64_t *lsn, struct err *err)
 {
 	PGresult *res = NULL;
 	enum rc rc = pg_exec(repl, "IDENTIFY_SYSTEM", "IDENTIFY_SYSTEM", &res, err);
@@ -70,6 +70,8 @@ server_identify(PGconn *repl, uint64_t *system_id, uint32_t *timeline, struct er
 		return rc;
 	*system_id = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
 	*timeline = (uint32_t)strtoul(PQgetvalue(res, 0, 1), NULL, 10);
+	if (!pg_lsn_parse(PQgetvalue(res, 0, 2), lsn))
+		*lsn = 0;
 	PQclear(res);
 	return OK;
 }

@@ -32,8 +32,8 @@ enum rc server_look(PGconn *conn, struct arena *a, struct server *out, struct er
 /* FATAL/EXIT_CONFIG: wal_level does not allow logical decoding. */
 enum rc server_judge(const struct server *server, struct err *err) MUST_CHECK;
 
-/* System identifier and timeline, over a walsender connection. */
-enum rc server_identify(PGconn *repl, uint64_t *system_id, uint32_t *timeline, struct err *err) MUST_CHECK;
+/* System identifier, timeline and end of the WAL (on a standby: of what it has), over a walsender connection. */
+enum rc server_identify(PGconn *repl, uint64_t *system_id, uint32_t *timeline, uint64_t *lsn, struct err *err) MUST_CHECK;
 
 struct pg_slot {
 	bool exists;

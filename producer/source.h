@@ -30,6 +30,7 @@ struct source_event {
 struct source_identity {
 	uint64_t system_id;
 	uint32_t timeline;
+	uint64_t lsn;          /* end of its log now; 0: not known, as on a standby that may still be replaying */
 	const char *database;
 	uint64_t confirmed;    /* where the source would begin to send */
 	bool exists;           /* its memory of us (the slot) is there */

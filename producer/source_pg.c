@@ -66,7 +66,7 @@ self(struct source *s)
 /* ---- connect, look, create ---- */
 
 static enum rc
-check_server(struct source_pg *s, struct err *err)
+check_server(struct source_pg *s, bool *standby, struct err *err)
 {
 	struct arena a = { 0 };
 	struct server server;
@@ -74,19 +74,20 @@ check_server(struct source_pg *s, struct err *err)
 
 	if (rc == OK)
 		rc = server_judge(&server, err);
+	*standby = server.standby;
 	arena_free(&a);
 	return rc;
 }
 
 static enum rc
-connect_both(struct source_pg *s, struct err *err)
+connect_both(struct source_pg *s, bool *standby, struct err *err)
 {
 	enum rc rc = OK;
 
 	if (!s->sql)
 		rc = pg_connect(s->base.conf->source_url, false, &s->sql, err);
 	if (rc == OK)
-		rc = check_server(s, err);
+		rc = check_server(s, standby, err);
 	if (rc == OK && !s->repl) {
 		rc = pg_connect(s->base.conf->source_url, true, &s->repl, err);
 		if (rc == FATAL && strstr(err->text, "replication"))
@@ -116,13 +117,16 @@ pg_identify(struct source *base, struct source_identity *out, struct err *err)
 {
 	struct source_pg *s = self(base);
 	struct publication_report report;
-	enum rc rc = connect_both(s, err);
+	bool standby = false;
+	enum rc rc = connect_both(s, &standby, err);
 
 	*out = (struct source_identity){ 0 };
 	if (rc == OK)
-		rc = server_identify(s->repl, &out->system_id, &out->timeline, err);
+		rc = server_identify(s->repl, &out->system_id, &out->timeline, &out->lsn, err);
 	if (rc != OK)
 		return rc;
+	if (standby)
+		out->lsn = 0;
 	out->database = PQdb(s->sql);
 	rc = look_at_slot(s, out, err);
 	if (rc == OK)

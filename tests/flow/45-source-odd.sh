@@ -141,6 +141,34 @@ case_textgone() {
 	end run
 }
 
+# The source comes back as it was an hour ago, with the same system identifier and timeline: its new commits have the LSNs of published ones.
+case_snapshot() {
+	local data=$DIR/data/pg-src
+	world snapshot <<<''
+	pg_sql src "create table t(id int primary key)"
+	tl run run -c "$CONF"
+	streams run
+	pg_sql src "insert into t values (1)"
+	copied t
+	end run
+	pg_down src
+	cp -a "$data" "$data.then"
+	pg_up src
+	tl run run -c "$CONF"
+	pg_sql src "insert into t select generate_series(2, 1000)"
+	copied t
+	end run KILL
+	pg_down src immediate
+	rm -r "$data"
+	mv "$data.then" "$data"
+	pg_up src
+	pg_sql src "insert into t values (5000)"
+	tl run run -c "$CONF"
+	ends run 5 'source: its WAL ends at' 'it was set back' 'use another name and copy the tables again'
+	check 1 'it was set back'
+	[ "$(pg_sql dst 'select count(*) from t')" = 1000 ]
+}
+
 # record TOPIC: each of its values in a line. records TOPIC: how many there are, tombstones too.
 record() { kcat -q -C -b "$BROKERS" -t "$PIPE.$1" -o beginning -e 2>/dev/null -f '%s<end>' | tr -d '\n\0' | LC_ALL=C sed 's/<end>/\n/g'; }
 records() { kcat -q -C -b "$BROKERS" -t "$PIPE.$1" -o beginning -e 2>/dev/null -f 'x\n' | wc -l; }
@@ -177,4 +205,4 @@ still_sent() {
 	done
 }
 
-cases defaults embedded origin rename toastkey keymoved textgone
+cases defaults embedded origin rename toastkey keymoved textgone snapshot
