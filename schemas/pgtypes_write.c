@@ -62,7 +62,7 @@ timestamp_of(struct meaning m, const struct value *v, int64_t *us)
 	/* Debezium's snapshots have what its conversion saturates to, or the number of the driver as it is. */
 	if (m.per_second != 1000000000
 	    && (v->i == INFINITY_US / unit || v->i == MINUS_INFINITY_US / unit || v->i == INFINITY_US || v->i == MINUS_INFINITY_US
-		|| v->i == INT64_MAX || v->i == INT64_MIN)) {
+		|| (unit == 1 && (v->i == INT64_MAX || v->i == INT64_MIN)))) {
 		*us = v->i > 0 ? INT64_MAX : INT64_MIN;
 		return true;
 	}
