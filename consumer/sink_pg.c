@@ -668,7 +668,6 @@ sink_pg_open(const char *pipeline, const struct conf_sink *conf, struct sink **o
 	if (rc == OK)
 		rc = session(s, err);
 	if (rc != OK) {
-		(void)fail_in(err, "sink %s", conf->name);
 		pg_close(&s->sink);
 		return rc;
 	}

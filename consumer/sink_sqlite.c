@@ -703,7 +703,6 @@ sink_sqlite_open(
 		    err);
 	}
 	if (rc != OK) {
-		(void)fail_in(err, "sink %s", conf->name);
 		lite_close(&s->sink);
 		return rc;
 	}
