@@ -207,8 +207,9 @@ settle_number(const char *pipeline, const struct conf_sink *conf, struct err *er
 
 	snprintf(name, sizeof name, "%s/lanes", pipeline);
 	rc = sink_open(name, conf, &s, err);
-	if (rc == OK)
-		rc = s->ops->marker(s, &m, err);
+	if (rc != OK)
+		return fail_in(err, "sink %s", conf->name);
+	rc = s->ops->marker(s, &m, err);
 	if (rc == OK && m.no == 0) {
 		next = m;
 		next.no = (uint64_t)conf->lanes;

@@ -136,9 +136,9 @@ route_make(struct publisher *p, const struct table *tbl, struct route **out, str
 	enum rc rc = schema_value(prefix, tbl, a, &value, err);
 
 	r->tbl = tbl;
-	/* Without a key every row must keep the order of the table: one partition. */
+	/* Without a key every row must keep the order of the table: one partition. And each partition of the embedded broker takes 5 MiB. */
 	if (rc == OK)
-		rc = topic_open(p, topic, tbl->nkeys ? (int)conf->partitions : 1, TOPIC_STANDARD, owner, &r->topic, err);
+		rc = topic_open(p, topic, tbl->nkeys && !p->kafka->broker ? (int)conf->partitions : 1, TOPIC_STANDARD, owner, &r->topic, err);
 	if (rc == OK && key.n)
 		rc = register_schema(p, topic, "key", key, &r->key, err);
 	if (rc == OK)
