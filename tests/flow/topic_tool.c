@@ -35,12 +35,13 @@ client(const char *brokers, rd_kafka_type_t type)
 	static const char *const pairs[][2] = { { "allow.auto.create.topics", "false" }, { "enable.partition.eof", "true" },
 		{ "auto.offset.reset", "error" } };
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	size_t n = type == RD_KAFKA_CONSUMER ? sizeof pairs / sizeof *pairs : 0;
 	char text[256];
 	rd_kafka_t *rk;
 
 	if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, text, sizeof text) != RD_KAFKA_CONF_OK)
 		give_up("configuration", text);
-	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+	for (size_t i = 0; i < n; i++)
 		if (rd_kafka_conf_set(conf, pairs[i][0], pairs[i][1], text, sizeof text) != RD_KAFKA_CONF_OK)
 			give_up("configuration", text);
 	rk = rd_kafka_new(type, conf, text, sizeof text);
@@ -151,7 +152,7 @@ truncate_topic(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t bef
 /* ---- records ---- */
 
 static void
-read_partition(rd_kafka_t *rk, rd_kafka_topic_t *rkt, int32_t partition, struct copy *c)
+read_partition(rd_kafka_topic_t *rkt, int32_t partition, struct copy *c)
 {
 	rd_kafka_message_t *m;
 
@@ -163,7 +164,6 @@ read_partition(rd_kafka_t *rk, rd_kafka_topic_t *rkt, int32_t partition, struct 
 		give_up("read", m ? rd_kafka_err2str(m->err) : "no answer");
 	rd_kafka_message_destroy(m);
 	rd_kafka_consume_stop(rkt, partition);
-	(void)rk;
 }
 
 static rd_kafka_t *
@@ -174,7 +174,7 @@ read_topic(const char *brokers, const char *topic, struct copy *c)
 
 	c->partitions = partitions_of(rk, topic);
 	for (int i = 0; i < c->partitions; i++)
-		read_partition(rk, rkt, i, c);
+		read_partition(rkt, i, c);
 	rd_kafka_topic_destroy(rkt);
 	return rk;
 }
