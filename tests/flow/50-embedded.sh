@@ -79,11 +79,11 @@ case_held() {
 
 # Lines of the log have no key: whatever came twice would be there twice.
 case_kill() {
-	local i k until
-	for ((i = 0; i < 100000; i++)); do
-		echo "begin; insert into log values (1000 + $i); update big set n = $i where id % 1000 = $i % 1000; commit;"
-	done | PGOPTIONS='-c synchronous_commit=off' pg_sql src >"$DIR/writer.log" 2>&1 &
-	FLOW_PID[writer]=$!
+	local k until
+	pg_sql src 'create sequence line start 1000'
+	printf '%s\n' '\set i random(1, 100000)' 'begin;' "insert into log values (nextval('line'));" 'update big set n = n + 1 where id = :i;' 'commit;' >"$DIR/data/line.sql"
+	"$PGBIN/pgbench" -n -h 127.0.0.1 -p "${FLOW_PG[src]}" -U postgres -f "$DIR/data/line.sql" -c 2 -R 1000 -T 600 embedded >"$DIR/pgbench.log" 2>&1 &
+	FLOW_PID[pgbench]=$!
 	for ((k = 0; k < kills; k++)); do
 		until=$((${EPOCHREALTIME/./} + (RANDOM % 1500 + 100) * 1000))
 		wait_for 10 "((\${EPOCHREALTIME/./} > $until))"
@@ -92,9 +92,9 @@ case_kill() {
 		towline_kill embedded.run KILL
 		tl run run -c "$CONF"
 	done
-	kill -s TERM "${FLOW_PID[writer]}"
-	wait "${FLOW_PID[writer]}" || true
-	unset 'FLOW_PID[writer]'
+	kill -s TERM "${FLOW_PID[pgbench]}"
+	wait "${FLOW_PID[pgbench]}" || true
+	unset 'FLOW_PID[pgbench]'
 	wait_for 60 'same_pg src dst big log'
 	wait_for 60 lite_same
 	[ "$(pg_sql dst 'select count(*) = count(distinct line) from log where line >= 1000')" = t ]
