@@ -182,7 +182,7 @@ claimed_by(struct sink_pg *s, const char *name, struct err *err)
 	if (rc != OK)
 		return rc;
 	if (PQntuples(res) > 0)
-		rc = fail(err, RETRY, "process %s of the server (client %s) still applies to this sink", PQgetvalue(res, 0, 0),
+		rc = fail(err, RETRY, "process %s of the server (client %s) still applies to this sink; waiting for its end", PQgetvalue(res, 0, 0),
 		    PQgetisnull(res, 0, 1) ? "local" : PQgetvalue(res, 0, 1));
 	else
 		rc = fail(err, RETRY, "another process applied to this sink until now");
