@@ -56,13 +56,26 @@ key_text(const struct row *r, struct arena *a)
 }
 
 static void
-take_entry(struct load *l, const struct row *r, const struct batch *b, bool waits, const char *reason, struct buf *scratch)
+take_entry(struct load *l, const struct row *r, const struct batch *b, bool waits,
+    const char *reason, struct buf *scratch)
 {
 	struct parked_entry *e = &l->entries[l->n];
 
-	*e = (struct parked_entry){ .topic = r->topic, .partition = r->partition, .offset = r->offset, .from_partition = -1, .from_offset = -1, .copy = -1,
-		.from_copy = -1, .schema = r->tbl ? arena_text(&l->arena, r->tbl->schema) : "", .table = r->tbl ? arena_text(&l->arena, r->tbl->name) : "",
-		.key = key_text(r, &l->arena), .op = r->op ? r->op : '?', .seq = r->seq, .index = r->index, .lsn = r->lsn, .reason = reason };
+	*e = (struct parked_entry){ .topic = r->topic,
+		.partition = r->partition,
+		.offset = r->offset,
+		.from_partition = -1,
+		.from_offset = -1,
+		.copy = -1,
+		.from_copy = -1,
+		.schema = r->tbl ? arena_text(&l->arena, r->tbl->schema) : "",
+		.table = r->tbl ? arena_text(&l->arena, r->tbl->name) : "",
+		.key = key_text(r, &l->arena),
+		.op = r->op ? r->op : '?',
+		.seq = r->seq,
+		.index = r->index,
+		.lsn = r->lsn,
+		.reason = reason };
 	if (r->tbl)
 		parked_ids(r, scratch, &e->ids);
 	if (r->moved) {
@@ -76,7 +89,8 @@ take_entry(struct load *l, const struct row *r, const struct batch *b, bool wait
 }
 
 static void
-collect(struct load *l, const struct batch *b, const struct reject *rejects, int nrejects, struct buf *scratch)
+collect(struct load *l, const struct batch *b, const struct reject *rejects, int nrejects,
+    struct buf *scratch)
 {
 	size_t room = (size_t)b->nrows + 1;
 	int next = 0;
@@ -113,7 +127,8 @@ number(struct load *l, struct parked *set, int64_t first)
 			parked_has(set, &e->ids, &e->behind);
 			e->reason = arena_printf(&l->arena, "waits behind %" PRId64, e->behind);
 		}
-		parked_add(set, slice_of(e->schema), slice_of(e->table), &e->ids, e->behind ? e->behind : e->id);
+		parked_add(set, slice_of(e->schema), slice_of(e->table), &e->ids,
+		    e->behind ? e->behind : e->id);
 	}
 }
 
@@ -127,9 +142,11 @@ put_copies(struct load *l, struct deadletter *dead, const struct batch *b, struc
 		struct parked_entry *e = &l->entries[i];
 
 		if (r->moved)
-			rc = deadletter_put(dead, b->held[r->held_from], r->topic, e->reason, &e->from_copy, err);
+			rc = deadletter_put(
+			    dead, b->held[r->held_from], r->topic, e->reason, &e->from_copy, err);
 		if (rc == OK)
-			rc = deadletter_put(dead, b->held[r->held], r->topic, e->reason, &e->copy, err);
+			rc = deadletter_put(
+			    dead, b->held[r->held], r->topic, e->reason, &e->copy, err);
 	}
 	return rc == OK ? deadletter_flush(dead, err) : rc;
 }
@@ -144,11 +161,16 @@ tell(const struct load *l, const char *at)
 
 		waiting += l->waits[i];
 		if (!l->waits[i] && said++ < LOGGED_MAX)
-			log_warn(at, "change parked in the dead letters", "id=%" PRId64 " table=%s.%s key=%s topic=%s partition=%d offset=%" PRId64 " reason=\"%s\"",
-			    e->id, e->schema, e->table, e->key ? e->key : "-", e->topic, e->partition, e->offset, e->reason);
+			log_warn(at, "change parked in the dead letters",
+			    "id=%" PRId64
+			    " table=%s.%s key=%s topic=%s partition=%d offset=%" PRId64
+			    " reason=\"%s\"",
+			    e->id, e->schema, e->table, e->key ? e->key : "-", e->topic,
+			    e->partition, e->offset, e->reason);
 	}
 	if (said > LOGGED_MAX)
-		log_warn(at, "further changes parked in the dead letters", "changes=%d", said - LOGGED_MAX);
+		log_warn(at, "further changes parked in the dead letters", "changes=%d",
+		    said - LOGGED_MAX);
 	if (waiting)
 		log_debug(at, "changes wait behind parked ones", "changes=%d", waiting);
 }
@@ -165,14 +187,16 @@ drop_tables(struct load *l, const struct aside_place *p, int64_t *n, struct err 
 		rc = p->sink->ops->parking->drop_table(p->sink, t, &dropped, err);
 		*n -= dropped;
 		if (dropped)
-			log_info(p->at, "parked changes are void: their table was truncated", "table=%.*s.%.*s changes=%" PRId64, SLICE_ARG(t->schema),
+			log_info(p->at, "parked changes are void: their table was truncated",
+			    "table=%.*s.%.*s changes=%" PRId64, SLICE_ARG(t->schema),
 			    SLICE_ARG(t->name), dropped);
 	}
 	return rc;
 }
 
 enum rc
-aside_store(const struct aside_place *p, const struct batch *b, const struct reject *rejects, int nrejects, int64_t *n, struct err *err)
+aside_store(const struct aside_place *p, const struct batch *b, const struct reject *rejects,
+    int nrejects, int64_t *n, struct err *err)
 {
 	struct load l = { 0 };
 	int64_t first = 0;

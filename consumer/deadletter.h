@@ -15,8 +15,12 @@ struct deadletter;
 struct deadletter *deadletter_open(const struct kafka *k, const char *sink);
 void deadletter_close(struct deadletter *d);
 
-/* Queue one; the message is copied. *offset gets its place in the dead-letter topic by the time of the flush, -1 when Kafka does not tell. */
-enum rc deadletter_put(struct deadletter *d, const rd_kafka_message_t *m, const char *topic, const char *reason, int64_t *offset, struct err *err) MUST_CHECK;
+/*
+ * Queue one; the message is copied. *offset gets its place in the dead-letter topic by the time of the flush, -1 when
+ * Kafka does not tell.
+ */
+enum rc deadletter_put(struct deadletter *d, const rd_kafka_message_t *m, const char *topic, const char *reason,
+    int64_t *offset, struct err *err) MUST_CHECK;
 
 /* Wait until all that were queued are in Kafka. */
 enum rc deadletter_flush(struct deadletter *d, struct err *err) MUST_CHECK;

@@ -189,10 +189,11 @@ decode_tombstone(struct decode *d, const rd_kafka_message_t *m, struct frame val
 }
 
 void
-decode_fill(struct row *r, const rd_kafka_message_t *m, const char *topic, const struct tl *tl, const struct envelope *env, const struct table *tbl)
+decode_fill(struct row *r, const rd_kafka_message_t *m, const char *topic, const struct tl *tl,
+    const struct envelope *env, const struct table *tbl)
 {
-	*r = (struct row){ .op = env->op, .tbl = tbl, .before = (struct value *)(uintptr_t)env->before, .after = (struct value *)(uintptr_t)env->after,
-		.topic = topic, .partition = m->partition, .offset = m->offset };
+	*r = (struct row){ .op = env->op, .tbl = tbl, .before = (struct value *)(uintptr_t)env->before,
+		.after = (struct value *)(uintptr_t)env->after, .topic = topic, .partition = m->partition, .offset = m->offset };
 	if (!tl)
 		return;
 	r->before_full = tl->flags & TL_BEFORE_FULL;

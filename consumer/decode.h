@@ -34,6 +34,7 @@ enum rc decode_tombstone(struct decode *d, const rd_kafka_message_t *m, struct f
     bool *flat, struct err *err) MUST_CHECK;
 
 /* The record as a row. topic lives as long as the row. tl may be NULL: then it has no position. */
-void decode_fill(struct row *r, const rd_kafka_message_t *m, const char *topic, const struct tl *tl, const struct envelope *env, const struct table *tbl);
+void decode_fill(struct row *r, const rd_kafka_message_t *m, const char *topic, const struct tl *tl,
+    const struct envelope *env, const struct table *tbl);
 
 #endif

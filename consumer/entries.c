@@ -5,19 +5,23 @@
 
 #include <stdlib.h>
 
-static const char pg_there[] = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+static const char pg_there[] =
+    "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = 'towline' AND c.relname = 'parked')";
-static const char lite_there[] = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'towline_parked'";
+static const char lite_there[] =
+    "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'towline_parked'";
 
 enum rc
-entries_pg(PGconn *conn, const char *pipeline, const struct parked_query *q, struct arena *a, struct parked_entry **out, int *n, struct err *err)
+entries_pg(PGconn *conn, const char *pipeline, const struct parked_query *q, struct arena *a,
+    struct parked_entry **out, int *n, struct err *err)
 {
 	struct park_params p;
 	PGresult *res;
 	enum rc rc;
 
 	park_params(pipeline, q, &p);
-	rc = pg_exec_params(conn, "read parked changes", SQL_PG_PARKED_READ, PARKED_PARAMS, p.values, &res, err);
+	rc = pg_exec_params(
+	    conn, "read parked changes", SQL_PG_PARKED_READ, PARKED_PARAMS, p.values, &res, err);
 	if (rc != OK)
 		return rc;
 	*n = PQntuples(res);
@@ -34,7 +38,8 @@ entries_pg(PGconn *conn, const char *pipeline, const struct parked_query *q, str
 }
 
 enum rc
-entries_sqlite(sqlite3 *db, const char *pipeline, const struct parked_query *q, struct arena *a, struct parked_entry **out, int *n, struct err *err)
+entries_sqlite(sqlite3 *db, const char *pipeline, const struct parked_query *q, struct arena *a,
+    struct parked_entry **out, int *n, struct err *err)
 {
 	struct park_params p;
 	sqlite3_stmt *st = NULL;
@@ -61,7 +66,9 @@ entries_sqlite(sqlite3 *db, const char *pipeline, const struct parked_query *q, 
 		park_entry(cells, a, &(*out)[(*n)++]);
 	}
 	sqlite3_finalize(st);
-	return code == SQLITE_DONE ? OK : fail(err, (code & 0xff) == SQLITE_BUSY ? RETRY : FATAL, "read parked changes: %s", sqlite3_errmsg(db));
+	return code == SQLITE_DONE ? OK
+				   : fail(err, (code & 0xff) == SQLITE_BUSY ? RETRY : FATAL,
+					 "read parked changes: %s", sqlite3_errmsg(db));
 }
 
 /* ---- from outside ---- */
@@ -77,7 +84,8 @@ lite_fail(sqlite3 *db, struct err *err)
 {
 	int code = sqlite3_errcode(db) & 0xff;
 
-	return fail(err, code == SQLITE_BUSY || code == SQLITE_LOCKED ? RETRY : FATAL, "%s: %s", sqlite3_db_filename(db, "main"), sqlite3_errmsg(db));
+	return fail(err, code == SQLITE_BUSY || code == SQLITE_LOCKED ? RETRY : FATAL, "%s: %s",
+	    sqlite3_db_filename(db, "main"), sqlite3_errmsg(db));
 }
 
 static enum rc
@@ -115,8 +123,8 @@ place_close(struct place *p)
 }
 
 enum rc
-entries_look(const char *pipeline, const struct conf_sink *conf, const struct parked_query *q, struct arena *a, struct parked_entry **out, int *n,
-    struct err *err)
+entries_look(const char *pipeline, const struct conf_sink *conf, const struct parked_query *q,
+    struct arena *a, struct parked_entry **out, int *n, struct err *err)
 {
 	struct place p = { 0 };
 	bool there;
@@ -124,7 +132,8 @@ entries_look(const char *pipeline, const struct conf_sink *conf, const struct pa
 
 	*n = 0;
 	if (rc == OK && there)
-		rc = p.pg ? entries_pg(p.pg, pipeline, q, a, out, n, err) : entries_sqlite(p.lite, pipeline, q, a, out, n, err);
+		rc = p.pg ? entries_pg(p.pg, pipeline, q, a, out, n, err)
+			  : entries_sqlite(p.lite, pipeline, q, a, out, n, err);
 	place_close(&p);
 	return rc;
 }
@@ -133,7 +142,8 @@ static enum rc
 count_pg(PGconn *conn, const char *pipeline, int64_t *changes, int64_t *causes, struct err *err)
 {
 	PGresult *res = NULL;
-	enum rc rc = pg_exec_params(conn, "count parked changes", SQL_PARKED_COUNT("towline.parked"), 1, &pipeline, &res, err);
+	enum rc rc = pg_exec_params(conn, "count parked changes",
+	    SQL_PARKED_COUNT("towline.parked"), 1, &pipeline, &res, err);
 
 	if (rc == OK) {
 		*changes = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
@@ -159,7 +169,8 @@ count_sqlite(sqlite3 *db, const char *pipeline, int64_t *changes, int64_t *cause
 }
 
 enum rc
-entries_count(const char *pipeline, const struct conf_sink *conf, int64_t *changes, int64_t *causes, struct err *err)
+entries_count(const char *pipeline, const struct conf_sink *conf, int64_t *changes, int64_t *causes,
+    struct err *err)
 {
 	struct place p = { 0 };
 	bool there;
@@ -167,7 +178,8 @@ entries_count(const char *pipeline, const struct conf_sink *conf, int64_t *chang
 
 	*changes = *causes = 0;
 	if (rc == OK && there)
-		rc = p.pg ? count_pg(p.pg, pipeline, changes, causes, err) : count_sqlite(p.lite, pipeline, changes, causes, err);
+		rc = p.pg ? count_pg(p.pg, pipeline, changes, causes, err)
+			  : count_sqlite(p.lite, pipeline, changes, causes, err);
 	place_close(&p);
 	return rc;
 }

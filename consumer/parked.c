@@ -93,7 +93,8 @@ side_keyed(const struct side *s, const struct table *t)
 
 /* false: neither a whole key nor a whole row. */
 static bool
-side_id(const struct side *s, const struct table *t, bool whole, struct buf *b, struct parked_id *out)
+side_id(
+    const struct side *s, const struct table *t, bool whole, struct buf *b, struct parked_id *out)
 {
 	bool keyed = side_keyed(s, t);
 	int n = keyed ? t->nkeys : t->ncols;
@@ -146,7 +147,8 @@ parked_ids(const struct row *r, struct buf *scratch, struct parked_ids *out)
 
 	out->n = 0;
 	for (int i = 0; i < n; i++)
-		if (side_id(&sides[i], r->tbl, whole[i], scratch, &out->id[out->n]) && (!out->n || !id_same(out->id[0], out->id[1])))
+		if (side_id(&sides[i], r->tbl, whole[i], scratch, &out->id[out->n]) &&
+		    (!out->n || !id_same(out->id[0], out->id[1])))
 			out->n++;
 }
 
@@ -215,7 +217,7 @@ parked_key_json(const struct row *r, struct buf *out)
 /* ---- the set ---- */
 
 struct parked_table {
-	uint64_t name;            /* hash */
+	uint64_t name; /* hash */
 	int keys;
 	UT_hash_handle hh;
 };
@@ -302,7 +304,8 @@ table_for(struct parked *p, struct slice schema, struct slice table)
 }
 
 void
-parked_add(struct parked *p, struct slice schema, struct slice table, const struct parked_ids *ids, int64_t head)
+parked_add(struct parked *p, struct slice schema, struct slice table, const struct parked_ids *ids,
+    int64_t head)
 {
 	for (int i = 0; i < ids->n; i++) {
 		struct parked_key *k;
@@ -347,7 +350,8 @@ parked_bounded(const struct parked *p, const char *sink, struct err *err)
 	if (p->n <= PARKED_KEYS_MAX)
 		return OK;
 	return fail(err, FATAL,
-	    "more than %d keys are parked: this is no matter of single rows; see 'towline dlq ls %s', correct the cause, 'towline dlq retry %s --all'",
+	    "more than %d keys are parked: this is no matter of single rows; see 'towline dlq ls %s', correct the cause,"
+	    " 'towline dlq retry %s --all'",
 	    PARKED_KEYS_MAX, sink, sink);
 }
 

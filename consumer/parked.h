@@ -1,13 +1,14 @@
 /*
  * parked.h - changes that a sink does not take, and the keys that wait because of them.
  *
- * A change that cannot be applied parks its key: every later change of that key waits behind it, so that whatever is applied later on is the key's
- * next change, never an older one over a newer. The truth is in the sink (towline.parked, schemas/sql.h), in the transaction that moves the
- * marker past the change; the set here is what a consumer remembers of it. It is empty nearly always, and then costs one comparison a batch.
+ * A change that cannot be applied parks its key: every later change of that key waits behind it, so that whatever is
+ * applied later on is the key's next change, never an older one over a newer. The truth is in the sink
+ * (towline.parked, schemas/sql.h), in the transaction that moves the marker past the change; the set here is what a
+ * consumer remembers of it. It is empty nearly always, and then costs one comparison a batch.
  *
- * A row is named by table and key, whatever the table's version: by the key's values, or, without a key that is known and whole,
- * by the whole row. An update that changes the name has two, and joins both into one queue. A truncate ends the waiting in its table.
- * Pure but for the memory of the set.
+ * A row is named by table and key, whatever the table's version: by the key's values, or, without a key that is known
+ * and whole, by the whole row. An update that changes the name has two, and joins both into one queue. A truncate
+ * ends the waiting in its table. Pure but for the memory of the set.
  */
 #ifndef CONSUMER_PARKED_H
 #define CONSUMER_PARKED_H
@@ -25,8 +26,8 @@ struct parked_id {
 };
 
 struct parked_ids {
-	int n;                    /* 0: the row cannot be told from others, so nothing can wait for it */
-	struct parked_id id[2];   /* the only one, or the old and the new one */
+	int n; /* 0: the row cannot be told from others, so nothing can wait for it */
+	struct parked_id id[2]; /* the only one, or the old and the new one */
 };
 
 enum { PARKED_ID_TEXT = 33 };
@@ -46,8 +47,8 @@ struct parked_table;
 struct parked {
 	struct parked_key *keys;
 	struct parked_table *tables; /* those that have keys here */
-	int n;                    /* keys */
-	int64_t entries;          /* changes at the sink, those without a key too */
+	int n;			     /* keys */
+	int64_t entries;	     /* changes at the sink, those without a key too */
 	struct buf scratch;
 };
 
@@ -60,7 +61,8 @@ bool parked_has_table(const struct parked *p, struct slice schema, struct slice 
 bool parked_has(const struct parked *p, const struct parked_ids *ids, int64_t *head);
 
 /* They wait from now on, because of entry head. Keys that wait already keep theirs, if it has a number. */
-void parked_add(struct parked *p, struct slice schema, struct slice table, const struct parked_ids *ids, int64_t head);
+void parked_add(struct parked *p, struct slice schema, struct slice table,
+    const struct parked_ids *ids, int64_t head);
 
 /* Nothing waits in this table any more. */
 void parked_drop_table(struct parked *p, struct slice schema, struct slice table);
@@ -75,25 +77,25 @@ bool parked_route(struct parked *p, struct batch *b);
 
 /* A parked change, as towline.parked has it. */
 struct parked_entry {
-	int64_t id, behind;       /* behind 0: it is itself the cause */
+	int64_t id, behind; /* behind 0: it is itself the cause */
 	const char *topic;
 	int32_t partition;
 	int64_t offset;
-	int32_t from_partition;   /* of the message with the old key, when it changed */
-	int64_t from_offset;      /* -1: it did not */
-	int64_t copy, from_copy;  /* offsets in the dead-letter topic; -1: not known */
+	int32_t from_partition;	    /* of the message with the old key, when it changed */
+	int64_t from_offset;	    /* -1: it did not */
+	int64_t copy, from_copy;    /* offsets in the dead-letter topic; -1: not known */
 	const char *schema, *table; /* "": cannot be read */
-	const char *key;          /* JSON; NULL: none */
+	const char *key;	    /* JSON; NULL: none */
 	struct parked_ids ids;
-	char op;                  /* '?': cannot be read */
+	char op;		  /* '?': cannot be read */
 	uint64_t seq, index, lsn; /* 0, 0, 0: not a record of ours */
 	const char *reason;
 	int64_t parked_us;
 };
 
 /*
- * Which entries belong together: part[i] is the least j whose entry shares a name with i, or with one that does, and so on; entries without
- * a name are alone. part: room for n.
+ * Which entries belong together: part[i] is the least j whose entry shares a name with i, or with one that does, and
+ * so on; entries without a name are alone. part: room for n.
  */
 void parked_parts(const struct parked_entry *e, int n, int *part);
 

@@ -9,7 +9,7 @@ enum {
 	QUEUE_KBYTES = 4096,
 	POLL_MS = 100,
 	ANSWER_MS = 30000,
-	SKIP_MAX = 1000,          /* so many records are read over rather than begun anew behind them */
+	SKIP_MAX = 1000, /* so many records are read over rather than begun anew behind them */
 };
 
 /* One partition that is being read. */
@@ -19,14 +19,14 @@ struct part {
 	int32_t partition;
 	rd_kafka_topic_t *rkt;
 	bool started;
-	int64_t at, high;         /* next offset; the end when it was asked for */
+	int64_t at, high; /* next offset; the end when it was asked for */
 };
 
 struct readback {
 	struct arena arena;
 	rd_kafka_t *rk;
 	struct decode *decode;
-	const char *copies;       /* the dead-letter topic */
+	const char *copies; /* the dead-letter topic */
 	struct part *parts;
 };
 
@@ -95,7 +95,8 @@ part_of(struct readback *rb, const char *topic, int32_t partition)
 static enum rc
 gone(const struct part *p, int64_t offset, struct err *err)
 {
-	return fail(err, REJECT, "%s [%d] no longer has offset %" PRId64, p->topic, p->partition, offset);
+	return fail(
+	    err, REJECT, "%s [%d] no longer has offset %" PRId64, p->topic, p->partition, offset);
 }
 
 /* librdkafka says nothing of a topic that does not exist, and waits for offsets that are still to come: so ask before. */
@@ -118,14 +119,16 @@ begin_at(struct readback *rb, struct part *p, int64_t offset, struct err *err)
 	if (offset < low || offset >= p->high)
 		return gone(p, offset, err);
 	if (rd_kafka_consume_start(p->rkt, p->partition, offset) < 0)
-		return kafka_fail(rd_kafka_last_error(), err, "read %s [%d]", p->topic, p->partition);
+		return kafka_fail(
+		    rd_kafka_last_error(), err, "read %s [%d]", p->topic, p->partition);
 	p->started = true;
 	p->at = offset;
 	return OK;
 }
 
 static enum rc
-read_at(struct readback *rb, struct part *p, int64_t offset, rd_kafka_message_t **out, struct err *err)
+read_at(
+    struct readback *rb, struct part *p, int64_t offset, rd_kafka_message_t **out, struct err *err)
 {
 	int64_t until = now_ms() + ANSWER_MS;
 	enum rc rc = OK;
@@ -139,11 +142,14 @@ read_at(struct readback *rb, struct part *p, int64_t offset, rd_kafka_message_t 
 
 		if (!m) {
 			if (now_ms() > until)
-				rc = fail(err, RETRY, "%s [%d]: no answer within %d s", p->topic, p->partition, ANSWER_MS / 1000);
+				rc = fail(err, RETRY, "%s [%d]: no answer within %d s", p->topic,
+				    p->partition, ANSWER_MS / 1000);
 			continue;
 		}
-		if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
-		    m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE || m->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+		if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+		    m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+		    m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE ||
+		    m->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
 			rc = gone(p, offset, err);
 		else if (m->err)
 			rc = kafka_fail(m->err, err, "read %s [%d]", p->topic, p->partition);
@@ -165,20 +171,24 @@ read_at(struct readback *rb, struct part *p, int64_t offset, rd_kafka_message_t 
 
 /* from: the half with the old key of a change that has two. */
 static bool
-is_change(const struct parked_entry *e, const rd_kafka_message_t *m, bool from, struct tl *tl, struct err *why)
+is_change(const struct parked_entry *e, const rd_kafka_message_t *m, bool from, struct tl *tl,
+    struct err *why)
 {
 	if (!decode_header(m, tl, why))
 		return !e->lsn && !e->seq; /* never was one of ours: it cannot be read, but shown */
-	if (tl->seq == e->seq && tl->lsn == e->lsn && (from ? (tl->flags & TL_MOVED_FROM) != 0 : tl->index == e->index))
+	if (tl->seq == e->seq && tl->lsn == e->lsn &&
+	    (from ? (tl->flags & TL_MOVED_FROM) != 0 : tl->index == e->index))
 		return true;
 	(void)fail(why, REJECT, "the record there is another one: the topic was made anew");
 	return false;
 }
 
 static enum rc
-find(struct readback *rb, const struct parked_entry *e, bool from, rd_kafka_message_t **out, struct tl *tl, struct err *err)
+find(struct readback *rb, const struct parked_entry *e, bool from, rd_kafka_message_t **out,
+    struct tl *tl, struct err *err)
 {
-	struct part *places[] = { part_of(rb, rb->copies, 0), part_of(rb, e->topic, from ? e->from_partition : e->partition) };
+	struct part *places[] = { part_of(rb, rb->copies, 0),
+		part_of(rb, e->topic, from ? e->from_partition : e->partition) };
 	int64_t offsets[] = { from ? e->from_copy : e->copy, from ? e->from_offset : e->offset };
 	enum rc rc = REJECT;
 
@@ -193,13 +203,15 @@ find(struct readback *rb, const struct parked_entry *e, bool from, rd_kafka_mess
 	}
 	if (rc == REJECT)
 		return fail(err, REJECT,
-		    "its record is gone from Kafka: neither %s has it (offset %" PRId64 ") nor %s [%d] (offset %" PRId64 "); bring the row over by hand, then skip it",
+		    "its record is gone from Kafka: neither %s has it (offset %" PRId64
+		    ") nor %s [%d] (offset %" PRId64 "); bring the row over by hand, then skip it",
 		    rb->copies, offsets[0], e->topic, places[1]->partition, offsets[1]);
 	return rc;
 }
 
 static enum rc
-decode(struct readback *rb, const struct parked_entry *e, bool from, struct batch *b, struct readback_change *out, struct err *err)
+decode(struct readback *rb, const struct parked_entry *e, bool from, struct batch *b,
+    struct readback_change *out, struct err *err)
 {
 	const struct table *tbl;
 	rd_kafka_message_t *m;
@@ -211,14 +223,16 @@ decode(struct readback *rb, const struct parked_entry *e, bool from, struct batc
 	rc = decode_record(rb->decode, m, &out->tl, &b->arena, &out->env, &tbl, &out->key, err);
 	if (rc != OK)
 		return rc;
-	decode_fill(&out->row, m, arena_text(&b->arena, slice_of(e->topic)), &out->tl, &out->env, tbl);
+	decode_fill(
+	    &out->row, m, arena_text(&b->arena, slice_of(e->topic)), &out->tl, &out->env, tbl);
 	out->row.partition = e->partition;
 	out->row.offset = e->offset;
 	return OK;
 }
 
 enum rc
-readback_take(struct readback *rb, const struct parked_entry *e, struct batch *b, struct readback_change *out, struct err *err)
+readback_take(struct readback *rb, const struct parked_entry *e, struct batch *b,
+    struct readback_change *out, struct err *err)
 {
 	struct readback_change from = { 0 };
 	enum rc rc = decode(rb, e, false, b, out, err);
@@ -229,7 +243,8 @@ readback_take(struct readback *rb, const struct parked_entry *e, struct batch *b
 	if (rc != OK)
 		return rc;
 	if (from.row.tbl->ncols != out->row.tbl->ncols)
-		return fail(err, REJECT, "the two halves of the changed key are of different versions of the table");
+		return fail(err, REJECT,
+		    "the two halves of the changed key are of different versions of the table");
 	out->row.op = OP_UPDATE;
 	out->row.moved = true;
 	out->row.before = from.row.before;

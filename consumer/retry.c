@@ -3,22 +3,22 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { CHUNK = 1000 };            /* entries of one transaction */
+enum { CHUNK = 1000 }; /* entries of one transaction */
 
 struct retry {
 	const struct retry_what *what;
 	struct sink *sink;
 	struct readback *back;
-	struct batch batch;        /* one key's changes */
-	struct arena chunk;        /* the entries at hand */
-	struct parked want;        /* what->id: the keys that belong together */
-	struct parked failed;      /* keys of which something failed: nothing behind it is tried */
+	struct batch batch;	    /* one key's changes */
+	struct arena chunk;	    /* the entries at hand */
+	struct parked want;	    /* what->id: the keys that belong together */
+	struct parked failed;	    /* keys of which something failed: nothing behind it is tried */
 	const char *schema, *table; /* of the entries to look at; NULL: any */
-	struct parked_ids first;   /* of the entry that was asked for */
+	struct parked_ids first;    /* of the entry that was asked for */
 	int64_t *done;
 	int ndone;
 	bool progress;
-	struct arena *arena;       /* the caller's */
+	struct arena *arena; /* the caller's */
 	struct retry_report *report;
 	int failcap;
 };
@@ -32,7 +32,9 @@ release(void *msg)
 static enum rc
 no_such(const struct sink *s, int64_t id, struct err *err)
 {
-	return fail(err, FATAL, "there is no dead letter %s/%" PRId64 "; 'towline dlq ls %s' lists them", s->conf->name, id, s->conf->name);
+	return fail(err, FATAL,
+	    "there is no dead letter %s/%" PRId64 "; 'towline dlq ls %s' lists them", s->conf->name,
+	    id, s->conf->name);
 }
 
 static enum rc
@@ -49,8 +51,9 @@ find_first(struct retry *r, struct err *err)
 		return no_such(r->sink, q.id, err);
 	if (!e->ids.n)
 		return fail(err, FATAL,
-		    "%s/%" PRId64 " cannot be tried again: whose change it is could not be read, so a newer one may be at the sink; see 'towline dlq show %s/%" PRId64
-		    "', put the row right by hand, then skip it", r->sink->conf->name, q.id, r->sink->conf->name, q.id);
+		    "%s/%" PRId64 " cannot be tried again: whose change it is could not be read, so a newer one may be at the sink;"
+		    " see 'towline dlq show %s/%" PRId64 "', put the row right by hand, then skip it",
+		    r->sink->conf->name, q.id, r->sink->conf->name, q.id);
 	r->first = e->ids;
 	r->schema = arena_text(r->arena, slice_of(e->schema));
 	r->table = arena_text(r->arena, slice_of(e->table));
@@ -58,8 +61,8 @@ find_first(struct retry *r, struct err *err)
 }
 
 /*
- * The keys that belong to the one asked for, through changes from one key to another. Anew in each transaction: a change that came meanwhile may
- * join a queue that was begun before it.
+ * The keys that belong to the one asked for, through changes from one key to another. Anew in each transaction: a
+ * change that came meanwhile may join a queue that was begun before it.
  */
 static enum rc
 find_want(struct retry *r, struct err *err)
@@ -70,7 +73,9 @@ find_want(struct retry *r, struct err *err)
 	parked_free(&r->want);
 	parked_add(&r->want, slice_of(r->schema), slice_of(r->table), &r->first, 1);
 	do {
-		struct parked_query q = { .schema = r->schema, .table = r->table, .moved = true, .limit = CHUNK };
+		struct parked_query q = {
+			.schema = r->schema, .table = r->table, .moved = true, .limit = CHUNK
+		};
 		struct parked_entry *e;
 		int n;
 
@@ -81,7 +86,8 @@ find_want(struct retry *r, struct err *err)
 			rc = r->sink->ops->parking->read(r->sink, &q, &r->chunk, &e, &n, err);
 			for (int i = 0; rc == OK && i < n; i++) {
 				if (parked_has(&r->want, &e[i].ids, &head))
-					parked_add(&r->want, slice_of(r->schema), slice_of(r->table), &e[i].ids, 1);
+					parked_add(&r->want, slice_of(r->schema),
+					    slice_of(r->table), &e[i].ids, 1);
 				q.after = e[i].id;
 			}
 		} while (rc == OK && n == CHUNK);
@@ -113,19 +119,22 @@ note_fail(struct retry *r, const struct parked_entry *e, const char *reason)
 
 /* Which of the entries the row that failed is: the sentence alone does not say. */
 static void
-note_part(struct retry *r, const struct parked_entry *e, int n, const int *part, int i, const struct parked_entry *bad, const char *reason)
+note_part(struct retry *r, const struct parked_entry *e, int n, const int *part, int i,
+    const struct parked_entry *bad, const char *reason)
 {
 	note_fail(r, bad, reason);
 	for (int k = i; k < n; k++)
 		if (part[k] == i) {
-			parked_add(&r->failed, slice_of(e[k].schema), slice_of(e[k].table), &e[k].ids, 1);
+			parked_add(
+			    &r->failed, slice_of(e[k].schema), slice_of(e[k].table), &e[k].ids, 1);
 			r->report->fails[r->report->nfails - 1].waiting += &e[k] != bad;
 		}
 }
 
 /* The changes of part i, from Kafka into the batch. *bad: the one that could not be had. */
 static enum rc
-gather(struct retry *r, const struct parked_entry *e, int n, const int *part, int i, const struct parked_entry **bad, struct err *err)
+gather(struct retry *r, const struct parked_entry *e, int n, const int *part, int i,
+    const struct parked_entry **bad, struct err *err)
 {
 	enum rc rc = OK;
 
@@ -157,20 +166,23 @@ waits(const struct retry *r, const struct parked_entry *e, int n, const int *par
 }
 
 static enum rc
-try_part(struct retry *r, const struct parked_entry *e, int n, const int *part, int i, struct err *err)
+try_part(
+    struct retry *r, const struct parked_entry *e, int n, const int *part, int i, struct err *err)
 {
 	const struct parked_entry *bad = &e[i];
 	int rows = 0;
 	enum rc rc;
 
 	if (!e[i].ids.n) {
-		note_fail(r, &e[i], "whose change it is could not be read, so a newer one may be at the sink: put the row right by hand, then skip it");
+		note_fail(r, &e[i],
+		    "whose change it is could not be read, so a newer one may be at the sink: put the row right by hand, then skip it");
 		return OK;
 	}
 	if (waits(r, e, n, part, i)) {
 		for (int k = i; k < n; k++)
 			if (part[k] == i)
-				parked_add(&r->failed, slice_of(e[k].schema), slice_of(e[k].table), &e[k].ids, 1);
+				parked_add(&r->failed, slice_of(e[k].schema), slice_of(e[k].table),
+				    &e[k].ids, 1);
 		return OK;
 	}
 	rc = gather(r, e, n, part, i, &bad, err);
@@ -218,7 +230,9 @@ finish(struct retry *r, const struct marker *at, struct err *err)
 static enum rc
 try_chunk(struct retry *r, int64_t *after, bool *end, struct err *err)
 {
-	struct parked_query q = { .after = *after, .schema = r->schema, .table = r->table, .limit = CHUNK };
+	struct parked_query q = {
+		.after = *after, .schema = r->schema, .table = r->table, .limit = CHUNK
+	};
 	struct parked_entry *e = NULL;
 	struct marker at;
 	int n = 0, part[CHUNK];
@@ -266,10 +280,14 @@ try_pass(struct retry *r, struct err *err)
 }
 
 enum rc
-retry_run(const struct kafka *k, const struct conf_sink *conf, const struct retry_what *what, struct arena *a, struct retry_report *out,
-    struct err *err)
+retry_run(const struct kafka *k, const struct conf_sink *conf, const struct retry_what *what,
+    struct arena *a, struct retry_report *out, struct err *err)
 {
-	struct retry r = { .what = what, .schema = what->schema, .table = what->table, .arena = a, .report = out };
+	struct retry r = { .what = what,
+		.schema = what->schema,
+		.table = what->table,
+		.arena = a,
+		.report = out };
 	enum rc rc = sink_open(k->conf->name, conf, &r.sink, err);
 
 	*out = (struct retry_report){ 0 };

@@ -102,11 +102,24 @@ take_ids(const char *one, const char *two, struct parked_ids *out)
 void
 park_entry(const char *const cells[PARKED_CELLS], struct arena *a, struct parked_entry *out)
 {
-	*out = (struct parked_entry){ .id = number(cells[0]), .topic = copy(a, cells[1]), .partition = (int32_t)number(cells[2]),
-		.offset = number(cells[3]), .from_partition = (int32_t)number(cells[4]), .from_offset = number(cells[5]), .copy = number(cells[6]),
-		.from_copy = number(cells[7]), .schema = copy(a, cells[8]), .table = copy(a, cells[9]), .key = cells[10] ? copy(a, cells[10]) : NULL,
-		.op = cells[13] ? *cells[13] : '?', .seq = (uint64_t)number(cells[14]), .index = (uint64_t)number(cells[15]),
-		.lsn = (uint64_t)number(cells[16]), .reason = copy(a, cells[17]), .behind = number(cells[18]), .parked_us = number(cells[19]) };
+	*out = (struct parked_entry){ .id = number(cells[0]),
+		.topic = copy(a, cells[1]),
+		.partition = (int32_t)number(cells[2]),
+		.offset = number(cells[3]),
+		.from_partition = (int32_t)number(cells[4]),
+		.from_offset = number(cells[5]),
+		.copy = number(cells[6]),
+		.from_copy = number(cells[7]),
+		.schema = copy(a, cells[8]),
+		.table = copy(a, cells[9]),
+		.key = cells[10] ? copy(a, cells[10]) : NULL,
+		.op = cells[13] ? *cells[13] : '?',
+		.seq = (uint64_t)number(cells[14]),
+		.index = (uint64_t)number(cells[15]),
+		.lsn = (uint64_t)number(cells[16]),
+		.reason = copy(a, cells[17]),
+		.behind = number(cells[18]),
+		.parked_us = number(cells[19]) };
 	take_ids(cells[11], cells[12], &out->ids);
 }
 

@@ -18,7 +18,8 @@ self(struct sink *sink)
 
 /* What Towline itself writes is no row that could be set aside. */
 static enum rc
-ask(struct sink_pg *s, const char *what, const char *sql, int n, const char *const *params, PGresult **out, struct err *err)
+ask(struct sink_pg *s, const char *what, const char *sql, int n, const char *const *params,
+    PGresult **out, struct err *err)
 {
 	enum rc rc = pg_exec_params(s->conn, what, sql, n, params, out, err);
 
@@ -67,7 +68,8 @@ pg_load(struct sink *sink, struct parked *set, struct err *err)
 
 	/* The version first: should somebody come in between, it is the set that is too new, and that shows. */
 	if (rc == OK)
-		rc = ask(s, "read the marker", SQL_PARKED_VERSION(M), 1, &sink->pipeline, &res, err);
+		rc =
+		    ask(s, "read the marker", SQL_PARKED_VERSION(M), 1, &sink->pipeline, &res, err);
 	if (rc != OK)
 		return rc;
 	s->parked_version = one_number(res);
@@ -90,7 +92,8 @@ pg_ids(struct sink *sink, int n, int64_t *first, struct err *err)
 	if (rc == OK)
 		*first = one_number(res) - n + 1;
 	if (rc == OK && *first < 1)
-		rc = fail(err, FATAL, "sink %s: there is no marker %s", sink->conf->name, params[1]);
+		rc =
+		    fail(err, FATAL, "sink %s: there is no marker %s", sink->conf->name, params[1]);
 	arena_free(&a);
 	return rc;
 }
@@ -116,7 +119,8 @@ pg_drop_table(struct sink *sink, const struct table *tbl, int64_t *n, struct err
 {
 	struct sink_pg *s = self(sink);
 	struct arena a = { 0 };
-	const char *params[] = { park_base(sink->pipeline, &a), arena_text(&a, tbl->schema), arena_text(&a, tbl->name) };
+	const char *params[] = { park_base(sink->pipeline, &a), arena_text(&a, tbl->schema),
+		arena_text(&a, tbl->name) };
 	PGresult *res = NULL;
 	enum rc rc = pipe_leave(s, err);
 
@@ -163,13 +167,15 @@ pg_lock(struct sink *sink, struct marker *at, struct err *err)
 	if (rc == OK)
 		rc = read_marker(s, at, &found, err);
 	if (rc == OK && !found)
-		rc = fail(err, FATAL, "sink %s: there is no marker %s", sink->conf->name, sink->pipeline);
+		rc = fail(
+		    err, FATAL, "sink %s: there is no marker %s", sink->conf->name, sink->pipeline);
 	s->txns[s->ntxns - 1] = (struct unconfirmed){ .expected = *at, .next = *at };
 	return rc;
 }
 
 static enum rc
-pg_read(struct sink *sink, const struct parked_query *q, struct arena *a, struct parked_entry **out, int *n, struct err *err)
+pg_read(struct sink *sink, const struct parked_query *q, struct arena *a, struct parked_entry **out,
+    int *n, struct err *err)
 {
 	struct sink_pg *s = self(sink);
 	enum rc rc = pipe_leave(s, err);
@@ -192,7 +198,8 @@ pg_try(struct sink *sink, const struct batch *b, int *rows, struct err *err)
 		rc = pg_exec(s->conn, "constraints", "SET CONSTRAINTS ALL IMMEDIATE", NULL, err);
 	if (rc != OK && rc != REJECT)
 		return rc;
-	if (rc == REJECT && pg_exec(s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_try", NULL, &why) != OK)
+	if (rc == REJECT &&
+	    pg_exec(s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_try", NULL, &why) != OK)
 		return *err = why, why.rc;
 	if (pg_exec(s->conn, "release", "RELEASE SAVEPOINT towline_try", NULL, &why) != OK)
 		return *err = why, why.rc;
@@ -212,7 +219,8 @@ pg_remove(struct sink *sink, const int64_t *ids, int n, struct err *err)
 	params[1] = buf_cstr(&s->text);
 	rc = ask(s, "drop parked changes", SQL_UNPARK(T, SQL_PG_IDS), 2, params, NULL, err);
 	if (rc == OK)
-		rc = ask(s, "drop parked changes", SQL_UNPARK_BEHIND(T, SQL_PG_IDS), 2, params, NULL, err);
+		rc = ask(s, "drop parked changes", SQL_UNPARK_BEHIND(T, SQL_PG_IDS), 2, params,
+		    NULL, err);
 	return rc == OK ? ask(s, "marker", SQL_PARKED_TOUCH(M), 2, all, NULL, err) : rc;
 }
 

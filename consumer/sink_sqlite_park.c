@@ -14,7 +14,8 @@ self(struct sink *sink)
 
 /* One statement with text parameters; *st is on its first row, or done when there is none (*row). */
 static enum rc
-ask(struct sink_sqlite *s, const char *what, const char *sql, int n, const char *const *params, sqlite3_stmt **st, bool *row, struct err *err)
+ask(struct sink_sqlite *s, const char *what, const char *sql, int n, const char *const *params,
+    sqlite3_stmt **st, bool *row, struct err *err)
 {
 	enum rc rc = lite_compile(s, what, sql, st, err);
 	int step;
@@ -34,7 +35,8 @@ ask(struct sink_sqlite *s, const char *what, const char *sql, int n, const char 
 }
 
 static enum rc
-run(struct sink_sqlite *s, const char *what, const char *sql, int n, const char *const *params, struct err *err)
+run(struct sink_sqlite *s, const char *what, const char *sql, int n, const char *const *params,
+    struct err *err)
 {
 	sqlite3_stmt *st = NULL;
 	bool row;
@@ -46,7 +48,8 @@ run(struct sink_sqlite *s, const char *what, const char *sql, int n, const char 
 
 /* The first column of the only row; -1: there is none. */
 static enum rc
-ask_number(struct sink_sqlite *s, const char *what, const char *sql, int n, const char *const *params, int64_t *out, struct err *err)
+ask_number(struct sink_sqlite *s, const char *what, const char *sql, int n,
+    const char *const *params, int64_t *out, struct err *err)
 {
 	sqlite3_stmt *st = NULL;
 	bool row = false;
@@ -92,7 +95,8 @@ lite_load(struct sink *sink, struct parked *set, struct err *err)
 {
 	struct sink_sqlite *s = self(sink);
 	/* The version first: should somebody come in between, it is the set that is too new, and that shows. */
-	enum rc rc = ask_number(s, "marker", SQL_PARKED_VERSION(M), 1, &sink->pipeline, &s->parked_version, err);
+	enum rc rc = ask_number(
+	    s, "marker", SQL_PARKED_VERSION(M), 1, &sink->pipeline, &s->parked_version, err);
 
 	return rc == OK ? load_keys(s, set, err) : rc;
 }
@@ -102,11 +106,13 @@ lite_ids(struct sink *sink, int n, int64_t *first, struct err *err)
 {
 	struct arena a = { 0 };
 	const char *params[] = { arena_printf(&a, "%d", n), park_base(sink->pipeline, &a) };
-	enum rc rc = ask_number(self(sink), "number parked changes", SQL_PARKED_IDS(M), 2, params, first, err);
+	enum rc rc = ask_number(
+	    self(sink), "number parked changes", SQL_PARKED_IDS(M), 2, params, first, err);
 
 	*first += 1 - n;
 	if (rc == OK && *first < 1)
-		rc = fail(err, FATAL, "sink %s: there is no marker %s", sink->conf->name, params[1]);
+		rc =
+		    fail(err, FATAL, "sink %s: there is no marker %s", sink->conf->name, params[1]);
 	arena_free(&a);
 	return rc;
 }
@@ -132,7 +138,8 @@ lite_drop_table(struct sink *sink, const struct table *tbl, int64_t *n, struct e
 {
 	struct sink_sqlite *s = self(sink);
 	struct arena a = { 0 };
-	const char *params[] = { park_base(sink->pipeline, &a), arena_text(&a, tbl->schema), arena_text(&a, tbl->name) };
+	const char *params[] = { park_base(sink->pipeline, &a), arena_text(&a, tbl->schema),
+		arena_text(&a, tbl->name) };
 	enum rc rc = run(s, "drop parked changes", SQL_UNPARK_TABLE(T), 3, params, err);
 
 	*n = rc == OK ? sqlite3_changes(s->db) : 0;
@@ -170,7 +177,8 @@ lite_lock(struct sink *sink, struct marker *at, struct err *err)
 }
 
 static enum rc
-lite_read(struct sink *sink, const struct parked_query *q, struct arena *a, struct parked_entry **out, int *n, struct err *err)
+lite_read(struct sink *sink, const struct parked_query *q, struct arena *a,
+    struct parked_entry **out, int *n, struct err *err)
 {
 	return entries_sqlite(self(sink)->db, sink->pipeline, q, a, out, n, err);
 }
@@ -186,7 +194,9 @@ lite_try(struct sink *sink, const struct batch *b, int *rows, struct err *err)
 		rc = lite_row(s, &b->rows[*rows], err);
 	if (rc != OK && rc != REJECT)
 		return rc;
-	if (lite_exec(s, "release", rc == OK ? "RELEASE towline_try" : "ROLLBACK TO towline_try; RELEASE towline_try", &why) != OK)
+	if (lite_exec(s, "release",
+		rc == OK ? "RELEASE towline_try" : "ROLLBACK TO towline_try; RELEASE towline_try",
+		&why) != OK)
 		return *err = why, why.rc;
 	return rc;
 }
@@ -203,7 +213,8 @@ lite_remove(struct sink *sink, const int64_t *ids, int n, struct err *err)
 	params[1] = buf_cstr(&json);
 	rc = run(s, "drop parked changes", SQL_UNPARK(T, SQL_SQLITE_IDS), 2, params, err);
 	if (rc == OK)
-		rc = run(s, "drop parked changes", SQL_UNPARK_BEHIND(T, SQL_SQLITE_IDS), 2, params, err);
+		rc = run(
+		    s, "drop parked changes", SQL_UNPARK_BEHIND(T, SQL_SQLITE_IDS), 2, params, err);
 	if (rc == OK)
 		rc = run(s, "marker", SQL_PARKED_TOUCH(M), 2, all, err);
 	buf_free(&json);

@@ -35,9 +35,11 @@ find_sink(struct call *call, struct slice name, const struct conf_sink **out)
 		suggest_offer(&s, slice_of((*out)->name));
 	}
 	if (s.best.n)
-		return fail_exit(&call->err, FATAL, EXIT_CONFIG, "there is no sink '%.*s' in the configuration; did you mean '%.*s'?", SLICE_ARG(name),
-		    SLICE_ARG(s.best));
-	return fail_exit(&call->err, FATAL, EXIT_CONFIG, "there is no sink '%.*s' in the configuration", SLICE_ARG(name));
+		return fail_exit(&call->err, FATAL, EXIT_CONFIG,
+		    "there is no sink '%.*s' in the configuration; did you mean '%.*s'?",
+		    SLICE_ARG(name), SLICE_ARG(s.best));
+	return fail_exit(&call->err, FATAL, EXIT_CONFIG,
+	    "there is no sink '%.*s' in the configuration", SLICE_ARG(name));
 }
 
 /* SINK, or SINK/ID. *id 0: without. */
@@ -59,9 +61,11 @@ take_place(struct call *call, const struct conf_sink **sink, int64_t *id)
 		errno = 0;
 		*id = strtoll(slash + 1, &end, 10);
 		if (errno || *end || end == slash + 1 || *id < 1)
-			return call_usage(call, "'%.60s' is no dead letter; write SINK/ID as dlq ls prints it", text);
+			return call_usage(call,
+			    "'%.60s' is no dead letter; write SINK/ID as dlq ls prints it", text);
 	}
-	return find_sink(call, (struct slice){ text, slash ? (size_t)(slash - text) : strlen(text) }, sink);
+	return find_sink(
+	    call, (struct slice){ text, slash ? (size_t)(slash - text) : strlen(text) }, sink);
 }
 
 static enum rc
@@ -80,7 +84,8 @@ need_kafka(struct call *call)
 	if (!call->conf->embedded)
 		return OK;
 	return fail_exit(&call->err, FATAL, EXIT_CONFIG,
-	    "kafka: embedded lives inside towline run, so the records of dead letters cannot be read again; correct the row by hand, then 'towline dlq skip'");
+	    "kafka: embedded lives inside towline run, so the records of dead letters cannot be read again;"
+	    " correct the row by hand, then 'towline dlq skip'");
 }
 
 /* ---- ls ---- */
@@ -124,7 +129,8 @@ list(struct call *call)
 	else if (rc == OK)
 		dlq_list_text(&out, all, count);
 	if (rc == OK && more && !call->json)
-		buf_printf(&out, "(the first %" PRId64 " of a sink; --limit N shows more)\n", limit);
+		buf_printf(
+		    &out, "(the first %" PRId64 " of a sink; --limit N shows more)\n", limit);
 	print(&out);
 	arena_free(&a);
 	return rc == OK ? EXIT_DONE : (int)call->err.exit;
@@ -148,7 +154,9 @@ show_entry(struct call *call, const struct dlq_entry *d)
 	struct batch b = { 0 };
 	struct buf out = { 0 };
 	struct err why;
-	enum rc rc = call->conf->embedded ? fail(&why, REJECT, "its record was in the memory of towline run") : readback_open(&kafka, &rb, &why);
+	enum rc rc = call->conf->embedded
+	    ? fail(&why, REJECT, "its record was in the memory of towline run")
+	    : readback_open(&kafka, &rb, &why);
 
 	if (rc == OK)
 		rc = readback_take(rb, d->e, &b, &c, &why);
@@ -166,14 +174,17 @@ show_entry(struct call *call, const struct dlq_entry *d)
 }
 
 static enum rc
-look_up(struct call *call, const struct conf_sink *sink, int64_t id, struct arena *a, struct parked_entry **e)
+look_up(struct call *call, const struct conf_sink *sink, int64_t id, struct arena *a,
+    struct parked_entry **e)
 {
 	struct parked_query q = { .id = id, .limit = 1 };
 	int n = 0;
 	enum rc rc = entries_look(call->conf->name, sink, &q, a, e, &n, &call->err);
 
 	if (rc == OK && !n)
-		return fail(&call->err, FATAL, "there is no dead letter %s/%" PRId64 "; 'towline dlq ls %s' lists them", sink->name, id, sink->name);
+		return fail(&call->err, FATAL,
+		    "there is no dead letter %s/%" PRId64 "; 'towline dlq ls %s' lists them",
+		    sink->name, id, sink->name);
 	return rc;
 }
 
@@ -197,7 +208,8 @@ show(struct call *call)
 /* ---- retry ---- */
 
 static enum rc
-take_what(struct call *call, const struct conf_sink **sink, struct retry_what *what, struct arena *a)
+take_what(
+    struct call *call, const struct conf_sink **sink, struct retry_what *what, struct arena *a)
 {
 	const char *table = call_option(call, "table"), *dot = table ? strchr(table, '.') : NULL;
 	bool all = call_option(call, "all");
@@ -206,9 +218,11 @@ take_what(struct call *call, const struct conf_sink **sink, struct retry_what *w
 	if (rc != OK)
 		return rc;
 	if ((what->id != 0) + all + (table != NULL) != 1)
-		return call_usage(call, "dlq retry needs SINK/ID, or SINK with --all or --table TABLE");
+		return call_usage(
+		    call, "dlq retry needs SINK/ID, or SINK with --all or --table TABLE");
 	if (table) {
-		what->schema = dot ? arena_text(a, (struct slice){ table, (size_t)(dot - table) }) : "public";
+		what->schema =
+		    dot ? arena_text(a, (struct slice){ table, (size_t)(dot - table) }) : "public";
 		what->table = dot ? dot + 1 : table;
 	}
 	return need_kafka(call);
@@ -248,8 +262,9 @@ retry(struct call *call)
 		}
 	}
 	if (rc == OK && report.nfails)
-		rc = fail(&call->err, REJECT, "%d of %s still fail%s; correct what their reasons name, and retry", report.nfails, sink->name,
-		    report.nfails == 1 ? "s" : "");
+		rc = fail(&call->err, REJECT,
+		    "%d of %s still fail%s; correct what their reasons name, and retry",
+		    report.nfails, sink->name, report.nfails == 1 ? "s" : "");
 	arena_free(&a);
 	return rc == OK ? EXIT_DONE : (int)call->err.exit;
 }
@@ -269,14 +284,17 @@ skip(struct call *call)
 		rc = look_up(call, sink, id, &a, &e);
 	if (rc == OK && !call_option(call, "yes"))
 		rc = fail_exit(&call->err, REJECT, EXIT_USAGE,
-		    "this gives up %s/%" PRId64 " for good (op %c of %s.%s, key %s): the sink will never have it; add --yes to do it", sink->name, id, e->op, e->schema,
-		    e->table, e->key ? e->key : "unknown");
+		    "this gives up %s/%" PRId64
+		    " for good (op %c of %s.%s, key %s): the sink will never have it; add --yes to do it",
+		    sink->name, id, e->op, e->schema, e->table, e->key ? e->key : "unknown");
 	if (rc == OK)
 		rc = retry_skip(call->conf->name, sink, id, &call->err);
 	if (rc == OK && call->json)
 		printf("{\"sink\": \"%s\", \"skipped\": %" PRId64 "}\n", sink->name, id);
 	else if (rc == OK)
-		printf("%s/%" PRId64 " is dropped; what waited behind it stays until it is retried\n", sink->name, id);
+		printf("%s/%" PRId64
+		       " is dropped; what waited behind it stays until it is retried\n",
+		    sink->name, id);
 	arena_free(&a);
 	return rc == OK ? EXIT_DONE : (int)call->err.exit;
 }
@@ -300,7 +318,9 @@ cmd_dlq(struct call *call)
 		suggest_offer(&s, slice_of(words[i].name));
 	}
 	if (s.best.n)
-		fail_exit(&call->err, REJECT, EXIT_USAGE, "unknown command 'dlq %.60s'; did you mean 'dlq %.*s'?", word, SLICE_ARG(s.best));
+		fail_exit(&call->err, REJECT, EXIT_USAGE,
+		    "unknown command 'dlq %.60s'; did you mean 'dlq %.*s'?", word,
+		    SLICE_ARG(s.best));
 	else
 		call_usage(call, "dlq knows ls, show, retry and skip, not '%.60s'", word);
 	return (int)call->err.exit;
@@ -308,7 +328,8 @@ cmd_dlq(struct call *call)
 
 static const struct command_option dlq_options[] = {
 	{ "all", 0, NULL, "retry: everything that is parked at the sink" },
-	{ "table", 't', "TABLE", "retry: everything of this table; SCHEMA.TABLE, or one of schema public" },
+	{ "table", 't', "TABLE",
+	    "retry: everything of this table; SCHEMA.TABLE, or one of schema public" },
 	{ "yes", 0, NULL, "skip: do it" },
 	{ "limit", 'n', "N", "ls: at most so many of each sink (default 1000)" },
 };
@@ -317,8 +338,11 @@ const struct command command_dlq = {
 	.name = "dlq",
 	.summary = "dead letters: changes that a sink did not take, and those behind them",
 	.usage = "ls|show|retry|skip [OPTIONS] [SINK[/ID]]",
-	.examples = "towline dlq ls\ntowline dlq show reports/7\ntowline dlq retry reports/7\ntowline dlq retry reports --all\ntowline dlq skip reports/7 --yes\n",
-	.detail = "With on_error: dead-letter a change that a sink cannot apply parks its key: later changes of that key wait behind it,\n"
+	.examples =
+	    "towline dlq ls\ntowline dlq show reports/7\ntowline dlq retry reports/7\n"
+		    "towline dlq retry reports --all\ntowline dlq skip reports/7 --yes\n",
+	.detail =
+	    "With on_error: dead-letter a change that a sink cannot apply parks its key: later changes of that key wait behind it,\n"
 	    "everything else goes on.\n"
 	    "ls     what is parked, of all sinks or one\n"
 	    "show   one change: its row, and why the sink refused it\n"

@@ -20,8 +20,10 @@ void dlq_list_text(struct buf *out, const struct dlq_entry *list, int n);
 void dlq_list_json(struct buf *out, const struct dlq_entry *list, int n);
 
 /* Everything that is known. c NULL: its record could not be had, why says why. */
-void dlq_show_text(struct buf *out, const struct dlq_entry *d, const struct readback_change *c, const char *why);
-void dlq_show_json(struct buf *out, const struct dlq_entry *d, const struct readback_change *c, const char *why);
+void dlq_show_text(
+    struct buf *out, const struct dlq_entry *d, const struct readback_change *c, const char *why);
+void dlq_show_json(
+    struct buf *out, const struct dlq_entry *d, const struct readback_change *c, const char *why);
 
 void dlq_retry_text(struct buf *out, const char *sink, const struct retry_report *r);
 void dlq_retry_json(struct buf *out, const char *sink, const struct retry_report *r);

@@ -41,7 +41,8 @@ entry_cells(struct arena *a, const struct dlq_entry *d, const char *cells[COLUMN
 
 	cells[0] = arena_printf(a, "%s/%" PRId64, d->sink, e->id);
 	cells[1] = arena_printf(a, "%.19sZ", human_time(when, e->parked_us));
-	cells[2] = *e->table ? one_line(a, arena_printf(a, "%s.%s", e->schema, e->table), KEY_MAX) : e->topic;
+	cells[2] = *e->table ? one_line(a, arena_printf(a, "%s.%s", e->schema, e->table), KEY_MAX)
+			     : e->topic;
 	cells[3] = e->key ? one_line(a, e->key, KEY_MAX) : "-";
 	cells[4] = arena_printf(a, "%c", e->op);
 	cells[5] = e->behind ? arena_printf(a, "%" PRId64, e->behind) : "-";
@@ -51,7 +52,8 @@ entry_cells(struct arena *a, const struct dlq_entry *d, const char *cells[COLUMN
 void
 dlq_list_text(struct buf *out, const struct dlq_entry *list, int n)
 {
-	static const char *const head[COLUMNS] = { "ID", "PARKED AT", "TABLE", "KEY", "OP", "BEHIND", "REASON" };
+	static const char *const head[COLUMNS] = { "ID", "PARKED AT", "TABLE", "KEY", "OP",
+		"BEHIND", "REASON" };
 	struct arena a = { 0 };
 	const char *(*rows)[COLUMNS];
 	int width[COLUMNS] = { 0 };
@@ -140,12 +142,17 @@ dlq_list_json(struct buf *out, const struct dlq_entry *list, int n)
 static struct tail_change
 change_of(const struct readback_change *c, const struct parked_entry *e)
 {
-	return (struct tail_change){ .tl = &c->tl, .env = &c->env, .tbl = c->row.tbl, .key = c->row.moved ? NULL : c->key, .partition = e->partition,
+	return (struct tail_change){ .tl = &c->tl,
+		.env = &c->env,
+		.tbl = c->row.tbl,
+		.key = c->row.moved ? NULL : c->key,
+		.partition = e->partition,
 		.offset = e->offset };
 }
 
 void
-dlq_show_text(struct buf *out, const struct dlq_entry *d, const struct readback_change *c, const char *why)
+dlq_show_text(
+    struct buf *out, const struct dlq_entry *d, const struct readback_change *c, const char *why)
 {
 	const struct parked_entry *e = d->e;
 	char when[HUMAN_MAX], lsn[20];
@@ -156,9 +163,11 @@ dlq_show_text(struct buf *out, const struct dlq_entry *d, const struct readback_
 		buf_printf(out, "table      %s.%s\n", e->schema, e->table);
 	if (e->key)
 		buf_printf(out, "key        %s\n", e->key);
-	buf_printf(out, "record     %s [%d] offset %" PRId64 "\n", e->topic, e->partition, e->offset);
+	buf_printf(
+	    out, "record     %s [%d] offset %" PRId64 "\n", e->topic, e->partition, e->offset);
 	if (e->lsn)
-		buf_printf(out, "position   seq %" PRIu64 ", index %" PRIu64 ", LSN %s\n", e->seq, e->index, pg_lsn_text(lsn, e->lsn));
+		buf_printf(out, "position   seq %" PRIu64 ", index %" PRIu64 ", LSN %s\n", e->seq,
+		    e->index, pg_lsn_text(lsn, e->lsn));
 	if (e->behind)
 		buf_printf(out, "behind     %s/%" PRId64 "\n", d->sink, e->behind);
 	buf_printf(out, "reason     %s\n", e->reason);
@@ -173,7 +182,8 @@ dlq_show_text(struct buf *out, const struct dlq_entry *d, const struct readback_
 }
 
 void
-dlq_show_json(struct buf *out, const struct dlq_entry *d, const struct readback_change *c, const char *why)
+dlq_show_json(
+    struct buf *out, const struct dlq_entry *d, const struct readback_change *c, const char *why)
 {
 	put_entry(out, d);
 	buf_text(out, ",\"change\":");
@@ -197,13 +207,16 @@ dlq_retry_text(struct buf *out, const char *sink, const struct retry_report *r)
 	char changes[HUMAN_MAX], keys[HUMAN_MAX];
 	struct arena a = { 0 };
 
-	buf_printf(out, "%s: %s of %s applied\n", sink, human_count(changes, r->changes, "change"), human_count(keys, r->keys, "key"));
+	buf_printf(out, "%s: %s of %s applied\n", sink, human_count(changes, r->changes, "change"),
+	    human_count(keys, r->keys, "key"));
 	for (int i = 0; i < r->nfails; i++) {
 		const struct retry_fail *f = &r->fails[i];
 
-		buf_printf(out, "%s/%" PRId64 "  %s  %s  still fails: %s", sink, f->id, f->table, f->key ? one_line(&a, f->key, KEY_MAX) : "-", f->reason);
+		buf_printf(out, "%s/%" PRId64 "  %s  %s  still fails: %s", sink, f->id, f->table,
+		    f->key ? one_line(&a, f->key, KEY_MAX) : "-", f->reason);
 		if (f->waiting)
-			buf_printf(out, " (%s with it)", human_count(changes, f->waiting, "change"));
+			buf_printf(
+			    out, " (%s with it)", human_count(changes, f->waiting, "change"));
 		buf_byte(out, '\n');
 	}
 	arena_free(&a);

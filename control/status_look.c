@@ -190,8 +190,8 @@ look_at_parked(struct status *s, struct status_sink *sink)
 	if (entries_count(s->conf->name, sink->conf, &sink->parked, &sink->parked_causes, &err) != OK)
 		problem(s, "%s: %s", sink->conf->name, err.text);
 	else if (sink->parked)
-		problem(s, "%s: %s in the dead letters, of which %" PRId64 " cannot be applied and the others wait; see 'towline dlq ls %s'", sink->conf->name,
-		    human_count(changes, sink->parked, "change"), sink->parked_causes, sink->conf->name);
+		problem(s, "%s: %s in the dead letters, of which %" PRId64 " cannot be applied and the others wait; see 'towline dlq ls %s'",
+		    sink->conf->name, human_count(changes, sink->parked, "change"), sink->parked_causes, sink->conf->name);
 }
 
 static void

@@ -28,8 +28,8 @@
 	") WITH (fillfactor = 50)"
 
 /*
- * Compare and set. parked: the version of the parked changes that the caller knows; `towline dlq` raises it. Raising (not returning) is what makes it safe in a pipeline: the server skips
- * all that was sent behind it.
+ * Compare and set. parked: the version of the parked changes that the caller knows; `towline dlq` raises it. Raising
+ * (not returning) is what makes it safe in a pipeline: the server skips all that was sent behind it.
  */
 #define SQL_PG_ADVANCE \
 	"CREATE OR REPLACE FUNCTION towline.advance(pipeline text, from_offset bigint, from_hash bigint, to_offset bigint,\n" \
@@ -126,8 +126,9 @@
 	"    json_extract(value, '$.value_id') FROM json_each($2) WHERE true" SQL_POSITION_SET
 
 /*
- * Parked changes (consumer/parked.h): those that the sink refused, and those that wait behind them. Written in the transaction that moves the
- * marker past them, ids from marker.parked_last, so that their order is the source's. Rows go in as one JSON array, which both databases take apart.
+ * Parked changes (consumer/parked.h): those that the sink refused, and those that wait behind them. Written in the
+ * transaction that moves the marker past them, ids from marker.parked_last, so that their order is the source's. Rows
+ * go in as one JSON array, which both databases take apart.
  */
 #define SQL_PG_PARKED \
 	"CREATE TABLE IF NOT EXISTS towline.parked (\n" \
@@ -182,14 +183,15 @@
 	")"
 
 #define SQL_PARKED_COLUMNS \
-	"id, topic, topic_partition, topic_offset, from_partition, from_offset, copy_offset, from_copy, src_schema, src_table, key, key_hash,\n" \
-	"to_hash, op, seq, idx, lsn, reason, waits_behind"
+	"id, topic, topic_partition, topic_offset, from_partition, from_offset, copy_offset, from_copy, src_schema, src_table,\n" \
+	"key, key_hash, to_hash, op, seq, idx, lsn, reason, waits_behind"
 
 #define SQL_PG_PARK \
 	"INSERT INTO towline.parked (pipeline, " SQL_PARKED_COLUMNS ")\n" \
 	"SELECT $1, " SQL_PARKED_COLUMNS " FROM json_to_recordset($2::json) AS e(id bigint, topic text, topic_partition int,\n" \
-	"    topic_offset bigint, from_partition int, from_offset bigint, copy_offset bigint, from_copy bigint, src_schema text, src_table text,\n" \
-	"    key text, key_hash text, to_hash text, op text, seq bigint, idx bigint, lsn pg_lsn, reason text, waits_behind bigint)"
+	"    topic_offset bigint, from_partition int, from_offset bigint, copy_offset bigint, from_copy bigint, src_schema text,\n" \
+	"    src_table text, key text, key_hash text, to_hash text, op text, seq bigint, idx bigint, lsn pg_lsn, reason text,\n" \
+	"    waits_behind bigint)"
 
 /* In the order of SQL_PARKED_COLUMNS; lsn is a number here. */
 #define SQL_SQLITE_PARK \
@@ -203,8 +205,9 @@
 	"    json_extract(value, '$.waits_behind') FROM json_each($2)"
 
 /*
- * The same words for both from here on: T is the table of parked changes, M the marker's. The parameters' first places are in order, as SQLite
- * counts them. A sink with lanes (consumer/lane.h) has a marker for each, "NAME/lane I"; what is parked is NAME's.
+ * The same words for both from here on: T is the table of parked changes, M the marker's. The parameters' first
+ * places are in order, as SQLite counts them. A sink with lanes (consumer/lane.h) has a marker for each, "NAME/lane
+ * I"; what is parked is NAME's.
  */
 #define SQL_OF_LANES "(name = $1 OR substr(name, 1, length($1) + 6) = $1 || '/lane ')"
 #define SQL_PARKED_IDS(M) "UPDATE " M " SET parked_last = parked_last + CAST($1 AS bigint) WHERE name = $2 RETURNING parked_last"
@@ -220,10 +223,11 @@
 #define SQL_PG_PARKED_LOCK "SELECT FROM towline.marker WHERE " SQL_OF_LANES " ORDER BY length(name) DESC, name FOR UPDATE"
 
 #define SQL_PARKED_READ(T, LSN, TIME) \
-	"SELECT id, topic, topic_partition, topic_offset, from_partition, from_offset, copy_offset, from_copy, src_schema, src_table, key, key_hash,\n" \
-	"    to_hash, op, seq, idx, " LSN ", reason, waits_behind, " TIME " FROM " T "\n" \
-	"WHERE pipeline = $1 AND id > CAST($2 AS bigint) AND CAST($3 AS bigint) IN (0, id) AND (CAST($4 AS text) = '' OR src_schema = $4)\n" \
-	"    AND (CAST($5 AS text) = '' OR src_table = $5) AND (CAST($6 AS bigint) = 0 OR to_hash IS NOT NULL)\n" \
+	"SELECT id, topic, topic_partition, topic_offset, from_partition, from_offset, copy_offset, from_copy, src_schema,\n" \
+	"    src_table, key, key_hash, to_hash, op, seq, idx, " LSN ", reason, waits_behind, " TIME " FROM " T "\n" \
+	"WHERE pipeline = $1 AND id > CAST($2 AS bigint) AND CAST($3 AS bigint) IN (0, id)\n" \
+	"    AND (CAST($4 AS text) = '' OR src_schema = $4) AND (CAST($5 AS text) = '' OR src_table = $5)\n" \
+	"    AND (CAST($6 AS bigint) = 0 OR to_hash IS NOT NULL)\n" \
 	"ORDER BY id LIMIT CAST($7 AS bigint)"
 #define SQL_PG_PARKED_READ \
 	SQL_PARKED_READ("towline.parked", "(lsn - '0/0'::pg_lsn)::bigint", "(extract(epoch FROM parked_at) * 1000000)::bigint")

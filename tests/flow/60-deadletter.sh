@@ -187,9 +187,9 @@ for ((k = 1; k <= 3; k++)); do
 	# a session that holds the lock until it is told to end
 	exec {lock}> >(pg_sql dst >/dev/null)
 	echo "select pg_advisory_lock(77);" >&$lock
-	wait_for 10 "[ \"\$(pg_sql dst \"select count(*) from pg_locks where locktype = 'advisory' and granted\")\" = 1 ]"
+	wait_for 10 "[ \"\$(pg_sql dst \"select count(*) from pg_locks where locktype = 'advisory' and objid = 77 and granted\")\" = 1 ]"
 	pg_sql src "update item set v = 500 + $k where id = 6; update item set v = $k where id = 7"
-	wait_for 20 "[ \"\$(pg_sql dst \"select count(*) from pg_locks where locktype = 'advisory' and not granted\")\" -ge 1 ]"
+	wait_for 20 "[ \"\$(pg_sql dst \"select count(*) from pg_locks where locktype = 'advisory' and objid = 77 and not granted\")\" -ge 1 ]"
 	towline_kill copy KILL
 	exec {lock}>&-
 	consume copy

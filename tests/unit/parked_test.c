@@ -1,6 +1,7 @@
 /*
- * Keys that wait: what a row is called, who waits for whom, and that whatever is refused, parked, truncated and tried again in whatever order,
- * the sink comes to be what the source is, and a key that does not wait is so at every moment.
+ * Keys that wait: what a row is called, who waits for whom, and that whatever is refused, parked, truncated and tried
+ * again in whatever order, the sink comes to be what the source is, and a key that does not wait is so at every
+ * moment.
  */
 #include "consumer/sink_impl.h"
 #include "tests/rows.h"
@@ -34,8 +35,10 @@ same_id(struct parked_id a, struct parked_id b)
 static void
 test_names(void **state)
 {
-	struct column c[] = { COL_INT8("id"), COL_TEXT("name") }, wide[] = { COL_INT8("number"), COL_TEXT("name"), COL_TEXT("more") };
-	struct table t = table_of("item", c, 2, key0, 1), v2 = table_of("item", wide, 3, key0, 1), other = table_of("other", c, 2, key0, 1);
+	struct column c[] = { COL_INT8("id"), COL_TEXT("name") },
+		      wide[] = { COL_INT8("number"), COL_TEXT("name"), COL_TEXT("more") };
+	struct table t = table_of("item", c, 2, key0, 1), v2 = table_of("item", wide, 3, key0, 1),
+		     other = table_of("other", c, 2, key0, 1);
 	struct batch b = { 0 };
 	struct parked_ids one, ids;
 	struct parked_id back;
@@ -47,7 +50,8 @@ test_names(void **state)
 	/* The same row by whatever change, and in a later version of the table. */
 	ids = ids_of(put_row(&b, &t, OP_DELETE, VALUES(&b, value_int(7), V_NONE), NULL));
 	assert_true(ids.n == 1 && same_id(ids.id[0], one.id[0]));
-	ids = ids_of(put_row(&b, &v2, OP_UPDATE, NULL, VALUES(&b, value_int(7), V_NONE, V_TEXT("x"))));
+	ids = ids_of(
+	    put_row(&b, &v2, OP_UPDATE, NULL, VALUES(&b, value_int(7), V_NONE, V_TEXT("x"))));
 	assert_true(ids.n == 1 && same_id(ids.id[0], one.id[0]));
 	/* Another key, another table. */
 	ids = ids_of(put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(8), V_TEXT("a"))));
@@ -55,11 +59,14 @@ test_names(void **state)
 	ids = ids_of(put_row(&b, &other, OP_CREATE, NULL, VALUES(&b, value_int(7), V_TEXT("a"))));
 	assert_false(same_id(ids.id[0], one.id[0]));
 	/* A changed key has both. */
-	put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(7), V_NONE), VALUES(&b, value_int(9), V_TEXT("a")))->moved = true;
+	put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(7), V_NONE),
+	    VALUES(&b, value_int(9), V_TEXT("a")))
+	    ->moved = true;
 	ids = ids_of(&b.rows[b.nrows - 1]);
 	assert_true(ids.n == 2 && same_id(ids.id[0], one.id[0]));
 	assert_int_equal(ids_of(put_row(&b, &t, OP_TRUNCATE, NULL, NULL)).n, 0);
-	assert_true(parked_id_parse(parked_id_text(text, one.id[0]), &back) && same_id(back, one.id[0]));
+	assert_true(
+	    parked_id_parse(parked_id_text(text, one.id[0]), &back) && same_id(back, one.id[0]));
 	assert_false(parked_id_parse("0123", &back));
 	assert_false(parked_id_parse("0123456789abcdef0123456789abcdeg", &back));
 	batch_free(&b, NULL);
@@ -77,17 +84,21 @@ test_no_key(void **state)
 	(void)state;
 	made = ids_of(put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(1), V_TEXT("a"))));
 	assert_int_equal(made.n, 1);
-	ids = ids_of(put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(1), V_TEXT("a")), VALUES(&b, value_int(2), V_NONE)));
+	ids = ids_of(put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(1), V_TEXT("a")),
+	    VALUES(&b, value_int(2), V_NONE)));
 	assert_true(ids.n == 2 && same_id(ids.id[0], made.id[0]));
 	made = ids_of(put_row(&b, &t, OP_DELETE, VALUES(&b, value_int(2), V_TEXT("a")), NULL));
 	assert_true(made.n == 1 && same_id(ids.id[1], made.id[0]));
 	/* An old row that is not whole says nothing. */
-	put_row(&b, &t, OP_DELETE, VALUES(&b, value_int(2), V_TEXT("a")), NULL)->before_full = false;
+	put_row(&b, &t, OP_DELETE, VALUES(&b, value_int(2), V_TEXT("a")), NULL)->before_full =
+	    false;
 	assert_int_equal(ids_of(&b.rows[b.nrows - 1]).n, 0);
 	/* Nor does a key with a NULL. */
-	ids = ids_of(put_row(&b, &nullable, OP_DELETE, VALUES(&b, value_null(), V_TEXT("a")), NULL));
+	ids =
+	    ids_of(put_row(&b, &nullable, OP_DELETE, VALUES(&b, value_null(), V_TEXT("a")), NULL));
 	assert_int_equal(ids.n, 1);
-	put_row(&b, &nullable, OP_DELETE, VALUES(&b, value_null(), V_TEXT("a")), NULL)->before_full = false;
+	put_row(&b, &nullable, OP_DELETE, VALUES(&b, value_null(), V_TEXT("a")), NULL)
+	    ->before_full = false;
 	assert_int_equal(ids_of(&b.rows[b.nrows - 1]).n, 0);
 	batch_free(&b, NULL);
 }
@@ -111,8 +122,11 @@ test_key_json(void **state)
 	struct batch b = { 0 };
 
 	(void)state;
-	key_is(put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(7), V_TEXT("a\n"))), "{\"id\": 7, \"na\\\"me\": \"a\\n\"}");
-	put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(7), V_TEXT("a")), VALUES(&b, value_int(8), V_TEXT("a")))->moved = true;
+	key_is(put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(7), V_TEXT("a\n"))),
+	    "{\"id\": 7, \"na\\\"me\": \"a\\n\"}");
+	put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(7), V_TEXT("a")),
+	    VALUES(&b, value_int(8), V_TEXT("a")))
+	    ->moved = true;
 	key_is(&b.rows[1], "[{\"id\": 7, \"na\\\"me\": \"a\"}, {\"id\": 8, \"na\\\"me\": \"a\"}]");
 	key_is(put_row(&b, &none, OP_CREATE, NULL, VALUES(&b, value_int(7), V_TEXT("a"))), "");
 	batch_free(&b, NULL);
@@ -137,7 +151,9 @@ test_route(void **state)
 	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, value_int(1), V_TEXT("waits")));
 	put_row(&b, &other, OP_UPDATE, NULL, VALUES(&b, value_int(1), V_TEXT("another table")));
 	put_row(&b, &t, OP_UPDATE, NULL, VALUES(&b, value_int(3), V_TEXT("still free")));
-	put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(1), V_NONE), VALUES(&b, value_int(3), V_TEXT("joins 3")))->moved = true;
+	put_row(&b, &t, OP_UPDATE, VALUES(&b, value_int(1), V_NONE),
+	    VALUES(&b, value_int(3), V_TEXT("joins 3")))
+	    ->moved = true;
 	put_row(&b, &t, OP_DELETE, VALUES(&b, value_int(3), V_NONE), NULL);
 	put_row(&b, &t, OP_TRUNCATE, NULL, NULL);
 	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(1), V_TEXT("new")));
@@ -177,7 +193,8 @@ test_bound(void **state)
 		parked_add(&set, SLICE_LIT("public"), SLICE_LIT("t"), &ids, 2);
 	}
 	assert_int_equal(parked_bounded(&set, "copy", &err), OK);
-	parked_add(&set, SLICE_LIT("app"), SLICE_LIT("t"), &(struct parked_ids){ 1, { { 0, 0 } } }, 1);
+	parked_add(
+	    &set, SLICE_LIT("app"), SLICE_LIT("t"), &(struct parked_ids){ 1, { { 0, 0 } } }, 1);
 	assert_int_equal(parked_bounded(&set, "copy", &err), FATAL);
 	parked_drop_table(&set, SLICE_LIT("public"), SLICE_LIT("t"));
 	assert_int_equal(set.n, 1);
@@ -188,8 +205,9 @@ static void
 test_parts(void **state)
 {
 	/* a: 0 3; b: 1, joined to c by 4; c: 2; nameless: 5 6 */
-	struct parked_entry e[] = { { .ids = { 1, { { 1, 0 } } } }, { .ids = { 1, { { 2, 0 } } } }, { .ids = { 1, { { 3, 0 } } } },
-		{ .ids = { 1, { { 1, 0 } } } }, { .ids = { 2, { { 3, 0 }, { 2, 0 } } } }, { .ids = { 0 } }, { .ids = { 0 } } };
+	struct parked_entry e[] = { { .ids = { 1, { { 1, 0 } } } }, { .ids = { 1, { { 2, 0 } } } },
+		{ .ids = { 1, { { 3, 0 } } } }, { .ids = { 1, { { 1, 0 } } } },
+		{ .ids = { 2, { { 3, 0 }, { 2, 0 } } } }, { .ids = { 0 } }, { .ids = { 0 } } };
 	static const int want[] = { 0, 1, 1, 0, 1, 5, 6 };
 	int part[COUNTOF(e)];
 
@@ -210,7 +228,7 @@ struct model {
 
 struct history {
 	struct rng *r;
-	struct batch b;            /* its arena is the history's: nothing is reset but the rows */
+	struct batch b; /* its arena is the history's: nothing is reset but the rows */
 	struct table versions[2];
 	struct model source, sink;
 	bool strict;
@@ -226,7 +244,9 @@ emit(struct history *h, char op, int old, int id, int v)
 {
 	const struct table *t = &h->versions[one_in(h->r, 2)];
 	struct value *before = old == GONE ? NULL : VALUES(&h->b, value_int(old), V_NONE);
-	struct value *after = op == OP_DELETE || op == OP_TRUNCATE ? NULL : VALUES(&h->b, value_int(id), value_int(v));
+	struct value *after = op == OP_DELETE || op == OP_TRUNCATE
+	    ? NULL
+	    : VALUES(&h->b, value_int(id), value_int(v));
 	struct row *r = put_row(&h->b, t, op, before, after);
 
 	r->before_full = false;
@@ -238,7 +258,8 @@ static void
 change(struct history *h)
 {
 	struct model *m = &h->source;
-	int id = (int)below(h->r, KEYS), to = (int)below(h->r, KEYS), v = (int)below(h->r, VALUES_MAX);
+	int id = (int)below(h->r, KEYS), to = (int)below(h->r, KEYS),
+	    v = (int)below(h->r, VALUES_MAX);
 
 	if (one_in(h->r, 50)) {
 		emit(h, OP_TRUNCATE, GONE, 0, 0);
@@ -261,7 +282,8 @@ change(struct history *h)
 static bool
 apply(struct model *m, const struct row *r, bool strict)
 {
-	int id = r->after ? (int)r->after[0].i : 0, v = r->after ? (int)r->after[1].i : 0, old = r->before ? (int)r->before[0].i : id;
+	int id = r->after ? (int)r->after[0].i : 0, v = r->after ? (int)r->after[1].i : 0,
+	    old = r->before ? (int)r->before[0].i : id;
 
 	if (r->op == OP_TRUNCATE) {
 		for (int i = 0; i < KEYS; i++)
@@ -356,7 +378,8 @@ retry(struct history *h, int only)
 			continue;
 		h->parked[kept] = h->parked[i];
 		h->ids[kept] = h->ids[i];
-		parked_add(&h->set, h->versions[0].schema, h->versions[0].name, &h->ids[kept], kept + 1);
+		parked_add(
+		    &h->set, h->versions[0].schema, h->versions[0].name, &h->ids[kept], kept + 1);
 		kept++;
 	}
 	h->nparked = kept;
@@ -367,7 +390,9 @@ static void
 check_free(struct history *h)
 {
 	for (int i = 0; i < KEYS; i++) {
-		struct row r = { .op = OP_DELETE, .tbl = &h->versions[0], .before = (struct value[]){ value_int(i), V_NONE } };
+		struct row r = { .op = OP_DELETE,
+			.tbl = &h->versions[0],
+			.before = (struct value[]){ value_int(i), V_NONE } };
 		struct parked_ids ids = ids_of(&r);
 		int64_t head;
 
@@ -378,7 +403,8 @@ check_free(struct history *h)
 static void
 test_any_history(void **state)
 {
-	struct column c[] = { COL_INT8("id"), COL_INT8("v") }, c2[] = { COL_INT4("id"), COL_INT8("v") };
+	struct column c[] = { COL_INT8("id"), COL_INT8("v") },
+		      c2[] = { COL_INT4("id"), COL_INT8("v") };
 	long refused = 0, waited = 0, retried = 0;
 	uint64_t seed = first_seed("any_history"), times = rounds(400);
 

@@ -309,7 +309,8 @@ test_parking(void **state)
 	const struct park_ops *p = o->parking;
 	struct parked set = { 0 };
 	struct parked_entry e[2] = { { .topic = "t", .from_offset = -1, .copy = 5, .from_copy = -1, .schema = "public", .table = "orders",
-		.key = "{\"id\": 1}", .ids = { 2, { { 1, 2 }, { 3, UINT64_MAX } } }, .op = 'u', .seq = 7, .index = 8, .lsn = 9, .reason = "it's \"bad\"" } }, *got;
+		.key = "{\"id\": 1}", .ids = { 2, { { 1, 2 }, { 3, UINT64_MAX } } }, .op = 'u', .seq = 7,
+		.index = 8, .lsn = 9, .reason = "it's \"bad\"" } }, *got;
 	struct marker next = step(w, 1), at;
 	struct arena a = { 0 };
 	int64_t first, dropped, head;
@@ -346,7 +347,8 @@ test_parking(void **state)
 	assert_int_equal(got[1].behind, 1);
 	assert_memory_equal(&got[0].ids, &e[0].ids, sizeof e[0].ids);
 	assert_true(got[0].parked_us > 1600000000000000);
-	ok(p->read(w->sink, &(struct parked_query){ .after = 1, .schema = "public", .table = "orders", .limit = 10 }, &a, &got, &n, &w->err));
+	ok(p->read(w->sink, &(struct parked_query){ .after = 1, .schema = "public", .table = "orders", .limit = 10 }, &a, &got,
+	    &n, &w->err));
 	assert_int_equal(n, 1);
 	ok(p->read(w->sink, &(struct parked_query){ .moved = true, .limit = 10 }, &a, &got, &n, &w->err));
 	assert_int_equal(n, 1);
