@@ -1,0 +1,83 @@
+#!/bin/bash
+# What a Debezium 3.6 wrote (tests/golden/debezium: a snapshot, changes of many types, changed keys, unchanged TOAST, tables without key, metadata of
+# transactions) through a real Kafka into PostgreSQL and SQLite, in order of keys and in whole transactions, with kill -9 on the way. The tables
+# must be what they were at the source.
+# limit: 180
+. "$(dirname "$0")/lib.sh"
+golden=$ROOT/tests/golden/debezium
+
+pg_start dst DST
+kafka_start
+free_port registry
+cat >"$DIR/data/registry.py" <<'E'
+import http.server, json, sys
+schemas = {str(s["id"]): json.dumps({"schema": s["schema"]}).encode() for s in map(json.loads, open(sys.argv[2]))}
+class Schemas(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *args): pass
+    def do_GET(self):
+        body = schemas.get(self.path.split("?")[0].rsplit("/", 1)[-1])
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Length", str(len(body or b"{}")))
+        self.end_headers()
+        self.wfile.write(body or b"{}")
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Schemas).serve_forever()
+E
+python3 "$DIR/data/registry.py" "$registry" "$golden/schemas.jsonl" >"$DIR/registry.log" 2>&1 &
+FLOW_PID[registry]=$!
+echo $! >>"$DIR/data/pids"
+"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O1 -o "$DIR/data/debezium_tool" "$ROOT/tests/flow/debezium_tool.c" -lrdkafka
+tool() { "$DIR/data/debezium_tool" "$BROKERS" "$NAME." "$@"; }
+
+for apply in key transaction; do
+	pg_sql dst "create database ${apply}s"
+	cat >"$DIR/$apply.yaml" <<E
+name: $NAME$apply
+foreign:
+  topics: ["$NAME.dbz.public.*"]
+  transactions: $NAME.dbz.transaction
+kafka: $BROKERS
+schemas: http://127.0.0.1:$registry
+sinks:
+  pg:
+    url: ${DST%/*}/${apply}s
+    apply: $apply
+    batch_rows: 5
+  lite:
+    url: sqlite:$DIR/data/$apply.db
+    apply: $apply
+    batch_rows: 5
+E
+	towline_start $apply run -c "$DIR/$apply.yaml"
+done
+zcat "$golden/records.gz" >"$DIR/data/records"
+tool dbz.public.{acct2,fullid,nokey,t,types} dbz.public.acct=3 dbz.public.pair=2 dbz.transaction <"$DIR/data/records"
+
+applied() { FLOW_DB=${1}s pg_sql dst "select no from towline.marker where name = '$NAME$1'"; }
+for at in 3 12; do
+	for apply in key transaction; do
+		wait_for 60 "(( \$(applied $apply) >= $at ))"
+		towline_kill $apply KILL
+		towline_start $apply run -c "$DIR/$apply.yaml"
+	done
+done
+
+digest() {
+	FLOW_DB=${1}s pg_sql dst "set timezone = 'UTC'; select count(*) || ' ' || md5(string_agg(r::text, e'\n' order by r::text collate \"C\")) from (select $3 from $2) r"
+}
+equal() {
+	while read -r table columns count md5; do
+		[ "$(digest "$1" "$table" "$columns")" = "$count $md5" ] || { echo "$1 $table"; return 1; }
+	done <"$golden/expected"
+}
+lite() {
+	while read -r table _ count _; do
+		[ "$(sqlite3 "$DIR/data/$1.db" "select count(*) from $table")" = "$count" ] || { echo "$1 $table"; return 1; }
+	done <"$golden/expected"
+	[ "$(sqlite3 "$DIR/data/$1.db" "select sum(id * bal) from acct2")" = "$(FLOW_DB=${1}s pg_sql dst 'select sum(id * bal) from acct2')" ]
+}
+for apply in key transaction; do
+	wait_for 60 "equal $apply && lite $apply"
+	say "$apply: equal after $(applied $apply) sink transactions"
+	towline_kill $apply
+	[ "$STATUS" = 0 ] || flunk "$apply ended with $STATUS"
+done
