@@ -98,7 +98,9 @@ group_end(struct grouping *g, uint32_t flags)
 {
 	g->group->flags |= flags;
 	g->group->seq_to = g->group_whole ? g->place.seq - 1 : g->place.seq;
-	g->group->commit_us = g->commit_us;
+	/* Of a whole one it is known since its last commit; the next transaction may have begun. */
+	if (!g->group_whole)
+		g->group->commit_us = g->commit_us;
 	g->group->closed = true;
 	g->group = NULL;
 }
@@ -188,6 +190,7 @@ grouping_commit(struct grouping *g, const struct txn *txn)
 	if (!g->group)
 		group_begin(g, g->group_ms);
 	g->group->lsn = txn->commit_lsn;
+	g->group->commit_us = txn->commit_us;
 	g->group->watermark = advance(g, txn->end_lsn);
 	g->group_whole = true;
 	g->place.last_commit_lsn = txn->commit_lsn;
@@ -208,7 +211,7 @@ grouping_idle(struct grouping *g, uint64_t lsn)
 void
 grouping_close(struct grouping *g)
 {
-	if (g->group && g->group_whole && !g->in_txn)
+	if (g->group && g->group_whole)
 		group_end(g, 0);
 }
 

@@ -275,6 +275,29 @@ overdue(void **state UNUSED)
 	discard(g);
 }
 
+/* The next transaction has begun, and its first change is long in coming: what is whole goes ahead, with its own commit time. */
+static void
+whole_before_a_slow_one(void **state UNUSED)
+{
+	struct grouping *g = opened((struct spine_state){ 0 });
+
+	begins(g, 100);
+	row(g, 0);
+	ends(g, 100, 108);
+	grouping_begin(g, &(struct txn){ .commit_lsn = 200, .commit_us = 77 });
+	grouping_close(g);
+	published(g);
+	assert_int_equal(g->state.seq, 1);
+	assert_int_equal(g->state.commit_us, 1);
+	row(g, 1);
+	grouping_commit(g, &(struct txn){ .commit_lsn = 200, .end_lsn = 208, .commit_us = 77 });
+	grouping_close(g);
+	published(g);
+	assert_int_equal(g->state.seq, 2);
+	assert_int_equal(g->state.commit_us, 77);
+	discard(g);
+}
+
 int
 main(void)
 {
@@ -283,6 +306,7 @@ main(void)
 		cmocka_unit_test(very_many_parts),
 		cmocka_unit_test(apart),
 		cmocka_unit_test(sinks_behind_a_new_session),
+		cmocka_unit_test(whole_before_a_slow_one),
 		cmocka_unit_test(one_beat_unread),
 		cmocka_unit_test(one_offset_for_two),
 		cmocka_unit_test(overdue),
