@@ -23,7 +23,7 @@ struct relation {
 	struct relation *prev;  /* the version before */
 };
 
-/* Make the version; conn is an ordinary connection. RETRY: connection; FATAL: the catalogue refuses. */
+/* Make the version; conn is an ordinary connection. RETRY: connection, or the table is locked; FATAL: the catalogue refuses. */
 enum rc catalog_relation(PGconn *conn, const struct pgo *msg, struct relation **out, struct err *err) MUST_CHECK;
 void catalog_free(struct relation *r);
 

@@ -40,7 +40,7 @@ struct source;
 struct source_ops {
 	/* Connect and look; makes the publication when missing, but no slot. FATAL/EXIT_REFUSED: the slot is lost. */
 	enum rc (*identify)(struct source *s, struct source_identity *out, struct err *err);
-	/* Make the slot: changes count from *from on. */
+	/* Make the slot: changes count from *from on. AGAIN: stopped while it waited for older transactions. */
 	enum rc (*create)(struct source *s, uint64_t *from, struct err *err);
 	/* Where the source's history left the one of `timeline`: everything at or before *lsn is common. */
 	enum rc (*fork)(struct source *s, uint32_t timeline, uint64_t *lsn, struct err *err);

@@ -10,12 +10,14 @@
 #include "core/cursor.h"
 #include "core/log.h"
 #include "core/pg.h"
+#include "core/stop.h"
 #include "producer/catalog.h"
 #include "producer/publication.h"
 #include "producer/server.h"
 #include "producer/source.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -26,6 +28,8 @@ enum {
 	FEEDBACK_MAX_MS = 5000, /* at least one in this time, or wal_sender_timeout ends the connection */
 	TABLES_MS = 5000,       /* between two looks for new tables */
 	WAL_SEGMENT = 16 << 20,
+	SLOT_SLOW_MS = 3000,    /* then it is told what the making of the slot waits for */
+	SLOT_AGAIN_MS = 60000,  /* and again */
 };
 
 /* Prefix of logical messages that are ours: heartbeats. Not published. */
@@ -45,6 +49,9 @@ struct source_pg {
 	struct arena arena;     /* the message at hand */
 	struct arena txn_arena; /* the origin's name: lives to the commit */
 	char *copy;             /* the message's bytes; of libpq */
+	size_t ncopy;
+	bool waiting;           /* it could not be taken yet, as the table is locked: comes again */
+	bool told_waiting, told_joining; /* and the user knows */
 	bool binary, in_txn;
 	struct txn txn;
 	struct pgo truncate;    /* tables of a TRUNCATE that are still to be told */
@@ -61,6 +68,22 @@ static struct source_pg *
 self(struct source *s)
 {
 	return (struct source_pg *)s;
+}
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* A user's lock was in the way of an ordinary question: later, then. */
+static bool
+is_locked(enum rc rc, const struct err *err)
+{
+	return rc == RETRY && strstr(err->text, "SQLSTATE 55P03");
 }
 
 /* ---- connect, look, create ---- */
@@ -86,6 +109,9 @@ connect_both(struct source_pg *s, bool *standby, struct err *err)
 
 	if (!s->sql)
 		rc = pg_connect(s->base.conf->source_url, false, &s->sql, err);
+	/* An application may hold a lock for hours; meanwhile the stream must go on, and SIGTERM must end us. */
+	if (rc == OK)
+		rc = pg_exec(s->sql, "set lock_timeout", "SET lock_timeout = '1s'", NULL, err);
 	if (rc == OK)
 		rc = check_server(s, standby, err);
 	if (rc == OK && !s->repl) {
@@ -112,6 +138,24 @@ look_at_slot(struct source_pg *s, struct source_identity *out, struct err *err)
 	return rc;
 }
 
+/* Tables that could not join as somebody holds them locked are tried again at the next tick. */
+static enum rc
+join_tables(struct source_pg *s, int known, struct publication_report *report, struct err *err)
+{
+	enum rc rc = publication_ensure(s->sql, s->base.conf, known, report, err);
+
+	if (is_locked(rc, err)) {
+		if (!s->told_joining)
+			log_warn("producer", "tables wait to join: another session has one of them locked", "tables=%d", report->added);
+		s->told_joining = true;
+		report->published -= report->added;
+		report->added = 0;
+		return OK;
+	}
+	s->told_joining = false;
+	return rc;
+}
+
 static enum rc
 pg_identify(struct source *base, struct source_identity *out, struct err *err)
 {
@@ -129,8 +173,9 @@ pg_identify(struct source *base, struct source_identity *out, struct err *err)
 		out->lsn = 0;
 	out->database = PQdb(s->sql);
 	rc = look_at_slot(s, out, err);
+	/* Changes count from the slot on. So before it is made all tables must be in; later one that is locked may join when it can. */
 	if (rc == OK)
-		rc = publication_ensure(s->sql, base->conf, -1, &report, err);
+		rc = out->exists ? join_tables(s, -1, &report, err) : publication_ensure(s->sql, base->conf, -1, &report, err);
 	if (rc != OK)
 		return rc;
 	s->left_out = report.left_out;
@@ -140,6 +185,73 @@ pg_identify(struct source *base, struct source_identity *out, struct err *err)
 	return OK;
 }
 
+/* A slot can begin only where no older transaction is open: whose are they? */
+static void
+tell_whom_we_wait_for(struct source_pg *s)
+{
+	static const char sql[] =
+		"SELECT coalesce(string_agg(format('%s of %s (%s)', pid, usename, state), ', '), 'a prepared transaction')"
+		"  FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids($1::int))";
+	char pid[12];
+	const char *params[1] = { pid };
+	PGresult *res = NULL;
+	struct err err;
+
+	snprintf(pid, sizeof pid, "%d", PQbackendPID(s->repl));
+	if (pg_exec_params(s->sql, "look what the slot waits for", sql, 1, params, &res, &err) == OK)
+		log_warn("producer", "the slot waits for transactions that are older than it to end", "slot=%s process=\"%s\"", s->base.conf->slot,
+		    PQgetvalue(res, 0, 0));
+	PQclear(res);
+}
+
+static void
+cancel(PGconn *conn)
+{
+	PGcancel *c = PQgetCancel(conn);
+	char why[256];
+
+	if (c && !PQcancel(c, why, sizeof why))
+		log_warn("producer", "cannot cancel the making of the slot", "reason=\"%s\"", why);
+	PQfreeCancel(c);
+}
+
+/* One statement that may take as long as the oldest transaction of the server. AGAIN: stopped meanwhile. */
+static enum rc
+exec_patiently(struct source_pg *s, const char *what, const char *sql, PGresult **out, struct err *err)
+{
+	int64_t tell_ms = now_ms() + SLOT_SLOW_MS;
+	bool cancelled = false;
+	PGresult *more;
+	enum rc rc;
+
+	*out = NULL;
+	if (!PQsendQuery(s->repl, sql))
+		return pg_fail(s->repl, NULL, err, what);
+	while (PQisBusy(s->repl)) {
+		struct pollfd fds[2] = { { .fd = PQsocket(s->repl), .events = POLLIN }, { .fd = cancelled ? -1 : stop_fd(), .events = POLLIN } };
+
+		poll(fds, COUNTOF(fds), 500);
+		if (!PQconsumeInput(s->repl))
+			return pg_fail(s->repl, NULL, err, what);
+		if (stop_requested() && !cancelled) {
+			cancel(s->repl);
+			cancelled = true;
+		} else if (!cancelled && now_ms() >= tell_ms) {
+			tell_whom_we_wait_for(s);
+			tell_ms += SLOT_AGAIN_MS;
+		}
+	}
+	*out = PQgetResult(s->repl);
+	while ((more = PQgetResult(s->repl)))
+		PQclear(more);
+	if (PQresultStatus(*out) == PGRES_TUPLES_OK)
+		return OK;
+	rc = pg_fail(s->repl, *out, err, what);
+	PQclear(*out);
+	*out = NULL;
+	return cancelled ? AGAIN : rc;
+}
+
 static enum rc
 pg_create(struct source *base, uint64_t *from, struct err *err)
 {
@@ -147,14 +259,14 @@ pg_create(struct source *base, uint64_t *from, struct err *err)
 	struct arena a = { 0 };
 	PGresult *res = NULL;
 	const char *sql = arena_printf(&a, "CREATE_REPLICATION_SLOT %s LOGICAL pgoutput NOEXPORT_SNAPSHOT", pg_ident(&a, slice_of(base->conf->slot)));
-	enum rc rc = pg_exec(s->repl, "create the slot", sql, &res, err);
+	enum rc rc = exec_patiently(s, "create the slot", sql, &res, err);
 
 	if (rc == OK) {
 		pg_lsn_parse(PQgetvalue(res, 0, 1), &s->confirmed);
 		*from = s->confirmed;
 		log_info("producer", "slot created", "slot=%s lsn=%s", base->conf->slot, PQgetvalue(res, 0, 1));
 		PQclear(res);
-	} else if (strstr(err->text, "all replication slots are in use")) {
+	} else if (rc != AGAIN && strstr(err->text, "all replication slots are in use")) {
 		rc = fail_exit(err, FATAL, EXIT_CONFIG, "%s; raise max_replication_slots or drop an unused slot", err->text);
 	}
 	arena_free(&a);
@@ -236,8 +348,13 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 	if (slot->skip)
 		return OK;
 	rc = catalog_relation(s->sql, m, &rel, err);
+	s->waiting = is_locked(rc, err);
+	if (s->waiting && !s->told_waiting)
+		log_warn("producer", "changes wait: another session has their table locked, so its description cannot be read", "table=\"%.*s.%.*s\"",
+		    SLICE_ARG(m->schema), SLICE_ARG(m->name));
+	s->told_waiting = s->waiting;
 	if (rc != OK)
-		return rc;
+		return s->waiting ? AGAIN : rc;
 	if (slot->rel && table_same(&slot->rel->table, &rel->table)) {
 		catalog_free(rel);
 		return OK;
@@ -464,6 +581,27 @@ stream_ended(struct source_pg *s, struct err *err)
 	return rc == REJECT ? fail(err, FATAL, "%s", err->text) : rc;
 }
 
+/* The next message of the stream into s->copy. AGAIN: none is here. */
+static enum rc
+read_copy(struct source_pg *s, struct err *err)
+{
+	int n;
+
+	if (s->copy)
+		PQfreemem(s->copy);
+	s->copy = NULL;
+	n = PQgetCopyData(s->repl, &s->copy, 1);
+	if (n == 0) {
+		if (!PQconsumeInput(s->repl))
+			return pg_fail(s->repl, NULL, err, "replication stream");
+		n = PQgetCopyData(s->repl, &s->copy, 1);
+	}
+	if (n < 0)
+		return stream_ended(s, err);
+	s->ncopy = (size_t)n;
+	return n ? OK : AGAIN;
+}
+
 static enum rc
 pg_next(struct source *base, struct source_event *ev, struct err *err)
 {
@@ -479,29 +617,16 @@ pg_next(struct source *base, struct source_event *ev, struct err *err)
 		if (rc != AGAIN)
 			return rc;
 	}
-	for (bool read = false;;) {
-		enum rc rc;
-		int n;
+	for (;;) {
+		enum rc rc = s->waiting ? OK : read_copy(s, err);
 
-		if (s->copy)
-			PQfreemem(s->copy);
-		s->copy = NULL;
-		n = PQgetCopyData(s->repl, &s->copy, 1);
-		if (n == 0) {
-			if (read)
-				return AGAIN;
-			if (!PQconsumeInput(s->repl))
-				return pg_fail(s->repl, NULL, err, "replication stream");
-			read = true;
-			continue;
-		}
-		if (n < 0)
-			return stream_ended(s, err);
-		arena_reset(&s->arena);
-		rc = take_copy(s, (struct slice){ s->copy, (size_t)n }, ev, err);
-		if (rc != AGAIN)
+		if (rc != OK)
 			return rc;
-		read = false;
+		s->waiting = false;
+		arena_reset(&s->arena);
+		rc = take_copy(s, (struct slice){ s->copy, s->ncopy }, ev, err);
+		if (rc != AGAIN || s->waiting)
+			return rc;
 	}
 }
 
@@ -577,7 +702,7 @@ pg_tick(struct source *base, int64_t now_ms, struct err *err)
 
 	if (now_ms - s->tables_ms >= TABLES_MS) {
 		s->tables_ms = now_ms;
-		rc = publication_ensure(s->sql, base->conf, s->left_out, &report, err);
+		rc = join_tables(s, s->left_out, &report, err);
 		if (rc != OK)
 			return rc;
 		if (report.added)

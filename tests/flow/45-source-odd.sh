@@ -169,14 +169,70 @@ case_snapshot() {
 	[ "$(pg_sql dst 'select count(*) from t')" = 1000 ]
 }
 
+# An application holds a table locked. Its description cannot be read, nor can it join; all else goes on, the server hears from us, SIGTERM works.
+case_locked() {
+	local before
+	world locked <<<''
+	pg_sql src "create table t(id int primary key); create table u(id int primary key default 7)"
+	tl run producer -c "$CONF"
+	says run msg=streaming
+	pg_sql src "insert into t values (1)"
+	wait_for 30 "[ \$(records public.t) = 1 ]"
+	# Joining: the other table of the same publication goes on.
+	pg_sql src "create table late(id int primary key)"
+	lock src late
+	says run 'tables wait to join'
+	pg_sql src "insert into t values (2)"
+	wait_for 5 "[ \$(records public.t) = 2 ]"
+	unlock src
+	says run 'tables joined'
+	# The description: what was read before is published, the rest waits.
+	pg_sql src "insert into t values (3)"
+	pg_sql src "insert into u values (1)"
+	pg_sql src "alter table u add v int default 5; insert into u values (2); select pg_switch_wal()" >/dev/null
+	wait_for 30 "[ \$(records public.u) = 2 ]"
+	end run
+	pg_sql src "insert into t values (4); insert into u values (3); insert into t values (5)"
+	lock src u
+	tl run producer -c "$CONF"
+	says run 'changes wait: another session has their table locked'
+	wait_for 10 "[ \$(records public.t) = 4 ]"
+	before=$(pg_sql src "select reply_time from pg_stat_replication where application_name = 'towline'")
+	wait_for 10 "[ \"\$(pg_sql src \"select reply_time > '$before' from pg_stat_replication where application_name = 'towline'\")\" = t ]"
+	kill "${FLOW_PID[locked.run]}"
+	wait_for 5 '! towline_alive locked.run'
+	tl run producer -c "$CONF"
+	wait_for 10 "[ \$(grep -c 'changes wait' $DIR/locked.run.log) = 2 ]"
+	unlock src
+	wait_for 10 "[ \$(records public.t) = 5 ] && [ \$(records public.u) = 3 ]"
+	end run
+}
+
+# A slot waits for every transaction that is older. It is told whose they are, and SIGTERM ends the waiting and leaves no slot.
+case_oldtxn() {
+	world oldtxn <<<''
+	pg_sql src "create table t(id int primary key); create table held(id int primary key)"
+	lock src held "insert into held values (1)"
+	tl run producer -c "$CONF"
+	says run 'the slot waits for transactions that are older than it to end' ' of postgres (active)'
+	kill "${FLOW_PID[oldtxn.run]}"
+	wait_for 5 '! towline_alive oldtxn.run'
+	wait_for 5 "[ \"\$(pg_sql src \"select count(*) from pg_replication_slots where slot_name = 'towline_$PIPE'\")\" = 0 ]"
+	tl run producer -c "$CONF"
+	wait_for 20 "[ \$(grep -c 'slot waits' $DIR/oldtxn.run.log) = 2 ]"
+	unlock src
+	says run msg=streaming
+	end run
+}
+
 # record TOPIC: each of its values in a line. records TOPIC: how many there are, tombstones too.
 record() { kcat -q -C -b "$BROKERS" -t "$PIPE.$1" -o beginning -e 2>/dev/null -f '%s<end>' | tr -d '\n\0' | LC_ALL=C sed 's/<end>/\n/g'; }
 records() { kcat -q -C -b "$BROKERS" -t "$PIPE.$1" -o beginning -e 2>/dev/null -f 'x\n' | wc -l; }
 
-# lock SERVER TABLE, unlock SERVER: hold it as an application does that forgot its transaction.
+# lock SERVER TABLE [SQL], unlock SERVER: hold it (instead: the statement) as an application does that forgot its transaction.
 lock() {
 	PGAPPNAME=holder "$PGBIN/psql" -X -q "postgresql://postgres@127.0.0.1:${FLOW_PG[$1]}/$FLOW_DB" \
-		-c "begin; lock table $2 in access exclusive mode; select pg_sleep(600)" >"$DIR/$CASE.holder.log" 2>&1 &
+		-c "begin; ${3:-lock table $2 in access exclusive mode}; select pg_sleep(600)" >"$DIR/$CASE.holder.log" 2>&1 &
 	FLOW_PID[holder]=$!
 	wait_for 10 "[ \"\$(pg_sql $1 \"select count(*) from pg_stat_activity where application_name = 'holder' and query like '%pg_sleep%' and wait_event = 'PgSleep'\")\" = 1 ]"
 }
@@ -205,4 +261,4 @@ still_sent() {
 	done
 }
 
-cases defaults embedded origin rename toastkey keymoved textgone snapshot
+cases defaults embedded origin rename toastkey keymoved textgone snapshot locked oldtxn
