@@ -29,13 +29,14 @@
 #include <xxhash.h>
 
 enum {
-	WAIT_MS = 100,         /* for a spine record, between two looks at the stop flag */
-	RANGE_MS = 30000,      /* for a record that Kafka says it has */
-	ASK_MS = 3000,         /* silence after which Kafka is asked whether it does */
-	LOST_MS = 8000,        /* a range that was acknowledged, and is not there after so long, is lost; a new leader gets time to learn of it */
-	REMARK_MS = 60000,     /* the marker moves over BEATs and OPENs at least this often */
-	DRAIN_MS = 10000,      /* after a stop, for what the producer of this process has published */
-	BARRIER_MS = 20,       /* between two looks at the other lanes */
+	WAIT_MS = 100,	  /* for a spine record, between two looks at the stop flag */
+	RANGE_MS = 30000, /* for a record that Kafka says it has */
+	ASK_MS = 3000,	  /* silence after which Kafka is asked whether it does */
+	LOST_MS =
+	    8000, /* a range that was acknowledged, and is not there after so long, is lost; a new leader gets time to learn of it */
+	REMARK_MS = 60000, /* the marker moves over BEATs and OPENs at least this often */
+	DRAIN_MS = 10000,  /* after a stop, for what the producer of this process has published */
+	BARRIER_MS = 20,   /* between two looks at the other lanes */
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 15000,
 };
@@ -397,8 +398,10 @@ bad_record(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p,
 
 	if (s->conf->on_error != ON_ERROR_DEADLETTER) {
 		rd_kafka_message_destroy(m);
-		return fail(err, FATAL, "%s [%d] offset %" PRId64 ": %s; to set such records aside set on_error: dead-letter", p->topic, p->partition, offset,
-		    err->text);
+		return fail(err, FATAL,
+		    "%s [%d] offset %" PRId64
+		    ": %s; to set such records aside set on_error: dead-letter",
+		    p->topic, p->partition, offset, err->text);
 	}
 	if (tl) {
 		row.seq = tl->seq;
@@ -462,8 +465,10 @@ range_lost(const struct assemble *as, const struct heads *h, int i, struct err *
 	const struct assemble_part *p = &as->parts[i];
 
 	return fail_exit(err, FATAL, EXIT_REFUSED,
-	    "%s [%d]: of the %" PRId64 " rows at offsets %" PRId64 " to %" PRId64 " that the spine promises %" PRId64 " are there: the topic was truncated or "
-	    "made anew; copy the tables into this sink again", h->parts[i]->topic, h->parts[i]->partition, p->count, p->first, p->last, p->taken);
+	    "%s [%d]: of the %" PRId64 " rows at offsets %" PRId64 " to %" PRId64
+	    " that the spine promises %" PRId64 " are there: the topic was truncated or "
+	    "made anew; copy the tables into this sink again",
+	    h->parts[i]->topic, h->parts[i]->partition, p->count, p->first, p->last, p->taken);
 }
 
 static bool finished(struct session *s);
@@ -492,7 +497,8 @@ await(struct session *s, const struct assemble *as, const struct heads *h, int i
 		if (asked - begun >= (s->kafka->broker ? RANGE_MS : LOST_MS) && (s->kafka->broker || high <= as->parts[i].last))
 			return range_lost(as, h, i, err);
 		if (asked - begun >= RANGE_MS)
-			return fail(err, RETRY, "%s [%d]: no record for %d s, though Kafka has it", p->topic, p->partition, RANGE_MS / 1000);
+			return fail(err, RETRY, "%s [%d]: no record for %d s, though Kafka has it",
+			    p->topic, p->partition, RANGE_MS / 1000);
 	}
 }
 
@@ -683,8 +689,9 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 		return rc;
 	s->first = false;
 	/*
-	 * Here, in memory or in the sink's open transaction, and so no longer needed in Kafka. Were this not told, a transaction that is larger
-	 * than the embedded broker's memory would wait for itself. The source still keeps it: its watermark moves at the transaction's end only.
+	 * Here, in memory or in the sink's open transaction, and so no longer needed in Kafka. Were
+	 * this not told, a transaction that is larger than the embedded broker's memory would wait
+	 * for itself. The source still keeps it: its watermark moves at the transaction's end only.
 	 */
 	if (s->kafka->broker && s->flow && more)
 		note_applied(s, r->no);
@@ -729,13 +736,17 @@ take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 		if (rc != OK)
 			return rc;
 		s->cut = true;
-		return fail(err, AGAIN, "transaction %" PRIu64 " was cut short as its writer was replaced; reading again without it", s->f->cut_seq);
+		return fail(err, AGAIN,
+		    "transaction %" PRIu64
+		    " was cut short as its writer was replaced; reading again without it",
+		    s->f->cut_seq);
 	case FOLLOW_GAP:
 		break;
 	}
 	return fail_exit(err, FATAL, EXIT_REFUSED,
-	    "the spine has a gap at offset %" PRId64 ": group %" PRIu64 " does not follow %" PRIu64 "; copy the tables into this sink again", m->offset, r.no,
-	    s->f->state.no);
+	    "the spine has a gap at offset %" PRId64 ": group %" PRIu64 " does not follow %" PRIu64
+	    "; copy the tables into this sink again",
+	    m->offset, r.no, s->f->state.no);
 }
 
 /* ---- session ---- */
@@ -782,16 +793,20 @@ check_anchor(struct session *s, struct err *err)
 	if (same)
 		return rc;
 	return fail_exit(err, FATAL, EXIT_REFUSED,
-	    "%s: the record at offset %" PRId64 " is not the one this sink has applied: the topic was truncated, made anew or replaced; copy the tables into this "
-	    "sink again", s->spine->topic, s->f->applied.spine_offset);
+	    "%s: the record at offset %" PRId64
+	    " is not the one this sink has applied: the topic was truncated, made anew or replaced; copy the tables into this "
+	    "sink again",
+	    s->spine->topic, s->f->applied.spine_offset);
 }
 
 static enum rc
 spine_short(const char *topic, int64_t high, int64_t applied, struct err *err)
 {
 	return fail_exit(err, FATAL, EXIT_REFUSED,
-	    "%s ends at offset %" PRId64 ", before offset %" PRId64 " that this sink has applied: the topic was truncated or made anew; copy the tables into "
-	    "this sink again", topic, high, applied);
+	    "%s ends at offset %" PRId64 ", before offset %" PRId64
+	    " that this sink has applied: the topic was truncated or made anew; copy the tables into "
+	    "this sink again",
+	    topic, high, applied);
 }
 
 /* A spine that says nothing: is it still the one that we read? */
@@ -824,7 +839,9 @@ start_at_marker(struct session *s, struct err *err)
 		rc = kafka_partitions(fetch_handle(s->fetch), topic, &n, err);
 	}
 	if (rc == OK && !n)
-		rc = fail(err, RETRY, "topic %s does not exist yet; has a producer of pipeline %s run against this Kafka?", topic, s->kafka->conf->name);
+		rc = fail(err, RETRY,
+		    "topic %s does not exist yet; has a producer of pipeline %s run against this Kafka?",
+		    topic, s->kafka->conf->name);
 	if (rc == OK)
 		rc = kafka_offsets(fetch_handle(s->fetch), topic, 0, &low, &high, err);
 	if (rc == OK && s->kafka->broker) /* its beginning may be gone, but not what comes behind a marker of our own */
@@ -832,7 +849,9 @@ start_at_marker(struct session *s, struct err *err)
 	else if (rc == OK && mk->spine_offset < 0) {
 		if (low > 0)
 			rc = fail_exit(err, FATAL, EXIT_REFUSED,
-			    "%s begins at offset %" PRId64 ": the history before is gone, so a new sink cannot be made from it", topic, low);
+			    "%s begins at offset %" PRId64
+			    ": the history before is gone, so a new sink cannot be made from it",
+			    topic, low);
 		else
 			rc = fetch_part(s->fetch, slice_of(topic), 0, 0, &s->spine, err);
 	} else if (rc == OK) {
@@ -962,7 +981,8 @@ consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *
 		if (s.committed || now_ms() - opened_ms > BACKOFF_MAX_MS)
 			backoff = BACKOFF_MIN_MS;
 		if (rc == OK)
-			log_info(s.at, "stopped", "group=%" PRIu64 " seq=%" PRIu64 " rows=%" PRIu64, follow.applied.no, follow.applied.seq, s.rows_committed);
+			log_info(s.at, "stopped", "group=%" PRIu64 " seq=%" PRIu64 " rows=%" PRIu64,
+			    follow.applied.no, follow.applied.seq, s.rows_committed);
 		session_close(&s);
 		if (rc == AGAIN && s.cut) {
 			log_info(s.at, err->text, "%s", "");
@@ -985,7 +1005,9 @@ consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *f
 	enum rc rc;
 
 	if (strcmp(conf->apply, "key") == 0 && k->broker)
-		return fail_exit(err, FATAL, EXIT_CONFIG, "sink %s: apply: key needs a real broker; leave it out with kafka: embedded", conf->name);
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "sink %s: apply: key needs a real broker; leave it out with kafka: embedded",
+		    conf->name);
 	if (strcmp(conf->apply, "key") == 0)
 		return lane_run_all(k, conf, flow, number, err);
 	/* A sink that cannot be looked at now is looked at by the loop, which waits for it. */

@@ -136,8 +136,8 @@ learn_names(struct version *v, const struct envelope *env)
 }
 
 enum rc
-decode_record(struct decode *d, const rd_kafka_message_t *m, const struct tl *tl, struct arena *a, struct envelope *env, const struct table **tbl,
-    struct value **key, struct err *err)
+decode_record(struct decode *d, const rd_kafka_message_t *m, const struct tl *tl, struct arena *a,
+    struct envelope *env, const struct table **tbl, struct value **key, struct err *err)
 {
 	struct slice body, key_body;
 	struct frame fv = frame_take((struct slice){ m->payload, m->len }, &body);
@@ -169,8 +169,8 @@ decode_record(struct decode *d, const rd_kafka_message_t *m, const struct tl *tl
 }
 
 enum rc
-decode_tombstone(struct decode *d, const rd_kafka_message_t *m, struct frame value, struct arena *a, const struct table **tbl, struct value **key,
-    bool *flat, struct err *err)
+decode_tombstone(struct decode *d, const rd_kafka_message_t *m, struct frame value, struct arena *a,
+    const struct table **tbl, struct value **key, bool *flat, struct err *err)
 {
 	struct slice key_body;
 	struct frame fk = frame_take((struct slice){ m->key, m->key_len }, &key_body);

@@ -143,8 +143,9 @@ fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64_t from,
 static enum rc
 no_topic(const struct fetch_part *p, struct err *err)
 {
-	return fail_exit(err, FATAL, EXIT_REFUSED, "%s [%d] does not exist any more: was the topic deleted? begin anew under another name", p->topic,
-	    p->partition);
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "%s [%d] does not exist any more: was the topic deleted? begin anew under another name",
+	    p->topic, p->partition);
 }
 
 static enum rc
@@ -154,7 +155,8 @@ fetch_error(const struct fetch_part *p, const rd_kafka_message_t *m, struct err 
 	case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
 	case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
 		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "%s [%d] no longer has offset %" PRId64 ": retention passed it, or the topic was truncated or made anew; copy the tables into this sink again",
+		    "%s [%d] no longer has offset %" PRId64
+		    ": retention passed it, or the topic was truncated or made anew; copy the tables into this sink again",
 		    p->topic, p->partition, p->at);
 	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
 	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:

@@ -25,11 +25,13 @@ void fetch_close(struct fetch *f);
 rd_kafka_t *fetch_handle(struct fetch *f);
 
 /* The partition, started at offset `from` when this is the first time; it lives as long as f. */
-enum rc fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64_t from, struct fetch_part **out, struct err *err) MUST_CHECK;
+enum rc fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64_t from,
+    struct fetch_part **out, struct err *err) MUST_CHECK;
 
 /*
- * The next record; the caller destroys it. AGAIN: none within wait_ms (what librdkafka says of the end of the partition is passed over, *end
- * tells). FATAL/EXIT_REFUSED: the offset is not there any more.
+ * The next record; the caller destroys it. AGAIN: none within wait_ms (what librdkafka says of the
+ * end of the partition is passed over, *end tells). FATAL/EXIT_REFUSED: the offset is not there any
+ * more.
  */
 enum rc fetch_next(struct fetch *f, struct fetch_part *p, int wait_ms, rd_kafka_message_t **out, bool *end, struct err *err) MUST_CHECK;
 

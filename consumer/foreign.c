@@ -87,9 +87,13 @@ part_start(struct foreign *f, const char *topic, int32_t partition, int siblings
 		return rc;
 	if (at && (at->next < low || at->next > high))
 		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "%s [%d] holds offsets %" PRId64 " to %" PRId64 ", and this sink goes on at %" PRId64 ": %s; empty its tables and towline.foreign_position, and "
-		    "begin anew from a snapshot of the source", topic, partition, low, high, at->next,
-		    at->next < low ? "retention passed it" : "the topic was truncated or made anew");
+		    "%s [%d] holds offsets %" PRId64 " to %" PRId64
+		    ", and this sink goes on at %" PRId64
+		    ": %s; empty its tables and towline.foreign_position, and "
+		    "begin anew from a snapshot of the source",
+		    topic, partition, low, high, at->next,
+		    at->next < low ? "retention passed it"
+				   : "the topic was truncated or made anew");
 	p->next = p->sent_next = at ? at->next : low;
 	p->value_id = at ? at->value_id : 0;
 	p->siblings = siblings;
@@ -131,7 +135,9 @@ add_transactions(struct foreign *f, const char *topic, int partitions, struct er
 	if (f->txns)
 		return OK;
 	if (partitions != 1)
-		return fail_exit(err, FATAL, EXIT_CONFIG, "topic %s has %d partitions; the order of transactions is only known with one", topic, partitions);
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "topic %s has %d partitions; the order of transactions is only known with one",
+		    topic, partitions);
 	return part_start(f, topic, 0, 1, &f->txns, err);
 }
 
@@ -143,7 +149,8 @@ check_missing(struct foreign *f, struct err *err)
 		if (!f->parts[i]->seen) {
 			if (++f->missing < MISSING_MAX)
 				return OK;
-			return fail_exit(err, FATAL, EXIT_REFUSED, "%s [%d] does not exist any more: was the topic deleted? begin anew under another name",
+			return fail_exit(err, FATAL, EXIT_REFUSED,
+			    "%s [%d] does not exist any more: was the topic deleted? begin anew under another name",
 			    f->parts[i]->fp->topic, f->parts[i]->fp->partition);
 		}
 	f->missing = 0;
@@ -209,8 +216,10 @@ static enum rc
 bad_record(struct foreign *f, const struct foreign_part *p, struct row *r, const char *why, struct err *err)
 {
 	if (f->conf->on_error != ON_ERROR_DEADLETTER)
-		return fail(err, FATAL, "%s [%d] offset %" PRId64 ": %s; to set such records aside set on_error: dead-letter", p->fp->topic, r->partition,
-		    r->offset, why);
+		return fail(err, FATAL,
+		    "%s [%d] offset %" PRId64
+		    ": %s; to set such records aside set on_error: dead-letter",
+		    p->fp->topic, r->partition, r->offset, why);
 	aside_bad(&f->batch, r, why);
 	return OK;
 }
@@ -293,8 +302,9 @@ take_half(struct foreign *f, struct foreign_part *p, struct err *err)
 static enum rc take_next(struct foreign *f, struct foreign_part *p, struct err *err) MUST_CHECK;
 
 /*
- * A truncate is in one partition of its topic, and concerns all. What the others hold from before it must be in the batch first. The table is
- * locked from the truncate to its commit, so the LSN alone tells what is before; and Debezium wrote it behind all of that.
+ * A truncate is in one partition of its topic, and concerns all. What the others hold from before
+ * it must be in the batch first. The table is locked from the truncate to its commit, so the LSN
+ * alone tells what is before; and Debezium wrote it behind all of that.
  */
 static enum rc
 catch_up(struct foreign *f, const struct foreign_part *at, struct foreign_part *p, struct err *err)
@@ -379,11 +389,15 @@ session_open(struct foreign *f, struct err *err)
 	ops = f->sink->ops;
 	rc = ops->marker(f->sink, &f->applied, err);
 	if (rc == OK && f->applied.gen)
-		return fail_exit(err, FATAL, EXIT_REFUSED, "the marker of %s was written from Towline's own topics; give the pipeline that reads foreign ones "
-		    "another name", f->kafka->conf->name);
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "the marker of %s was written from Towline's own topics; give the pipeline that reads foreign ones "
+		    "another name",
+		    f->kafka->conf->name);
 	/* Order per key leaves partitions wherever they are; from there no transaction is whole. */
 	if (rc == OK && f->whole && f->applied.no && f->applied.token != MODE_WHOLE)
-		return fail_exit(err, FATAL, EXIT_REFUSED, "sink %s was filled in the order of keys, and so stands inside transactions; keep apply: key", f->conf->name);
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "sink %s was filled in the order of keys, and so stands inside transactions; keep apply: key",
+		    f->conf->name);
 	if (rc == OK)
 		rc = ops->positions->read(f->sink, &f->arena, &f->stored, &f->nstored, err);
 	if (rc == OK)
@@ -400,8 +414,9 @@ session_open(struct foreign *f, struct err *err)
 	f->next = f->applied;
 	rc = foreign_look(f, err);
 	if (rc == OK)
-		log_info(f->at, "applying foreign topics", "pipeline=%s apply=%s partitions=%d transactions=%" PRIu64, f->kafka->conf->name, f->conf->apply,
-		    f->nparts, f->applied.no);
+		log_info(f->at, "applying foreign topics",
+		    "pipeline=%s apply=%s partitions=%d transactions=%" PRIu64,
+		    f->kafka->conf->name, f->conf->apply, f->nparts, f->applied.no);
 	return rc;
 }
 
@@ -471,7 +486,8 @@ foreign_run(const struct kafka *k, const struct conf_sink *conf, struct flow *fl
 	int64_t backoff = BACKOFF_MIN_MS;
 
 	while (!stop_requested()) {
-		struct foreign f = { .kafka = k, .conf = conf, .flow = flow, .number = number, .whole = strcmp(conf->apply, "key") != 0, .batch_no = 1 };
+		struct foreign f = { .kafka = k, .conf = conf, .flow = flow, .number = number,
+			.whole = strcmp(conf->apply, "key") != 0, .batch_no = 1 };
 		int64_t opened_ms = foreign_now_ms();
 		enum rc rc;
 

@@ -107,7 +107,8 @@ void foreign_unjoin(struct foreign *f);
 /* ---- foreign_row.c ---- */
 
 /* OK: out tells. RETRY, FATAL: the registry. */
-enum rc foreign_decode(struct foreign *f, struct foreign_part *p, rd_kafka_message_t *m, struct foreign_row *out, struct err *err) MUST_CHECK;
+enum rc foreign_decode(struct foreign *f, struct foreign_part *p, rd_kafka_message_t *m,
+    struct foreign_row *out, struct err *err) MUST_CHECK;
 
 /* The columns of a create that were not sent, as text; NULL: none. In the batch's arena. */
 const char *foreign_lacks(struct foreign *f, const struct row *r);

@@ -46,7 +46,10 @@ begins_with(struct slice s, struct slice start)
 	return s.n >= start.n && memcmp(s.p, start.p, start.n) == 0;
 }
 
-/* Records of Debezium itself that a wide pattern brings along: heartbeats, transaction metadata. Their namespace is io.debezium.connector... */
+/*
+ * Records of Debezium itself that a wide pattern brings along: heartbeats, transaction metadata.
+ * Their namespace is io.debezium.connector...
+ */
 static bool
 internal(const struct table *tbl)
 {
@@ -78,7 +81,9 @@ foreign_lacks(struct foreign *f, const struct row *r)
 		if (r->after[i].kind == V_ABSENT)
 			return arena_printf(&f->batch.arena,
 			    "the row has a new key, and Debezium did not send its unchanged column %.*s; set REPLICA IDENTITY FULL on %.*s.%.*s, or give its topic"
-			    " one partition", SLICE_ARG(tbl->cols[i].name), SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name));
+			    " one partition",
+			    SLICE_ARG(tbl->cols[i].name), SLICE_ARG(tbl->schema),
+			    SLICE_ARG(tbl->name));
 	return NULL;
 }
 

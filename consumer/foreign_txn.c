@@ -6,8 +6,9 @@
  *   topic b          row {571, total_order 2, data_collection_order 1}
  *
  * The order of END records is the order of commits. The counts in END say how many rows of each table belong to it; within a table they are
- * numbered without gaps, over all its partitions, so the next row of each table is known, and total_order merges the tables. (It has gaps when some of
- * the tables are not read here.) Every partition has the transactions in the same order, so one record a partition is all that is held.
+ * numbered without gaps, over all its partitions, so the next row of each table is known, and
+ * total_order merges the tables. (It has gaps when some of the tables are not read here.) Every
+ * partition has the transactions in the same order, so one record a partition is all that is held.
  *
  * `id` is "571:53195829", with an LSN that is another one in each record of the transaction: what counts is the part before the colon.
  */
@@ -160,12 +161,16 @@ take_end(struct foreign *f, const rd_kafka_message_t *m, struct end *end, bool *
 	if (c.bad || cursor_left(&c) || (!*is && !slice_is(status, "BEGIN")))
 		goto foreign;
 	if (*is && count != end->left)
-		return fail_exit(err, FATAL, EXIT_REFUSED, "transaction %.*s: END counts %" PRId64 " events, but its tables %" PRId64, SLICE_ARG(end->id), count,
-		    end->left);
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "transaction %.*s: END counts %" PRId64 " events, but its tables %" PRId64,
+		    SLICE_ARG(end->id), count, end->left);
 	return OK;
 foreign:
-	return fail_exit(err, FATAL, EXIT_CONFIG, "%s [0] offset %" PRId64 " is no transaction metadata; is foreign.transactions the topic that "
-	    "provide.transaction.metadata=true writes?", f->txns->fp->topic, m->offset);
+	return fail_exit(err, FATAL, EXIT_CONFIG,
+	    "%s [0] offset %" PRId64
+	    " is no transaction metadata; is foreign.transactions the topic that "
+	    "provide.transaction.metadata=true writes?",
+	    f->txns->fp->topic, m->offset);
 }
 
 /* ---- which partitions hold a table ---- */
@@ -315,10 +320,13 @@ rows_lost(const struct foreign *f, const struct end *end, const struct share *s,
 		if (s->parts[i]->head)
 			p = s->parts[i];
 	return fail_exit(err, FATAL, EXIT_REFUSED,
-	    "transaction %.*s has %" PRId64 " rows of %.*s, and only %" PRId64 " came within %" PRId64 " s (%s [%d], offset %" PRId64 "%s%.*s); set apply: key, or empty "
-	    "the sink's tables and towline.foreign_position and begin anew from a snapshot", SLICE_ARG(end->id), s->count, SLICE_ARG(s->table), s->taken,
-	    f->kafka->conf->foreign_wait_ms / 1000, p->fp->topic, p->fp->partition, p->next, p->head ? ", is of transaction " : "",
-	    SLICE_ARG(p->head ? p->fr.txid : SLICE_LIT("")));
+	    "transaction %.*s has %" PRId64 " rows of %.*s, and only %" PRId64
+	    " came within %" PRId64 " s (%s [%d], offset %" PRId64
+	    "%s%.*s); set apply: key, or empty "
+	    "the sink's tables and towline.foreign_position and begin anew from a snapshot",
+	    SLICE_ARG(end->id), s->count, SLICE_ARG(s->table), s->taken,
+	    f->kafka->conf->foreign_wait_ms / 1000, p->fp->topic, p->fp->partition, p->next,
+	    p->head ? ", is of transaction " : "", SLICE_ARG(p->head ? p->fr.txid : SLICE_LIT("")));
 }
 
 /* Nothing of the transaction is in the batch yet: what is there need not wait for it. */

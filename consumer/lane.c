@@ -218,8 +218,10 @@ settle_number(const char *pipeline, const struct conf_sink *conf, struct err *er
 		if (rc == FATAL && err->exit == EXIT_REFUSED) /* somebody settles it at this very moment: look again */
 			rc = fail(err, RETRY, "another process joins as well");
 	} else if (rc == OK && m.no != (uint64_t)conf->lanes) {
-		rc = fail_exit(err, FATAL, EXIT_REFUSED, "sink %s was filled by %" PRIu64 " lanes, which stand at different places; keep lanes: %" PRIu64, conf->name,
-		    m.no, m.no);
+		rc = fail_exit(err, FATAL, EXIT_REFUSED,
+		    "sink %s was filled by %" PRIu64
+		    " lanes, which stand at different places; keep lanes: %" PRIu64,
+		    conf->name, m.no, m.no);
 	}
 	if (s)
 		s->ops->close(s);
@@ -267,6 +269,9 @@ lane_none(const char *pipeline, const struct conf_sink *conf, struct err *err)
 	snprintf(name, sizeof name, "%s/lanes", pipeline);
 	rc = marker_look(name, conf, &m, &found, err);
 	if (rc == OK && found && m.no)
-		return fail_exit(err, FATAL, EXIT_REFUSED, "sink %s was filled by %" PRIu64 " lanes, which stand at different places; keep apply: key", conf->name, m.no);
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "sink %s was filled by %" PRIu64
+		    " lanes, which stand at different places; keep apply: key",
+		    conf->name, m.no);
 	return rc;
 }

@@ -34,7 +34,10 @@ enum rc lane_at(struct sink *s, const struct lane *l, int i, uint64_t no, bool *
 /* consumer_run for `apply: key`: join the group, run the lanes that it gives us. */
 enum rc lane_run_all(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err) MUST_CHECK;
 
-/* A sink that was filled by lanes cannot be gone on with by whole transactions, as its lanes stand at different places. FATAL/EXIT_REFUSED then. */
+/*
+ * A sink that was filled by lanes cannot be gone on with by whole transactions, as its lanes stand
+ * at different places. FATAL/EXIT_REFUSED then.
+ */
 enum rc lane_none(const char *pipeline, const struct conf_sink *conf, struct err *err) MUST_CHECK;
 
 #endif

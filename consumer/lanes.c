@@ -31,7 +31,9 @@ lanes_open(const struct kafka *k, const char *sink, int n, struct lanes **out, s
 	if (rc == OK)
 		rc = kafka_topic_ensure(k, l->rk, topic, n, TOPIC_STANDARD, &partitions, err);
 	if (rc == OK && partitions != n)
-		rc = fail_exit(err, FATAL, EXIT_CONFIG, "topic %s has %d partitions for %d lanes; keep sinks.%s.lanes: %d", topic, partitions, n, sink, partitions);
+		rc = fail_exit(err, FATAL, EXIT_CONFIG,
+		    "topic %s has %d partitions for %d lanes; keep sinks.%s.lanes: %d", topic,
+		    partitions, n, sink, partitions);
 	if (rc == OK) {
 		rd_kafka_poll_set_consumer(l->rk);
 		l->queue = rd_kafka_queue_get_consumer(l->rk);

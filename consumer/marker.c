@@ -43,8 +43,13 @@ marker_pg(PGconn *conn, const char *pipeline, struct marker *out, bool *found, s
 		return rc;
 	*found = PQntuples(res) == 1;
 	if (*found) {
-		*out = (struct marker){ .spine_offset = number(res, 0), .spine_hash = (uint64_t)number(res, 1), .gen = (uint64_t)number(res, 2),
-			.token = (uint64_t)number(res, 3), .no = (uint64_t)number(res, 4), .seq = (uint64_t)number(res, 5), .commit_us = number(res, 7),
+		*out = (struct marker){ .spine_offset = number(res, 0),
+			.spine_hash = (uint64_t)number(res, 1),
+			.gen = (uint64_t)number(res, 2),
+			.token = (uint64_t)number(res, 3),
+			.no = (uint64_t)number(res, 4),
+			.seq = (uint64_t)number(res, 5),
+			.commit_us = number(res, 7),
 			.system_id = (uint64_t)number(res, 8) };
 		if (!pg_lsn_parse(PQgetvalue(res, 0, 6), &out->lsn))
 			rc = fail(err, FATAL, "marker of %s: LSN \"%s\" is malformed", pipeline, PQgetvalue(res, 0, 6));
@@ -93,9 +98,14 @@ marker_sqlite_open(const char *path, sqlite3 **out, struct err *err)
 static void
 take_row(sqlite3_stmt *st, struct marker *out)
 {
-	*out = (struct marker){ .spine_offset = sqlite3_column_int64(st, 0), .spine_hash = (uint64_t)sqlite3_column_int64(st, 1),
-		.gen = (uint64_t)sqlite3_column_int64(st, 2), .token = (uint64_t)sqlite3_column_int64(st, 3), .no = (uint64_t)sqlite3_column_int64(st, 4),
-		.seq = (uint64_t)sqlite3_column_int64(st, 5), .lsn = (uint64_t)sqlite3_column_int64(st, 6), .commit_us = sqlite3_column_int64(st, 7),
+	*out = (struct marker){ .spine_offset = sqlite3_column_int64(st, 0),
+		.spine_hash = (uint64_t)sqlite3_column_int64(st, 1),
+		.gen = (uint64_t)sqlite3_column_int64(st, 2),
+		.token = (uint64_t)sqlite3_column_int64(st, 3),
+		.no = (uint64_t)sqlite3_column_int64(st, 4),
+		.seq = (uint64_t)sqlite3_column_int64(st, 5),
+		.lsn = (uint64_t)sqlite3_column_int64(st, 6),
+		.commit_us = sqlite3_column_int64(st, 7),
 		.system_id = (uint64_t)sqlite3_column_int64(st, 8) };
 }
 
@@ -109,7 +119,9 @@ marker_sqlite(sqlite3 *db, const char *pipeline, struct marker *out, bool *found
 
 	*out = never;
 	*found = false;
-	if (sqlite3_prepare_v2(db, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'towline_marker'", -1, &st, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(db,
+		"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'towline_marker'", -1,
+		&st, NULL) != SQLITE_OK)
 		return lite_fail(db, path, err);
 	code = sqlite3_step(st);
 	if (code != SQLITE_ROW && code != SQLITE_DONE)

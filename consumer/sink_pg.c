@@ -167,9 +167,9 @@ ensure_row(struct sink_pg *s, struct marker *out, struct err *err)
 
 /* The session's lock for a name: hashtextextended of this. */
 static const char holder_sql[] =
-	"SELECT l.pid, host(a.client_addr) FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
-	" WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.classid::bigint << 32 | l.objid::bigint = hashtextextended($1, 0)"
-	" AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    "SELECT l.pid, host(a.client_addr) FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
+    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.classid::bigint << 32 | l.objid::bigint = hashtextextended($1, 0)"
+    " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 static enum rc
 claimed_by(struct sink_pg *s, const char *name, struct err *err)
@@ -182,7 +182,9 @@ claimed_by(struct sink_pg *s, const char *name, struct err *err)
 	if (rc != OK)
 		return rc;
 	if (PQntuples(res) > 0)
-		rc = fail(err, RETRY, "process %s of the server (client %s) still applies to this sink; waiting for its end", PQgetvalue(res, 0, 0),
+		rc = fail(err, RETRY,
+		    "process %s of the server (client %s) still applies to this sink; waiting for its end",
+		    PQgetvalue(res, 0, 0),
 		    PQgetisnull(res, 0, 1) ? "local" : PQgetvalue(res, 0, 1));
 	else
 		rc = fail(err, RETRY, "another process applied to this sink until now");
@@ -205,8 +207,10 @@ claim(struct sink_pg *s, struct err *err)
 	if (s->claimed || s->sink.shared)
 		return OK;
 	name = arena_printf(&a, "towline %s", s->sink.pipeline);
-	res = PQexec(s->conn, arena_printf(&a, "BEGIN; SET LOCAL lock_timeout = '2s'; SELECT pg_advisory_lock(hashtextextended(%s, 0)); COMMIT",
-	    pg_literal(&a, slice_of(name))));
+	res = PQexec(s->conn,
+	    arena_printf(&a,
+		"BEGIN; SET LOCAL lock_timeout = '2s'; SELECT pg_advisory_lock(hashtextextended(%s, 0)); COMMIT",
+		pg_literal(&a, slice_of(name))));
 	s->claimed = PQresultStatus(res) == PGRES_COMMAND_OK;
 	if (!s->claimed) {
 		const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);

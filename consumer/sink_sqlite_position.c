@@ -31,8 +31,12 @@ lite_read(struct sink *sink, struct arena *a, struct position **out, int *n, str
 				memcpy(more, *out, (size_t)*n * sizeof *more);
 			*out = more;
 		}
-		(*out)[(*n)++] = (struct position){ .topic = arena_text(a, slice_of((const char *)sqlite3_column_text(st, 0))),
-			.partition = sqlite3_column_int(st, 1), .next = sqlite3_column_int64(st, 2), .value_id = sqlite3_column_int64(st, 3) };
+		(*out)[(*n)++] = (struct position){
+			.topic = arena_text(a, slice_of((const char *)sqlite3_column_text(st, 0))),
+			.partition = sqlite3_column_int(st, 1),
+			.next = sqlite3_column_int64(st, 2),
+			.value_id = sqlite3_column_int64(st, 3)
+		};
 	}
 	if (step != SQLITE_DONE)
 		rc = lite_fail(s, "read the positions", err);

@@ -240,8 +240,9 @@ check_extra(struct lite_target *t, const struct found *f, struct err *err)
 		if (f->extra[i].needed)
 			return fail_exit(err, FATAL, EXIT_REFUSED,
 			    "table %s: column %s is NOT NULL without a default at the sink, and the source does not have it; make the table"
-			    " anew without that, or, if its values are not wanted: ALTER TABLE %s DROP COLUMN %s", t->t.name, f->extra[i].name,
-			    t->t.name, pg_ident(&t->arena, slice_of(f->extra[i].name)));
+			    " anew without that, or, if its values are not wanted: ALTER TABLE %s DROP COLUMN %s",
+			    t->t.name, f->extra[i].name, t->t.name,
+			    pg_ident(&t->arena, slice_of(f->extra[i].name)));
 	return OK;
 }
 

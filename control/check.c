@@ -161,7 +161,9 @@ check_connect(struct checks *c, const char *url, PGconn **out)
 {
 	struct err err;
 
-	if (pg_connect(url, false, out, &err) == OK && pg_exec(*out, "settings", "SET statement_timeout = '10s'; SET lock_timeout = '5s'", NULL, &err) == OK)
+	if (pg_connect(url, false, out, &err) == OK &&
+	    pg_exec(*out, "settings", "SET statement_timeout = '10s'; SET lock_timeout = '5s'",
+		NULL, &err) == OK)
 		return true;
 	if (err.exit == EXIT_UNREACHABLE && !strstr(err.text, "; "))
 		(void)fail_exit(&err, err.rc, err.exit, "%s; start the server, or correct the URL", err.text);
@@ -189,8 +191,8 @@ print_summary(const struct checks *c)
 {
 	int n = c->ok + c->warnings + c->failures;
 
-	printf("%d check%s: %d ok, %d warning%s, %d failure%s\n", n, n == 1 ? "" : "s", c->ok, c->warnings, c->warnings == 1 ? "" : "s", c->failures,
-	    c->failures == 1 ? "" : "s");
+	printf("%d check%s: %d ok, %d warning%s, %d failure%s\n", n, n == 1 ? "" : "s", c->ok,
+	    c->warnings, c->warnings == 1 ? "" : "s", c->failures, c->failures == 1 ? "" : "s");
 }
 
 static void

@@ -20,7 +20,8 @@ check_brokers(struct checks *c, const struct cluster *k)
 	char span[HUMAN_MAX], count[HUMAN_MAX];
 	int n = k->md->broker_cnt;
 
-	check_ok(c, "reachable", "%s, %d topics, answers in %s", human_count(count, n, "broker"), k->md->topic_cnt, human_span(span, k->answer_us));
+	check_ok(c, "reachable", "%s, %d topics, answers in %s", human_count(count, n, "broker"),
+	    k->md->topic_cnt, human_span(span, k->answer_us));
 	if (c->conf->replication > n)
 		check_fail(c, "kafka.replication", arena_printf(&c->arena, "set kafka.replication: %d, or add brokers", n),
 		    "%" PRId64 " replicas want as many brokers, there are %d", c->conf->replication, n);
@@ -63,7 +64,9 @@ check_table_topics(struct checks *c, const struct cluster *k)
 	if (c->tables_known && there == pub->ntables)
 		check_ok(c, "topics", "all %d exist", there);
 	else if (c->tables_known)
-		check_ok(c, "topics", "%d exist, %d to be made; whether this login may make them shows only when it does", there, pub->ntables - there);
+		check_ok(c, "topics",
+		    "%d exist, %d to be made; whether this login may make them shows only when it does",
+		    there, pub->ntables - there);
 	if (unlike)
 		check_warn(c, "partitions", arena_printf(&c->arena, "set kafka.partitions: %d", partitions),
 		    "%s%s: %d where kafka.partitions says %" PRId64 "; a topic that exists stays as it is", differs,
@@ -94,8 +97,9 @@ check_spine(struct checks *c, const struct kafka *kafka, const struct cluster *k
 	struct err err;
 
 	if (n > 1) {
-		check_fail(c, "spine", arena_printf(&c->arena, "delete topic %s; it is made anew", topic), "topic %s has %d partitions, it must have one",
-		    topic, n);
+		check_fail(c, "spine",
+		    arena_printf(&c->arena, "delete topic %s; it is made anew", topic),
+		    "topic %s has %d partitions, it must have one", topic, n);
 		return;
 	}
 	if (n && read_spine(c, topic, kafka, &err) != OK) {
@@ -110,7 +114,8 @@ check_spine(struct checks *c, const struct kafka *kafka, const struct cluster *k
 	if (!c->spine.started)
 		check_ok(c, "spine", "empty, the first run begins it");
 	else
-		check_ok(c, "spine", "generation %" PRIu64 ", group %" PRIu64 ", seq %" PRIu64 "%s", c->spine.gen, c->spine.no, c->spine.seq,
+		check_ok(c, "spine", "generation %" PRIu64 ", group %" PRIu64 ", seq %" PRIu64 "%s",
+		    c->spine.gen, c->spine.no, c->spine.seq,
 		    c->source_known ? "; the slot follows it" : "");
 }
 
@@ -124,7 +129,8 @@ check_embedded(struct checks *c)
 		check_ok(c, "embedded", "in memory, for trials; not for production");
 		return;
 	}
-	(void)fail_exit(&err, FATAL, EXIT_CONFIG, "lives in one process, with a source and a sink; set kafka: HOST:PORT, or add the missing one");
+	(void)fail_exit(&err, FATAL, EXIT_CONFIG,
+	    "lives in one process, with a source and a sink; set kafka: HOST:PORT, or add the missing one");
 	check_error(c, "embedded", &err);
 }
 

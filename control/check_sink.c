@@ -25,10 +25,14 @@ check_marker(struct checks *c, const struct marker *m, bool found)
 	else if (c->conf->embedded || !c->spine_known)
 		check_ok(c, "marker", "group %" PRIu64 ", seq %" PRIu64, m->no, m->seq);
 	else if (c->spine.system_id && m->system_id && c->spine.system_id != m->system_id)
-		check_fail(c, "marker", again, "what is here came from system %" PRIu64 ", the spine is of system %" PRIu64, m->system_id, c->spine.system_id);
+		check_fail(c, "marker", again,
+		    "what is here came from system %" PRIu64 ", the spine is of system %" PRIu64,
+		    m->system_id, c->spine.system_id);
 	else if (m->spine_offset >= c->spine_next)
-		check_fail(c, "marker", again, "at offset %" PRId64 " of the spine, which ends at %" PRId64 ": the topic was truncated or made anew", m->spine_offset,
-		    c->spine_next);
+		check_fail(c, "marker", again,
+		    "at offset %" PRId64 " of the spine, which ends at %" PRId64
+		    ": the topic was truncated or made anew",
+		    m->spine_offset, c->spine_next);
 	else
 		check_ok(c, "marker", "group %" PRIu64 ", seq %" PRIu64 "; %" PRIu64 " transactions behind the spine", m->no, m->seq,
 		    c->spine.seq > m->seq ? c->spine.seq - m->seq : 0);
@@ -56,8 +60,8 @@ static bool
 check_server(struct look *l)
 {
 	static const char sql[] =
-		"SELECT split_part(current_setting('server_version'), ' ', 1), current_user, has_database_privilege(current_database(), 'CREATE'),"
-		" pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system())";
+	    "SELECT split_part(current_setting('server_version'), ' ', 1), current_user, has_database_privilege(current_database(), 'CREATE'),"
+	    " pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system())";
 	PGresult *res = NULL;
 	char span[HUMAN_MAX];
 	int64_t at = human_clock_us();
@@ -69,8 +73,9 @@ check_server(struct look *l)
 	l->role = arena_text(&l->c->arena, slice_of(PQgetvalue(res, 0, 1)));
 	l->may_create = *PQgetvalue(res, 0, 2) == 't';
 	if (PQserverVersion(l->conn) < SERVER_OLDEST * 10000)
-		check_fail(l->c, "reachable", "upgrade PostgreSQL", "PostgreSQL %s, %s; versions %d to %d are supported", PQgetvalue(res, 0, 0), span,
-		    SERVER_OLDEST, SERVER_NEWEST);
+		check_fail(l->c, "reachable", "upgrade PostgreSQL",
+		    "PostgreSQL %s, %s; versions %d to %d are supported", PQgetvalue(res, 0, 0),
+		    span, SERVER_OLDEST, SERVER_NEWEST);
 	else
 		check_ok(l->c, "reachable", "PostgreSQL %s, %s", PQgetvalue(res, 0, 0), span);
 	if (*PQgetvalue(res, 0, 3) == 't')
@@ -92,10 +97,10 @@ static bool
 check_schema(struct look *l)
 {
 	static const char sql[] =
-		"SELECT n.oid IS NOT NULL, has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN m.oid IS NULL THEN has_schema_privilege(n.oid, 'CREATE')"
-		" ELSE has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT') AND has_table_privilege(m.oid, 'UPDATE') END"
-		" FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = 'towline'"
-		" LEFT JOIN pg_class m ON m.relnamespace = n.oid AND m.relname = 'marker'";
+	    "SELECT n.oid IS NOT NULL, has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN m.oid IS NULL THEN has_schema_privilege(n.oid, 'CREATE')"
+	    " ELSE has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT') AND has_table_privilege(m.oid, 'UPDATE') END"
+	    " FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = 'towline'"
+	    " LEFT JOIN pg_class m ON m.relnamespace = n.oid AND m.relname = 'marker'";
 	const char *role = pg_ident(&l->c->arena, slice_of(l->role)), *db = pg_ident(&l->c->arena, slice_of(PQdb(l->conn))), *grant;
 	PGresult *res = NULL;
 	struct err err;
@@ -109,13 +114,16 @@ check_schema(struct look *l)
 	if (there && usable) {
 		check_ok(l->c, "schema towline", "exists");
 	} else if (there) {
-		grant = arena_printf(&l->c->arena, "GRANT USAGE, CREATE ON SCHEMA towline TO %s; GRANT ALL ON ALL TABLES IN SCHEMA towline TO %s", role, role);
+		grant = arena_printf(&l->c->arena,
+		    "GRANT USAGE, CREATE ON SCHEMA towline TO %s; GRANT ALL ON ALL TABLES IN SCHEMA towline TO %s",
+		    role, role);
 		check_fail(l->c, "schema towline", check_psql(l->c, l->conn, grant), "exists, but role \"%s\" may not use it", l->role);
 	} else if (l->may_create) {
 		check_ok(l->c, "schema towline", "will be made by the first run");
 	} else {
 		grant = arena_printf(&l->c->arena, "GRANT CREATE ON DATABASE %s TO %s", db, role);
-		check_fail(l->c, "schema towline", check_psql(l->c, l->conn, grant), "does not exist, and role \"%s\" has no CREATE on the database to make it",
+		check_fail(l->c, "schema towline", check_psql(l->c, l->conn, grant),
+		    "does not exist, and role \"%s\" has no CREATE on the database to make it",
 		    l->role);
 	}
 	return !there || usable;
@@ -124,7 +132,9 @@ check_schema(struct look *l)
 static void
 check_triggers(struct look *l)
 {
-	const char *sql = arena_printf(&l->c->arena, "GRANT SET ON PARAMETER session_replication_role TO %s", pg_ident(&l->c->arena, slice_of(l->role)));
+	const char *sql =
+	    arena_printf(&l->c->arena, "GRANT SET ON PARAMETER session_replication_role TO %s",
+		pg_ident(&l->c->arena, slice_of(l->role)));
 	struct err err;
 	enum rc rc = pg_exec(l->conn, "BEGIN", "BEGIN", NULL, &err);
 
@@ -143,12 +153,12 @@ static enum rc
 look_at_table(struct look *l, const char *schema, const char *table, bool *there, const char **lacks, bool *may_create, struct err *err)
 {
 	static const char sql[] =
-		"SELECT c.oid IS NOT NULL, concat_ws(', ', CASE WHEN NOT has_table_privilege(c.oid, 'SELECT') THEN 'SELECT' END,"
-		"  CASE WHEN NOT has_table_privilege(c.oid, 'INSERT') THEN 'INSERT' END, CASE WHEN NOT has_table_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END,"
-		"  CASE WHEN NOT has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END, CASE WHEN NOT has_table_privilege(c.oid, 'TRUNCATE') THEN 'TRUNCATE' END),"
-		" coalesce(has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE'))"
-		" FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = $1"
-		" LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v')";
+	    "SELECT c.oid IS NOT NULL, concat_ws(', ', CASE WHEN NOT has_table_privilege(c.oid, 'SELECT') THEN 'SELECT' END,"
+	    "  CASE WHEN NOT has_table_privilege(c.oid, 'INSERT') THEN 'INSERT' END, CASE WHEN NOT has_table_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END,"
+	    "  CASE WHEN NOT has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END, CASE WHEN NOT has_table_privilege(c.oid, 'TRUNCATE') THEN 'TRUNCATE' END),"
+	    " coalesce(has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE'))"
+	    " FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = $1"
+	    " LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v')";
 	const char *params[2] = { schema, table };
 	PGresult *res = NULL;
 	enum rc rc = pg_exec_params(l->conn, "look for the table", sql, 2, params, &res, err);
@@ -171,12 +181,17 @@ told(struct look *l, const char *schema, const char *table, bool there, const ch
 	const char *role = pg_ident(a, slice_of(l->role));
 
 	if (there)
-		check_fail(l->c, name, check_psql(l->c, l->conn, arena_printf(a, "GRANT %s ON %s TO %s", lacks, ident, role)), "role \"%s\" lacks %s", l->role,
-		    lacks);
+		check_fail(l->c, name,
+		    check_psql(
+			l->c, l->conn, arena_printf(a, "GRANT %s ON %s TO %s", lacks, ident, role)),
+		    "role \"%s\" lacks %s", l->role, lacks);
 	else if (!l->sink->create_tables)
 		check_fail(l->c, name, "make it, or set create_tables: true", "does not exist, and create_tables is false");
 	else
-		check_fail(l->c, name, check_psql(l->c, l->conn, arena_printf(a, "GRANT CREATE ON SCHEMA %s TO %s", pg_ident(a, slice_of(schema)), role)),
+		check_fail(l->c, name,
+		    check_psql(l->c, l->conn,
+			arena_printf(a, "GRANT CREATE ON SCHEMA %s TO %s",
+			    pg_ident(a, slice_of(schema)), role)),
 		    "does not exist, and role \"%s\" may not make it", l->role);
 }
 
@@ -289,8 +304,9 @@ check_sqlite(struct checks *c, const char *path)
 	}
 	if (marker_sqlite(db, c->conf->name, &m, &found, &err) == OK) {
 		check_ok(c, "file", "SQLite %s, writable, %d tables", sqlite3_libversion(),
-		    lite_number(db, "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE "
-		                    "'towline\\_%' ESCAPE '\\'"));
+		    lite_number(db,
+			"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE "
+			"'towline\\_%' ESCAPE '\\'"));
 		check_marker(c, &m, found);
 	} else {
 		check_error(c, "file", &err);

@@ -41,14 +41,18 @@ check_version(struct look *l, int64_t answer_us)
 
 	human_span(span, answer_us);
 	if (s->major < SERVER_OLDEST)
-		check_fail(l->c, "reachable", "upgrade PostgreSQL", "PostgreSQL %s, %s; versions %d to %d are supported", s->version, span, SERVER_OLDEST,
-		    SERVER_NEWEST);
+		check_fail(l->c, "reachable", "upgrade PostgreSQL",
+		    "PostgreSQL %s, %s; versions %d to %d are supported", s->version, span,
+		    SERVER_OLDEST, SERVER_NEWEST);
 	else if (s->major > SERVER_NEWEST)
-		check_warn(l->c, "reachable", NULL, "PostgreSQL %s, %s; tested are versions %d to %d", s->version, span, SERVER_OLDEST, SERVER_NEWEST);
+		check_warn(l->c, "reachable", NULL,
+		    "PostgreSQL %s, %s; tested are versions %d to %d", s->version, span,
+		    SERVER_OLDEST, SERVER_NEWEST);
 	else
 		check_ok(l->c, "reachable", "PostgreSQL %s, %s", s->version, span);
 	if (s->standby)
-		check_warn(l->c, "primary", NULL, "this server is a standby: the publication must be made on its primary, and slots need PostgreSQL 16 or later");
+		check_warn(l->c, "primary", NULL,
+		    "this server is a standby: the publication must be made on its primary, and slots need PostgreSQL 16 or later");
 }
 
 static void
@@ -83,7 +87,8 @@ check_replication(struct look *l)
 	if (rc == OK && l->server.standby)
 		l->c->source.lsn = 0;
 	if (asked(l, name, rc, &err))
-		check_ok(l->c, name, "role \"%s\", system %" PRIu64 ", timeline %u", l->server.role, l->c->source.system_id, l->c->source.timeline);
+		check_ok(l->c, name, "role \"%s\", system %" PRIu64 ", timeline %u", l->server.role,
+		    l->c->source.system_id, l->c->source.timeline);
 	l->c->source_known = rc == OK;
 	PQfinish(repl);
 }
@@ -101,7 +106,10 @@ check_room(struct look *l)
 	else
 		check_ok(l->c, "replication slots", "%d of %d in use", s->slots, s->slots_max);
 	if (!reads && s->senders >= s->senders_max)
-		check_fail(l->c, "WAL senders", check_psql(l->c, l->conn, arena_printf(l->a, "ALTER SYSTEM SET max_wal_senders = %d", s->senders_max + 10)),
+		check_fail(l->c, "WAL senders",
+		    check_psql(l->c, l->conn,
+			arena_printf(
+			    l->a, "ALTER SYSTEM SET max_wal_senders = %d", s->senders_max + 10)),
 		    "all %d are in use (takes a restart of PostgreSQL)", s->senders_max);
 	else
 		check_ok(l->c, "WAL senders", "%d of %d in use", s->senders, s->senders_max);
@@ -172,15 +180,20 @@ check_publication(struct look *l)
 	}
 	if (!pub->exists && !l->server.may_create)
 		check_fail(l->c, name,
-		    check_psql(l->c, l->conn, arena_printf(l->a, "GRANT CREATE ON DATABASE %s TO %s", pg_ident(l->a, slice_of(PQdb(l->conn))),
-		        pg_ident(l->a, slice_of(l->server.role)))),
-		    "does not exist, and role \"%s\" has no CREATE on the database to make it", l->server.role);
+		    check_psql(l->c, l->conn,
+			arena_printf(l->a, "GRANT CREATE ON DATABASE %s TO %s",
+			    pg_ident(l->a, slice_of(PQdb(l->conn))),
+			    pg_ident(l->a, slice_of(l->server.role)))),
+		    "does not exist, and role \"%s\" has no CREATE on the database to make it",
+		    l->server.role);
 	else if (!pub->exists)
 		check_ok(l->c, name, "will be made by the first run");
 	else if (add && !pub->owned)
 		check_fail(l->c, name,
-		    check_psql(l->c, l->conn, arena_printf(l->a, "ALTER PUBLICATION %s OWNER TO %s", pg_ident(l->a, slice_of(l->conf->publication)),
-		        pg_ident(l->a, slice_of(l->server.role)))),
+		    check_psql(l->c, l->conn,
+			arena_printf(l->a, "ALTER PUBLICATION %s OWNER TO %s",
+			    pg_ident(l->a, slice_of(l->conf->publication)),
+			    pg_ident(l->a, slice_of(l->server.role)))),
 		    "belongs to another role, so %d wanted tables cannot be added", add);
 	else if (pub->omits)
 		check_warn(l->c, name,
@@ -210,9 +223,12 @@ check_keys(struct look *l)
 		if (t->fit || ++n > LISTED_MAX)
 			continue;
 		check_warn(l->c, arena_printf(l->a, "%s.%s", t->schema, t->name),
-		    arena_printf(l->a, "ALTER TABLE %s REPLICA IDENTITY FULL   (or leave it out: tables: ['!%s.%s'])", table_ident(l->a, t), t->schema, t->name),
-		    t->in ? "no primary key: PostgreSQL refuses updates and deletes of it while it is in the publication" :
-		            "no primary key: updates would need REPLICA IDENTITY FULL; it is left out");
+		    arena_printf(l->a,
+			"ALTER TABLE %s REPLICA IDENTITY FULL   (or leave it out: tables: ['!%s.%s'])",
+			table_ident(l->a, t), t->schema, t->name),
+		    t->in
+			? "no primary key: PostgreSQL refuses updates and deletes of it while it is in the publication"
+			: "no primary key: updates would need REPLICA IDENTITY FULL; it is left out");
 	}
 	if (left_over(l, n))
 		check_warn(l->c, left_over(l, n), NULL, "without primary key");
@@ -235,9 +251,13 @@ check_owners(struct look *l)
 			buf_printf(&list, "%s%s", n++ ? ", " : "", table_ident(l->a, t));
 	}
 	if (n) {
-		sql = pub->exists ? arena_printf(l->a, "ALTER PUBLICATION %s ADD TABLE %s", name, buf_cstr(&list)) :
-		    arena_printf(l->a, "CREATE PUBLICATION %s FOR TABLE %s WITH (publish_via_partition_root = true)", name, buf_cstr(&list));
-		check_fail(l->c, "table owners", check_psql(l->c, l->conn, sql), "role \"%s\" does not own %d of the wanted tables, so cannot publish them",
+		sql = pub->exists
+		    ? arena_printf(l->a, "ALTER PUBLICATION %s ADD TABLE %s", name, buf_cstr(&list))
+		    : arena_printf(l->a,
+			  "CREATE PUBLICATION %s FOR TABLE %s WITH (publish_via_partition_root = true)",
+			  name, buf_cstr(&list));
+		check_fail(l->c, "table owners", check_psql(l->c, l->conn, sql),
+		    "role \"%s\" does not own %d of the wanted tables, so cannot publish them",
 		    l->server.role, n);
 	}
 	buf_free(&list);
@@ -258,8 +278,10 @@ check_topics(struct look *l)
 			if (strcmp(topics[i], topics[k]) != 0)
 				continue;
 			clashes++;
-			check_fail(l->c, arena_printf(l->a, "topic %s", topics[i]), "tell them apart with kafka.topic, or leave one out with tables:",
-			    "%s.%s and %s.%s would share it", pub->tables[k].schema, pub->tables[k].name, t->schema, t->name);
+			check_fail(l->c, arena_printf(l->a, "topic %s", topics[i]),
+			    "tell them apart with kafka.topic, or leave one out with tables:",
+			    "%s.%s and %s.%s would share it", pub->tables[k].schema,
+			    pub->tables[k].name, t->schema, t->name);
 			break;
 		}
 	}
@@ -272,11 +294,11 @@ static void
 check_names(struct look *l)
 {
 	static const char sql[] =
-		"SELECT n.nspname, c.relname, a.attname, a.attname ~ '^[A-Za-z_][A-Za-z0-9_]*$' FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
-		" JOIN pg_namespace n ON n.oid = c.relnamespace"
-		" WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT LIKE 'pg\\_%'"
-		"  AND EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = c.oid AND o.attnum > 0 AND NOT o.attisdropped"
-		"    AND o.attname !~ '^[A-Za-z_][A-Za-z0-9_]*$') ORDER BY a.attrelid, a.attnum";
+	    "SELECT n.nspname, c.relname, a.attname, a.attname ~ '^[A-Za-z_][A-Za-z0-9_]*$' FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+	    " JOIN pg_namespace n ON n.oid = c.relnamespace"
+	    " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT LIKE 'pg\\_%'"
+	    "  AND EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = c.oid AND o.attnum > 0 AND NOT o.attisdropped"
+	    "    AND o.attname !~ '^[A-Za-z_][A-Za-z0-9_]*$') ORDER BY a.attrelid, a.attnum";
 	PGresult *res = NULL;
 	struct err err;
 	int odd = 0, clashes = 0;
@@ -290,14 +312,18 @@ check_names(struct look *l)
 		if (!conf_wants(l->conf, slice_of(schema), slice_of(table)))
 			continue;
 		odd += *PQgetvalue(res, i, 3) != 't';
-		for (int k = i - 1; k >= 0 && strcmp(PQgetvalue(res, k, 0), schema) == 0 && strcmp(PQgetvalue(res, k, 1), table) == 0; k--) {
+		for (int k = i - 1; k >= 0 && strcmp(PQgetvalue(res, k, 0), schema) == 0 &&
+		     strcmp(PQgetvalue(res, k, 1), table) == 0;
+		     k--) {
 			if (!slice_eq(adjusted, schema_adjust(slice_of(PQgetvalue(res, k, 2)), false, l->a)))
 				continue;
 			clashes++;
 			check_fail(l->c, arena_printf(l->a, "%s.%s", schema, table),
-			    arena_printf(l->a, "ALTER TABLE %s.%s RENAME COLUMN %s TO ...", pg_ident(l->a, slice_of(schema)), pg_ident(l->a, slice_of(table)),
-			        pg_ident(l->a, slice_of(column))),
-			    "columns \"%s\" and \"%s\" have the same name in Avro, %.*s", PQgetvalue(res, k, 2), column, SLICE_ARG(adjusted));
+			    arena_printf(l->a, "ALTER TABLE %s.%s RENAME COLUMN %s TO ...",
+				pg_ident(l->a, slice_of(schema)), pg_ident(l->a, slice_of(table)),
+				pg_ident(l->a, slice_of(column))),
+			    "columns \"%s\" and \"%s\" have the same name in Avro, %.*s",
+			    PQgetvalue(res, k, 2), column, SLICE_ARG(adjusted));
 			break;
 		}
 	}
@@ -320,7 +346,9 @@ check_tables(struct look *l)
 	l->c->tables_known = true;
 	check_publication(l);
 	if (!pub->ntables) {
-		check_warn(l->c, "tables", "compare tables: in the configuration with the output of psql's \\dt *.*", "none that is wanted exists yet");
+		check_warn(l->c, "tables",
+		    "compare tables: in the configuration with the output of psql's \\dt *.*",
+		    "none that is wanted exists yet");
 		return;
 	}
 	bare = check_keys(l);
@@ -359,7 +387,8 @@ check_source(struct checks *c)
 		}
 		check_tables(&l);
 		if (l.server.large_objects)
-			check_warn(c, "large objects", NULL, "some exist: PostgreSQL's logical decoding does not carry them, only their oids are copied");
+			check_warn(c, "large objects", NULL,
+			    "some exist: PostgreSQL's logical decoding does not carry them, only their oids are copied");
 	}
 	PQfinish(l.conn);
 }

@@ -19,7 +19,9 @@ hear(rd_kafka_queue_t *q, struct reason *why)
 	bool final = false;
 
 	while ((ev = rd_kafka_queue_poll(q, 0))) {
-		rd_kafka_resp_err_t code = rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR_NO_ERROR;
+		rd_kafka_resp_err_t code = rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR
+		    ? rd_kafka_event_error(ev)
+		    : RD_KAFKA_RESP_ERR_NO_ERROR;
 
 		/* "All brokers are down" says less than what came before it. */
 		if (code && code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {

@@ -59,7 +59,8 @@ judge_slot(struct status *s)
 static void
 judge_resume(struct status *s)
 {
-	struct source_identity id = { .system_id = s->spine.system_id, .exists = s->source.slot.exists, .confirmed = s->source.slot.confirmed };
+	struct source_identity id = { .system_id = s->spine.system_id,
+		.exists = s->source.slot.exists, .confirmed = s->source.slot.confirmed };
 	struct err err;
 
 	if (s->spine_known && !s->source.slot.active_pid && resume_judge(s->conf, &s->spine, &id, s->conf->embedded, &err) != OK)
@@ -172,8 +173,10 @@ judge_sink(struct status *s, struct status_sink *sink)
 		problem(s, "%s: what it has came from another source than what the spine holds", sink->conf->name);
 	if (m->seq > sp->seq) {
 		sink->state = "AHEAD";
-		problem(s, "%s: it has applied seq %" PRIu64 ", the spine ends at %" PRIu64 ": is this the Kafka that it was fed from?", sink->conf->name, m->seq,
-		    sp->seq);
+		problem(s,
+		    "%s: it has applied seq %" PRIu64 ", the spine ends at %" PRIu64
+		    ": is this the Kafka that it was fed from?",
+		    sink->conf->name, m->seq, sp->seq);
 		return;
 	}
 	sink->behind = sp->seq - m->seq;
@@ -190,8 +193,11 @@ look_at_parked(struct status *s, struct status_sink *sink)
 	if (entries_count(s->conf->name, sink->conf, &sink->parked, &sink->parked_causes, &err) != OK)
 		problem(s, "%s: %s", sink->conf->name, err.text);
 	else if (sink->parked)
-		problem(s, "%s: %s in the dead letters, of which %" PRId64 " cannot be applied and the others wait; see 'towline dlq ls %s'",
-		    sink->conf->name, human_count(changes, sink->parked, "change"), sink->parked_causes, sink->conf->name);
+		problem(s,
+		    "%s: %s in the dead letters, of which %" PRId64
+		    " cannot be applied and the others wait; see 'towline dlq ls %s'",
+		    sink->conf->name, human_count(changes, sink->parked, "change"),
+		    sink->parked_causes, sink->conf->name);
 }
 
 static void

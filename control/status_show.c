@@ -78,7 +78,8 @@ spine_row(const struct status *s, struct rows *r)
 	snprintf(state, sizeof state, "generation %" PRIu64, sp->gen);
 	snprintf(last, sizeof last, "group %" PRIu64 ", seq %" PRIu64, sp->no, sp->seq);
 	if (sp->commit_us)
-		snprintf(last + strlen(last), sizeof last - strlen(last), ", last commit %s ago", human_span(ago, human_now_us() - sp->commit_us));
+		snprintf(last + strlen(last), sizeof last - strlen(last), ", last commit %s ago",
+		    human_span(ago, human_now_us() - sp->commit_us));
 	row(r, "kafka", "spine", state, sp->lsn ? pg_lsn_text(lsn, sp->lsn) : NULL, NULL, last);
 }
 

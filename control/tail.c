@@ -56,7 +56,9 @@ take_ops(struct tail *t, const char *text)
 		if (*p == ',' || *p == ' ')
 			continue;
 		if (!strchr(letters, *p))
-			return call_usage(t->call, "--op takes letters of r,c,u,d,t (read, create, update, delete, truncate), not '%c'", *p);
+			return call_usage(t->call,
+			    "--op takes letters of r,c,u,d,t (read, create, update, delete, truncate), not '%c'",
+			    *p);
 		out[n++] = *p;
 	}
 	out[n] = '\0';
@@ -129,12 +131,15 @@ find_topic(struct tail *t, struct err *err)
 		const char *list = others(t, &k, &near);
 
 		if (near.best.n)
-			rc = fail_exit(err, FATAL, EXIT_UNREACHABLE, "there is no topic %s; did you mean %.*s? There are: %s", t->topic, SLICE_ARG(near.best), list);
+			rc = fail_exit(err, FATAL, EXIT_UNREACHABLE,
+			    "there is no topic %s; did you mean %.*s? There are: %s", t->topic,
+			    SLICE_ARG(near.best), list);
 		else if (*list)
 			rc = fail_exit(err, FATAL, EXIT_UNREACHABLE, "there is no topic %s; this pipeline has: %s", t->topic, list);
 		else
-			rc = fail_exit(err, FATAL, EXIT_UNREACHABLE, "there is no topic %s, nor any other of pipeline %s; has its producer run?", t->topic,
-			    t->conf->name);
+			rc = fail_exit(err, FATAL, EXIT_UNREACHABLE,
+			    "there is no topic %s, nor any other of pipeline %s; has its producer run?",
+			    t->topic, t->conf->name);
 	} else if (rc != OK) {
 		rc = fail_in(err, "kafka");
 	}
@@ -315,7 +320,8 @@ cmd_tail(struct call *call)
 	enum rc rc = take_args(&t);
 
 	if (rc == OK && call->conf->embedded)
-		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG, "kafka: embedded lives inside towline run, so nothing else can read its topics; use a real "
+		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG,
+		    "kafka: embedded lives inside towline run, so nothing else can read its topics; use a real "
 		    "broker with kafka: HOST:PORT");
 	if (rc == OK)
 		rc = find_topic(&t, &call->err);

@@ -52,7 +52,8 @@ bare(struct slice s)
 		return false;
 	for (size_t i = 0, n; i < s.n; i += n) {
 		n = quote_utf8((struct slice){ s.p + i, s.n - i });
-		if (!n || (uint8_t)s.p[i] < ' ' || s.p[i] == 0x7f || s.p[i] == '"' || ((uint8_t)s.p[i] == 0xc2 && (uint8_t)s.p[i + 1] < 0xa0))
+		if (!n || (uint8_t)s.p[i] < ' ' || s.p[i] == 0x7f || s.p[i] == '"' ||
+		    ((uint8_t)s.p[i] == 0xc2 && (uint8_t)s.p[i + 1] < 0xa0))
 			return false;
 		if (i + 1 < s.n && (memcmp(s.p + i, ", ", 2) == 0 || memcmp(s.p + i, ": ", 2) == 0 || memcmp(s.p + i, "->", 2) == 0))
 			return false;
@@ -84,7 +85,8 @@ put_value(struct buf *out, const struct column *col, const struct value *v)
 static bool
 plain_number(const struct column *col, const struct value *v)
 {
-	return !col->type.semantic && !v->exact.n && (v->kind == V_INT || ((v->kind == V_FLOAT || v->kind == V_DOUBLE) && v->d - v->d == 0));
+	return !col->type.semantic && !v->exact.n &&
+	    (v->kind == V_INT || ((v->kind == V_FLOAT || v->kind == V_DOUBLE) && v->d - v->d == 0));
 }
 
 /*

@@ -38,7 +38,8 @@ env_sink_option(struct slice var, struct slice *name)
 		size_t n = strlen(conf_sink_options[i].path);
 
 		/* No option's name ends in "_" and another's: so at most one fits. */
-		if (var.n > skip + 1 + n && var.p[var.n - n - 1] == '_' && strncasecmp(var.p + var.n - n, conf_sink_options[i].path, n) == 0) {
+		if (var.n > skip + 1 + n && var.p[var.n - n - 1] == '_' &&
+		    strncasecmp(var.p + var.n - n, conf_sink_options[i].path, n) == 0) {
 			*name = (struct slice){ var.p + skip, var.n - n - 1 - skip };
 			return &conf_sink_options[i];
 		}
@@ -198,7 +199,8 @@ check_kafka(struct conf_loader *ld, const struct conf_place *at)
 	const struct conf *c = ld->conf;
 
 	if (c->transactions && strcmp(c->brokers, "embedded") == 0)
-		return conf_fail(ld, at, "kafka.transactions: on needs a real Kafka: the embedded broker shows uncommitted records to every reader; "
+		return conf_fail(ld, at,
+		    "kafka.transactions: on needs a real Kafka: the embedded broker shows uncommitted records to every reader; "
 		    "set kafka.brokers to HOST:PORT, or kafka.transactions to off");
 	for (int i = 0; i < c->nkafka_options; i++) {
 		const struct conf_pair *o = &c->kafka_options[i];
@@ -206,7 +208,8 @@ check_kafka(struct conf_loader *ld, const struct conf_place *at)
 		if (strcmp(o->key, "transactional.id") == 0)
 			return conf_fail(ld, at, "kafka.options: transactional.id is not yours to choose; set kafka.transactions: on");
 		if (strcmp(o->key, "isolation.level") == 0 && strcmp(o->value, "read_committed") != 0)
-			return conf_fail(ld, at, "kafka.options: isolation.level must stay read_committed, or sinks would apply what was aborted; leave it out");
+			return conf_fail(ld, at,
+			    "kafka.options: isolation.level must stay read_committed, or sinks would apply what was aborted; leave it out");
 	}
 	return OK;
 }
@@ -222,7 +225,8 @@ check_foreign(struct conf_loader *ld, const struct conf_place *at)
 	if (!c->foreign_topics)
 		return OK;
 	if (c->source_url)
-		return conf_fail(ld, at, "there is a source as well as foreign.topics; a sink is fed from one of them, so make a file for each");
+		return conf_fail(ld, at,
+		    "there is a source as well as foreign.topics; a sink is fed from one of them, so make a file for each");
 	if (!c->nsinks)
 		return conf_fail(ld, at, "foreign.topics feeds no sink; add 'sinks: { NAME: URL }'");
 	if (!c->registry)
@@ -236,8 +240,10 @@ check_foreign(struct conf_loader *ld, const struct conf_place *at)
 		if (strcmp(origin, "default") == 0 && !c->foreign_transactions)
 			c->sinks[i].apply = "key";
 		else if (strcmp(c->sinks[i].apply, "transaction") == 0 && !c->foreign_transactions)
-			return conf_fail(ld, &ld->sink_places[i], "sink '%s' cannot apply whole transactions, as nothing tells of them; add "
-			    "foreign.transactions, or set apply: key", c->sinks[i].name);
+			return conf_fail(ld, &ld->sink_places[i],
+			    "sink '%s' cannot apply whole transactions, as nothing tells of them; add "
+			    "foreign.transactions, or set apply: key",
+			    c->sinks[i].name);
 	}
 	return OK;
 }

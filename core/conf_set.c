@@ -460,8 +460,9 @@ set_tables(struct conf_loader *ld, const struct conf_item *it, int n)
 		t[i].pattern = p + t[i].exclude;
 		dot = strchr(t[i].pattern, '.');
 		if (!dot)
-			return conf_fail(ld, &it[i].at, "pattern '%.60s' names no schema; write 'public.%.60s', or '*.%.60s' for every schema", p,
-			    t[i].pattern, t[i].pattern);
+			return conf_fail(ld, &it[i].at,
+			    "pattern '%.60s' names no schema; write 'public.%.60s', or '*.%.60s' for every schema",
+			    p, t[i].pattern, t[i].pattern);
 		if (dot == t[i].pattern || !dot[1])
 			return conf_fail(ld, &it[i].at, "pattern '%.60s' is not SCHEMA.TABLE", p);
 	}

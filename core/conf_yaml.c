@@ -59,7 +59,8 @@ read_item(struct yaml *y, struct fy_node *node, const struct conf_place *near, c
 	if (fy_node_get_tag_token(node))
 		return conf_fail(y->ld, &out->at, "a value that begins with '!' must stand in quotes: \"!...\"");
 	if (fy_node_is_alias(node))
-		return conf_fail(y->ld, &out->at, "a value that begins with '*' must stand in quotes: \"*...\" (aliases are not supported)");
+		return conf_fail(y->ld, &out->at,
+		    "a value that begins with '*' must stand in quotes: \"*...\" (aliases are not supported)");
 	if (!fy_node_is_scalar(node))
 		return conf_fail(y->ld, &out->at, "%s must be one value, not a %s", what, fy_node_is_mapping(node) ? "mapping" : "list");
 	if (!fy_node_is_null(node))
@@ -109,7 +110,8 @@ set_pairs(struct yaml *y, struct fy_node *map, const struct conf_option *opt, co
 	while (rc == OK && (pair = fy_node_mapping_iterate(map, &it))) {
 		rc = read_key(y, map, pair, near, &key, &at);
 		if (rc == OK && !is_null(fy_node_pair_value(pair)))
-			rc = read_item(y, fy_node_pair_value(pair), &at, arena_printf(&y->ld->conf->arena, "%s.%.60s", opt->path, key), &item);
+			rc = read_item(y, fy_node_pair_value(pair), &at,
+			    arena_printf(&y->ld->conf->arena, "%s.%.60s", opt->path, key), &item);
 		else
 			continue;
 		if (rc == OK)

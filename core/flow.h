@@ -15,7 +15,8 @@ enum { FLOW_SINKS_MAX = 64 };
 
 struct flow {
 	int nsinks;
-	_Atomic uint64_t applied[FLOW_SINKS_MAX]; /* number of the last group that sink i has committed; embedded broker: or holds, unfinished */
+	_Atomic uint64_t applied
+	    [FLOW_SINKS_MAX]; /* number of the last group that sink i has committed; embedded broker: or holds, unfinished */
 	_Atomic uint64_t rows[FLOW_SINKS_MAX];    /* rows committed by sink i */
 	_Atomic uint64_t skipped[FLOW_SINKS_MAX]; /* rows that no group refers to, seen by sink i */
 	_Atomic uint64_t parked[FLOW_SINKS_MAX];  /* changes that are parked at sink i */

@@ -136,7 +136,8 @@ open_socket(int domain, int type, int protocol, void *opaque)
 {
 	static const struct {
 		int name, value;
-	} options[] = { { TCP_KEEPIDLE, PROBE_IDLE_S }, { TCP_KEEPINTVL, PROBE_EVERY_S }, { TCP_KEEPCNT, PROBES }, { TCP_USER_TIMEOUT, SILENT_MS } };
+	} options[] = { { TCP_KEEPIDLE, PROBE_IDLE_S }, { TCP_KEEPINTVL, PROBE_EVERY_S },
+		{ TCP_KEEPCNT, PROBES }, { TCP_USER_TIMEOUT, SILENT_MS } };
 	int fd = socket(domain, type | SOCK_CLOEXEC, protocol);
 
 	(void)opaque;
@@ -179,12 +180,22 @@ make(const struct kafka *k, rd_kafka_type_t type, int events, const struct conf_
 }
 
 /* Nagle would hold a lone GROUP record back for 40 ms (on by default before 2.10). */
-#define COMMON_PAIRS { "client.id", "towline" }, { "socket.nagle.disable", "true" }, { "socket.keepalive.enable", "true" }, \
-	{ "socket.timeout.ms", "30000" }, { "socket.connection.setup.timeout.ms", "10000" }, { "reconnect.backoff.max.ms", "2000" }, { "allow.auto.create.topics", "false" }
+#define COMMON_PAIRS \
+	{ "client.id", "towline" }, { "socket.nagle.disable", "true" }, \
+	    { "socket.keepalive.enable", "true" }, { "socket.timeout.ms", "30000" }, \
+	    { "socket.connection.setup.timeout.ms", "10000" }, \
+	    { "reconnect.backoff.max.ms", "2000" }, \
+	{ \
+		"allow.auto.create.topics", "false" \
+	}
 
-#define PRODUCER_PAIRS COMMON_PAIRS, { "enable.idempotence", "true" }, { "acks", "all" }, { "linger.ms", "1" }, { "compression.type", "lz4" }, \
-	{ "batch.size", "262144" }, { "batch.num.messages", "20000" }, { "queue.buffering.max.messages", "200000" }, \
-	{ "queue.buffering.max.kbytes", "24576" }
+#define PRODUCER_PAIRS \
+	COMMON_PAIRS, { "enable.idempotence", "true" }, { "acks", "all" }, { "linger.ms", "1" }, \
+	    { "compression.type", "lz4" }, { "batch.size", "262144" }, \
+	    { "batch.num.messages", "20000" }, { "queue.buffering.max.messages", "200000" }, \
+	{ \
+		"queue.buffering.max.kbytes", "24576" \
+	}
 
 enum rc
 kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err)
@@ -199,8 +210,10 @@ enum rc
 kafka_transactional(const struct kafka *k, const char *id, rd_kafka_t **out, struct err *err)
 {
 	/*
-	 * The most that brokers grant by default: a large source transaction is one here too. (When we die, nobody waits for the end of that time:
-	 * nothing else is written behind an open transaction of ours, and our next start ends it.) A record may not outlive its transaction.
+	 * The most that brokers grant by default: a large source transaction is one here too. (When
+	 * we die, nobody waits for the end of that time: nothing else is written behind an open
+	 * transaction of ours, and our next start ends it.) A record may not outlive its
+	 * transaction.
 	 */
 	const struct conf_pair pairs[] = {
 		PRODUCER_PAIRS, { "transactional.id", id }, { "transaction.timeout.ms", "900000" }, { "message.timeout.ms", "900000" },
@@ -248,7 +261,9 @@ kafka_member(const struct kafka *k, const char *group, rd_kafka_t **out, struct 
 		{ "fetch.wait.max.ms", "500" },
 	};
 
-	return make(k, RD_KAFKA_CONSUMER, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_FETCH, pairs, COUNTOF(pairs), out, err);
+	return make(k, RD_KAFKA_CONSUMER,
+	    RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_FETCH, pairs,
+	    COUNTOF(pairs), out, err);
 }
 
 void

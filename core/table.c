@@ -28,8 +28,9 @@ static bool
 column_same(const struct column *a, const struct column *b)
 {
 	return slice_eq(a->name, b->name) && wire_same(&a->type, &b->type) &&
-	    slice_eq(a->type_name, b->type_name) && a->typid == b->typid && a->typmod == b->typmod &&
-	    a->notnull == b->notnull && a->identity == b->identity && a->has_default == b->has_default && a->default_expr == b->default_expr &&
+	    slice_eq(a->type_name, b->type_name) && a->typid == b->typid &&
+	    a->typmod == b->typmod && a->notnull == b->notnull && a->identity == b->identity &&
+	    a->has_default == b->has_default && a->default_expr == b->default_expr &&
 	    slice_eq(a->default_json, b->default_json);
 }
 

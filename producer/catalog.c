@@ -5,25 +5,25 @@
 #include <stdlib.h>
 
 static const char columns_sql[] =
-	"SELECT a.attname, a.atttypid, a.atttypmod, a.attnotnull, pg_get_expr(d.adbin, d.adrelid),"
-	"       coalesce((SELECT array_position(i.indkey::int2[], a.attnum) FROM pg_index i"
-	"                  WHERE i.indrelid = a.attrelid AND i.indexrelid = k.idx"
-	"                    AND array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts), -1),"
-	"       d.adbin IS NOT NULL OR a.attidentity <> '' OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typdefault IS NOT NULL),"
-	"       (a.attmissingval::text::text[])[1]"
-	"  FROM pg_attribute a"
-	"  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
-	" CROSS JOIN (SELECT coalesce("
-	/* The key: with REPLICA IDENTITY USING INDEX its columns (an old row has no others), else the primary key, else a unique index. */
-	"        (SELECT indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
-	"          WHERE i.indrelid = $1 AND i.indisreplident AND c.relreplident = 'i'),"
-	"        (SELECT indexrelid FROM pg_index WHERE indrelid = $1 AND indisprimary),"
-	"        (SELECT indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
-	"          WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
-	"            AND c.relreplident = 'f' AND NOT EXISTS (SELECT FROM pg_attribute n WHERE n.attrelid = $1"
-	"              AND n.attnum = ANY(i.indkey::int2[]) AND NOT n.attnotnull)"
-	"          ORDER BY indexrelid LIMIT 1)) AS idx) k"
-	" WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped";
+    "SELECT a.attname, a.atttypid, a.atttypmod, a.attnotnull, pg_get_expr(d.adbin, d.adrelid),"
+    "       coalesce((SELECT array_position(i.indkey::int2[], a.attnum) FROM pg_index i"
+    "                  WHERE i.indrelid = a.attrelid AND i.indexrelid = k.idx"
+    "                    AND array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts), -1),"
+    "       d.adbin IS NOT NULL OR a.attidentity <> '' OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typdefault IS NOT NULL),"
+    "       (a.attmissingval::text::text[])[1]"
+    "  FROM pg_attribute a"
+    "  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+    " CROSS JOIN (SELECT coalesce("
+    /* The key: with REPLICA IDENTITY USING INDEX its columns (an old row has no others), else the primary key, else a unique index. */
+    "        (SELECT indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+    "          WHERE i.indrelid = $1 AND i.indisreplident AND c.relreplident = 'i'),"
+    "        (SELECT indexrelid FROM pg_index WHERE indrelid = $1 AND indisprimary),"
+    "        (SELECT indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+    "          WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
+    "            AND c.relreplident = 'f' AND NOT EXISTS (SELECT FROM pg_attribute n WHERE n.attrelid = $1"
+    "              AND n.attnum = ANY(i.indkey::int2[]) AND NOT n.attnotnull)"
+    "          ORDER BY indexrelid LIMIT 1)) AS idx) k"
+    " WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped";
 
 /* A type with its base (domains) and element (arrays) resolved: rows from the type asked for down. */
 static const char type_sql[] =
@@ -162,7 +162,10 @@ load_default(struct column *col, const char *expr, struct arena *a)
 	buf_free(&b);
 }
 
-/* Is it the default of the schema that the rows have which were there before the column? missing: its text form, as the catalogue keeps it. */
+/*
+ * Is it the default of the schema that the rows have which were there before the column? missing:
+ * its text form, as the catalogue keeps it.
+ */
 static bool
 same_constant(const struct column *col, const char *missing)
 {
@@ -181,9 +184,10 @@ same_constant(const struct column *col, const char *missing)
 }
 
 /*
- * A column that is added with a default gives values to the rows that are there, and the stream says nothing of it. A reader can do the same
- * only by a constant that stands in the schema. filled: some default exists; missing: what those rows were given (kept also when the
- * default was changed or dropped since), NULL: not known.
+ * A column that is added with a default gives values to the rows that are there, and the stream
+ * says nothing of it. A reader can do the same only by a constant that stands in the schema.
+ * filled: some default exists; missing: what those rows were given (kept also when the default was
+ * changed or dropped since), NULL: not known.
  */
 static bool
 fills_by_expression(const struct column *col, bool filled, const char *expr, const char *missing)
@@ -214,8 +218,9 @@ place_key(struct table *t, int column, int place, struct arena *a)
 }
 
 /*
- * Is the key of the catalogue the one that held when the row was written? RELATION flags the columns that old rows bring; the key may have moved to
- * others since, or the table is gone. With REPLICA IDENTITY FULL all are flagged, and any key will do.
+ * Is the key of the catalogue the one that held when the row was written? RELATION flags the
+ * columns that old rows bring; the key may have moved to others since, or the table is gone. With
+ * REPLICA IDENTITY FULL all are flagged, and any key will do.
  */
 static bool
 key_holds(const struct table *t, const struct pgo *msg, int found)
@@ -346,7 +351,8 @@ catalog_all_binary(PGconn *conn, const char *publication, bool *yes, struct err 
 	for (int i = 0; rc == OK && *yes && i < PQntuples(res); i++) {
 		struct pg_type t;
 
-		rc = load_type(conn, (uint32_t)strtoul(PQgetvalue(res, i, 0), NULL, 10), (int32_t)strtol(PQgetvalue(res, i, 1), NULL, 10), &a, &t, err);
+		rc = load_type(conn, (uint32_t)strtoul(PQgetvalue(res, i, 0), NULL, 10),
+		    (int32_t)strtol(PQgetvalue(res, i, 1), NULL, 10), &a, &t, err);
 		if (rc == OK)
 			*yes = pgtype_binary(&t);
 	}

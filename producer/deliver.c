@@ -101,7 +101,9 @@ publisher_abort(struct publisher *p, struct err *err)
 	enum rc rc = OK;
 
 	for (int i = 0; i < p->nhandles; i++) {
-		for (int tries = 0; tries < 20 && rc == OK && p->handles[i].state == HANDLE_ROWS && rd_kafka_outq_len(p->handles[i].rk); tries++)
+		for (int tries = 0; tries < 20 && rc == OK && p->handles[i].state == HANDLE_ROWS &&
+		     rd_kafka_outq_len(p->handles[i].rk);
+		     tries++)
 			rc = publish_serve(p, 100, err);
 		handle_abort(&p->handles[i]);
 	}
@@ -128,7 +130,8 @@ take_report(struct publisher *p, struct handle *handle, const rd_kafka_message_t
 	/* The topic is gone. A new session looks at what there is, and judges. */
 	if (m->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || m->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
 	    m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-		return fail(err, RETRY, "%s [%d] does not exist any more: was the topic deleted?", rd_kafka_topic_name(m->rkt), m->partition);
+		return fail(err, RETRY, "%s [%d] does not exist any more: was the topic deleted?",
+		    rd_kafka_topic_name(m->rkt), m->partition);
 	if (m->err)
 		return handle_fail(handle, m->err, err, "write to %s [%d]", rd_kafka_topic_name(m->rkt), m->partition);
 	/* Acknowledged as sent before (DUPLICATE_SEQUENCE_NUMBER): durable, but no GROUP can say where. */
@@ -200,8 +203,9 @@ publish_serve(struct publisher *p, int wait_ms, struct err *err)
 /* ---- records ---- */
 
 /*
- * What an acknowledgement must say: the group, by its place in the ring, and the topic-partition, both in one pointer. (A topic handle's own
- * opaque will not do: librdkafka hands out the handle that a metadata query made, and drops the configuration.)
+ * What an acknowledgement must say: the group, by its place in the ring, and the topic-partition,
+ * both in one pointer. (A topic handle's own opaque will not do: librdkafka hands out the handle
+ * that a metadata query made, and drops the configuration.)
  */
 static void *
 tag_of(const struct group *g, const struct topic *t, int32_t partition)
@@ -218,9 +222,12 @@ hand_over(struct publisher *p, int handle, const struct record *r, void *tag)
 	rd_kafka_headers_t *h;
 
 	if (!r->extra_name)
-		return rd_kafka_producev(rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(r->partition),
-		    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(r->key.p, r->key.n), RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, r->value.n),
-		    RD_KAFKA_V_HEADER(TL_HEADER, r->tl.p, r->tl.n), RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(tag), RD_KAFKA_V_END);
+		return rd_kafka_producev(rk, RD_KAFKA_V_RKT(rkt),
+		    RD_KAFKA_V_PARTITION(r->partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+		    RD_KAFKA_V_KEY(r->key.p, r->key.n),
+		    RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, r->value.n),
+		    RD_KAFKA_V_HEADER(TL_HEADER, r->tl.p, r->tl.n),
+		    RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(tag), RD_KAFKA_V_END);
 	h = rd_kafka_headers_new(2);
 	rd_kafka_header_add(h, TL_HEADER, -1, r->tl.p, (ssize_t)r->tl.n);
 	rd_kafka_header_add(h, r->extra_name, -1, r->extra.p, (ssize_t)r->extra.n);
@@ -263,7 +270,10 @@ deliver(struct publisher *p, struct group *g, const struct record *r, struct err
 
 /* ---- the spine ---- */
 
-/* Of a group: where its rows went. Of OPEN and BEAT, which come when no group is on its way: the handle that the next group does not take. */
+/*
+ * Of a group: where its rows went. Of OPEN and BEAT, which come when no group is on its way: the
+ * handle that the next group does not take.
+ */
 static int
 spine_handle(struct publisher *p, const struct group *g)
 {
@@ -279,7 +289,8 @@ list_parts(struct publisher *p, struct spine_record *rec, const struct group *g)
 		const struct group_part *part = &g->parts[i];
 		const struct topic *t = p->slots[part->slot];
 
-		rec->parts[i] = (struct spine_part){ slice_of(t->name), (int32_t)(part->slot - t->slot), part->first, part->last, part->count };
+		rec->parts[i] = (struct spine_part){ slice_of(t->name),
+			(int32_t)(part->slot - t->slot), part->first, part->last, part->count };
 	}
 }
 
@@ -300,7 +311,8 @@ publish_spine(struct publisher *p, struct spine_record *rec, const struct group 
 	buf_reset(&p->valuebuf);
 	spine_put(&p->valuebuf, rec);
 	while (rc == OK) {
-		code = rd_kafka_producev(handle->rk, RD_KAFKA_V_RKT(p->spine->rkt[at]), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+		code = rd_kafka_producev(handle->rk, RD_KAFKA_V_RKT(p->spine->rkt[at]),
+		    RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 		    RD_KAFKA_V_VALUE(p->valuebuf.p, p->valuebuf.n), RD_KAFKA_V_END);
 		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
 			break;

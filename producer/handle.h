@@ -42,7 +42,10 @@ void handle_close(struct handle *h);
 enum rc handle_begin(struct handle *h, struct err *err) MUST_CHECK;
 enum rc handle_commit(struct handle *h, struct err *err) MUST_CHECK;
 
-/* Before an orderly end: so that readers need not wait until the broker gives up a transaction that was begun. Its rows must be acknowledged. */
+/*
+ * Before an orderly end: so that readers need not wait until the broker gives up a transaction that
+ * was begun. Its rows must be acknowledged.
+ */
 void handle_abort(struct handle *h);
 
 /* What librdkafka said of a record or of the handle. */

@@ -76,7 +76,9 @@ static enum rc
 fenced(const struct spine_record *r, struct err *err)
 {
 	return fail_exit(err, FATAL, EXIT_REFUSED,
-	    "fenced: node %.*s has opened generation %" PRIu64 " of this pipeline; only one producer may publish under a name", SLICE_ARG(r->node), r->gen);
+	    "fenced: node %.*s has opened generation %" PRIu64
+	    " of this pipeline; only one producer may publish under a name",
+	    SLICE_ARG(r->node), r->gen);
 }
 
 static enum rc
@@ -84,7 +86,9 @@ take_record(struct session *s, const struct spine_record *r, struct err *err)
 {
 	switch (grouping_read_back(&s->g, r)) {
 	case GROUPING_GAP:
-		return fail_exit(err, FATAL, EXIT_REFUSED, "the spine has a gap before group %" PRIu64 ": records are missing in Kafka", r->no);
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "the spine has a gap before group %" PRIu64 ": records are missing in Kafka",
+		    r->no);
 	case GROUPING_LOST:
 		return fail(err, RETRY, "another producer opened generation %" PRIu64 " first", r->gen);
 	case GROUPING_FENCED:
@@ -116,7 +120,8 @@ read_spine(struct session *s, int wait_ms, struct err *err)
 
 		wait_ms = 0;
 		if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
-			rc = fail(err, RETRY, "the spine no longer has what was written last: was its topic deleted?"); /* the new session judges */
+			rc = fail(err, RETRY,
+			    "the spine no longer has what was written last: was its topic deleted?"); /* the new session judges */
 		else if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
 			rc = kafka_fail(m->err, err, "read the spine back");
 		else if (!m->err) {
@@ -227,8 +232,9 @@ session_open(struct session *s, struct err *err)
 		return rc;
 	grouping_ready(&s->g, s->id.confirmed);
 	s->carried->unread_no = s->g.state.no;
-	log_info("producer", "publishing", "pipeline=%s generation=%" PRIu64 " group=%" PRIu64 " seq=%" PRIu64, s->conf->name, s->g.place.gen, s->g.state.no,
-	    s->g.state.seq);
+	log_info("producer", "publishing",
+	    "pipeline=%s generation=%" PRIu64 " group=%" PRIu64 " seq=%" PRIu64, s->conf->name,
+	    s->g.place.gen, s->g.state.no, s->g.state.seq);
 	return s->source->ops->start(s->source, err);
 }
 
@@ -268,8 +274,9 @@ session_close(struct session *s)
 /* ---- groups ---- */
 
 /*
- * With Kafka transactions one spine record at a time; and the groups of a source transaction that is still being read wait for its last one,
- * with which they are committed (unless they are so many that the ring of groups would fill).
+ * With Kafka transactions one spine record at a time; and the groups of a source transaction that
+ * is still being read wait for its last one, with which they are committed (unless they are so many
+ * that the ring of groups would fill).
  */
 static bool
 may_announce(struct session *s)
@@ -390,8 +397,8 @@ read_source(struct session *s, bool *idle, struct err *err)
 }
 
 /*
- * Close a group that is whole when there is nothing more to add at once, or when it waits too long. While its GROUP could not be sent anyway,
- * because a Kafka transaction commits, it grows.
+ * Close a group that is whole when there is nothing more to add at once, or when it waits too long.
+ * While its GROUP could not be sent anyway, because a Kafka transaction commits, it grows.
  */
 static void
 close_group(struct session *s, bool idle)
@@ -537,8 +544,10 @@ producer_run(const struct kafka *k, struct flow *flow, const struct producer_beg
 	int64_t backoff = BACKOFF_MIN_MS;
 
 	while (!stop_requested()) {
-		struct session s = { .carried = &carried, .kafka = k, .conf = k->conf, .flow = flow, .begin = begin, .adopt = adopt, .spine_fd = -1,
-			.g = { .embedded = k->broker, .rows_max = (uint64_t)k->conf->group_rows, .bytes_max = k->broker ? EMBEDDED_GROUP_BYTES : GROUP_BYTES } };
+		struct session s = { .carried = &carried, .kafka = k, .conf = k->conf, .flow = flow,
+			.begin = begin, .adopt = adopt, .spine_fd = -1,
+			.g = { .embedded = k->broker, .rows_max = (uint64_t)k->conf->group_rows,
+				.bytes_max = k->broker ? EMBEDDED_GROUP_BYTES : GROUP_BYTES } };
 		bool ran = false;
 		enum rc rc;
 

@@ -18,8 +18,8 @@ static const char tables_sql[] =
 	" ORDER BY 1, 2";
 
 static const char publication_sql[] =
-	"SELECT pg_has_role(pubowner, 'USAGE'), concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' END, CASE WHEN NOT pubupdate THEN 'update' END,"
-	" CASE WHEN NOT pubdelete THEN 'delete' END, CASE WHEN NOT pubtruncate THEN 'truncate' END) FROM pg_publication WHERE pubname = $1";
+    "SELECT pg_has_role(pubowner, 'USAGE'), concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' END, CASE WHEN NOT pubupdate THEN 'update' END,"
+    " CASE WHEN NOT pubdelete THEN 'delete' END, CASE WHEN NOT pubtruncate THEN 'truncate' END) FROM pg_publication WHERE pubname = $1";
 
 static enum rc
 look_itself(PGconn *conn, const struct conf *conf, struct arena *a, struct publication *out, struct err *err)
@@ -56,8 +56,11 @@ publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct 
 
 		if (!conf_wants(conf, slice_of(schema), slice_of(name)))
 			continue;
-		out->tables[out->ntables++] = (struct publication_table){ arena_text(a, slice_of(schema)), arena_text(a, slice_of(name)),
-			*PQgetvalue(res, i, 2) == 't', *PQgetvalue(res, i, 3) == 't', *PQgetvalue(res, i, 4) == 't', *PQgetvalue(res, i, 5) == 't' };
+		out->tables[out->ntables++] =
+		    (struct publication_table){ arena_text(a, slice_of(schema)),
+			    arena_text(a, slice_of(name)), *PQgetvalue(res, i, 2) == 't',
+			    *PQgetvalue(res, i, 3) == 't', *PQgetvalue(res, i, 4) == 't',
+			    *PQgetvalue(res, i, 5) == 't' };
 	}
 	PQclear(res);
 	return OK;
@@ -66,7 +69,9 @@ publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct 
 static enum rc
 create(PGconn *conn, const struct conf *conf, struct arena *a, struct err *err)
 {
-	const char *sql = arena_printf(a, "CREATE PUBLICATION %s WITH (publish_via_partition_root = true)", pg_ident(a, slice_of(conf->publication)));
+	const char *sql =
+	    arena_printf(a, "CREATE PUBLICATION %s WITH (publish_via_partition_root = true)",
+		pg_ident(a, slice_of(conf->publication)));
 	enum rc rc = pg_exec(conn, "create the publication", sql, NULL, err);
 
 	if (rc != OK)
@@ -114,7 +119,8 @@ publication_ensure(PGconn *conn, const struct conf *conf, int known, struct publ
 			if (out->left_out++ >= known)
 				warn_left_out(t->schema, t->name);
 		} else {
-			buf_printf(&list, "%s%s.%s", list.n ? ", " : "", pg_ident(&a, slice_of(t->schema)), pg_ident(&a, slice_of(t->name)));
+			buf_printf(&list, "%s%s.%s", list.n ? ", " : "",
+			    pg_ident(&a, slice_of(t->schema)), pg_ident(&a, slice_of(t->name)));
 			out->added++;
 		}
 	}

@@ -13,7 +13,8 @@
 /* ---- open and close ---- */
 
 static enum rc
-topic_open(struct publisher *p, const char *name, int partitions, enum topic_keep keep, struct slice owner, struct topic **out, struct err *err)
+topic_open(struct publisher *p, const char *name, int partitions, enum topic_keep keep,
+    struct slice owner, struct topic **out, struct err *err)
 {
 	struct topic *t;
 	int known;
@@ -21,8 +22,9 @@ topic_open(struct publisher *p, const char *name, int partitions, enum topic_kee
 
 	HASH_FIND_STR(p->topics, name, t);
 	if (t && !slice_eq(t->owner, owner))
-		return fail_exit(err, FATAL, EXIT_CONFIG, "tables %.*s and %.*s both map to topic %s; tell them apart with kafka.topic", SLICE_ARG(t->owner),
-		    SLICE_ARG(owner), name);
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "tables %.*s and %.*s both map to topic %s; tell them apart with kafka.topic",
+		    SLICE_ARG(t->owner), SLICE_ARG(owner), name);
 	if (t) {
 		*out = t;
 		return OK;
@@ -69,8 +71,9 @@ publisher_open(const struct kafka *k, const char *database, struct inflight *inf
 	if (rc == OK)
 		rc = topic_open(p, topic_own(&p->arena, k->conf->name, "spine"), 1, TOPIC_FOREVER, SLICE_LIT("the spine"), &p->spine, err);
 	if (rc == OK && p->spine->partitions != 1)
-		rc = fail_exit(err, FATAL, EXIT_CONFIG, "topic %s has %d partitions, it must have one; delete it, it is made anew", p->spine->name,
-		    p->spine->partitions);
+		rc = fail_exit(err, FATAL, EXIT_CONFIG,
+		    "topic %s has %d partitions, it must have one; delete it, it is made anew",
+		    p->spine->name, p->spine->partitions);
 	if (rc == OK)
 		rc = registry_open(k, true, &p->registry, err);
 	if (rc != OK) {
@@ -136,9 +139,14 @@ route_make(struct publisher *p, const struct table *tbl, struct route **out, str
 	enum rc rc = schema_value(prefix, tbl, a, &value, err);
 
 	r->tbl = tbl;
-	/* Without a key every row must keep the order of the table: one partition. And each partition of the embedded broker takes 5 MiB. */
+	/*
+	 * Without a key every row must keep the order of the table: one partition. And each
+	 * partition of the embedded broker takes 5 MiB.
+	 */
 	if (rc == OK)
-		rc = topic_open(p, topic, tbl->nkeys && !p->kafka->broker ? (int)conf->partitions : 1, TOPIC_STANDARD, owner, &r->topic, err);
+		rc = topic_open(p, topic,
+		    tbl->nkeys && !p->kafka->broker ? (int)conf->partitions : 1, TOPIC_STANDARD,
+		    owner, &r->topic, err);
 	if (rc == OK && key.n)
 		rc = register_schema(p, topic, "key", key, &r->key, err);
 	if (rc == OK)
@@ -246,7 +254,10 @@ fit_not_null(struct publisher *p, const struct table *tbl, const struct value *r
 	return copy ? copy : row;
 }
 
-/* Key bytes and partition. Registry ids are hashed with the key, as every client does; a fingerprint is not, so that a key's partition outlives a change of its schema. */
+/*
+ * Key bytes and partition. Registry ids are hashed with the key, as every client does; a
+ * fingerprint is not, so that a key's partition outlives a change of its schema.
+ */
 static enum rc
 put_key(struct sending *s, const struct value *row, struct record *r, struct err *err)
 {
@@ -272,7 +283,8 @@ put_key(struct sending *s, const struct value *row, struct record *r, struct err
 }
 
 static enum rc
-send_record(struct sending *s, char op, const struct value *before, const struct value *after, uint32_t flags, struct record *r, struct err *err)
+send_record(struct sending *s, char op, const struct value *before, const struct value *after,
+    uint32_t flags, struct record *r, struct err *err)
 {
 	struct publisher *p = s->p;
 	const struct table *tbl = s->ch->tbl;

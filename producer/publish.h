@@ -15,7 +15,8 @@
 struct publisher;
 
 /* database: name of the source's database, for the envelope; inflight: where acknowledgements go. Both outlive the publisher. */
-enum rc publisher_open(const struct kafka *k, const char *database, struct inflight *inflight, struct publisher **out, struct err *err) MUST_CHECK;
+enum rc publisher_open(const struct kafka *k, const char *database, struct inflight *inflight,
+    struct publisher **out, struct err *err) MUST_CHECK;
 
 /* Purges what is queued: rows without a GROUP do not exist. */
 void publisher_close(struct publisher *p);
@@ -36,8 +37,9 @@ int publisher_fd(const struct publisher *p);
 bool publisher_full(const struct publisher *p);
 
 /*
- * Send the records of one change (a delete is two, a changed key three) as part of group g. The first change of a table version registers its
- * schemas and makes its topic, which may take a moment. RETRY: Kafka or registry; FATAL: refused, too large.
+ * Send the records of one change (a delete is two, a changed key three) as part of group g. The
+ * first change of a table version registers its schemas and makes its topic, which may take a
+ * moment. RETRY: Kafka or registry; FATAL: refused, too large.
  */
 enum rc publish_change(struct publisher *p, struct group *g, const struct txn *txn, const struct change *ch, struct place *at,
     struct err *err) MUST_CHECK;

@@ -15,7 +15,8 @@
  * May a producer go on from st with this source? FATAL/EXIT_REFUSED: changes are lost, or it is another database. adopt: a slot without a
  * spine is all right. A changed timeline is judged by resume_fork.
  */
-enum rc resume_judge(const struct conf *conf, const struct spine_state *st, const struct source_identity *id, bool adopt, struct err *err) MUST_CHECK;
+enum rc resume_judge(const struct conf *conf, const struct spine_state *st,
+    const struct source_identity *id, bool adopt, struct err *err) MUST_CHECK;
 
 /* The source has left the timeline of the spine at LSN fork: everything at or before it is common. */
 enum rc resume_fork(const struct spine_state *st, const struct source_identity *id, uint64_t fork, struct err *err) MUST_CHECK;

@@ -43,7 +43,8 @@ server_look(PGconn *conn, struct arena *a, struct server *out, struct err *err)
 		return rc;
 	*out = (struct server){ .major = (int)(number(res, 0) / 10000), .version = text(res, 1, a), .wal_level = text(res, 2, a),
 		.role = text(res, 3, a), .replication = yes(res, 4), .may_create = yes(res, 5), .standby = yes(res, 6),
-		.large_objects = yes(res, 7), .slots = (int)number(res, 8), .slots_max = (int)number(res, 9), .senders = (int)number(res, 10),
+		.large_objects = yes(res, 7), .slots = (int)number(res, 8),
+			.slots_max = (int)number(res, 9), .senders = (int)number(res, 10),
 		.senders_max = (int)number(res, 11), .slot_wal_max = number(res, 12) };
 	if (!pg_lsn_parse(PQgetvalue(res, 0, 13), &out->lsn))
 		out->lsn = 0;
@@ -57,7 +58,8 @@ server_judge(const struct server *server, struct err *err)
 	if (strcmp(server->wal_level, "logical") == 0)
 		return OK;
 	return fail_exit(err, FATAL, EXIT_CONFIG,
-	    "wal_level is %s, logical decoding needs logical; run ALTER SYSTEM SET wal_level = logical and restart PostgreSQL", server->wal_level);
+	    "wal_level is %s, logical decoding needs logical; run ALTER SYSTEM SET wal_level = logical and restart PostgreSQL",
+	    server->wal_level);
 }
 
 enum rc
@@ -80,8 +82,8 @@ enum rc
 slot_look(PGconn *conn, const char *name, struct arena *a, struct pg_slot *out, struct err *err)
 {
 	static const char sql[] =
-		"SELECT coalesce(plugin = 'pgoutput' AND database = current_database(), false), confirmed_flush_lsn, coalesce(wal_status, ''),"
-		" active_pid, restart_lsn, safe_wal_size FROM pg_replication_slots WHERE slot_name = $1";
+	    "SELECT coalesce(plugin = 'pgoutput' AND database = current_database(), false), confirmed_flush_lsn, coalesce(wal_status, ''),"
+	    " active_pid, restart_lsn, safe_wal_size FROM pg_replication_slots WHERE slot_name = $1";
 	PGresult *res = NULL;
 	enum rc rc = pg_exec_params(conn, "look for the slot", sql, 1, &name, &res, err);
 
@@ -109,13 +111,16 @@ slot_judge(const char *name, const struct pg_slot *slot, struct err *err)
 	if (!slot->exists)
 		return OK;
 	if (!slot->ours)
-		return fail_exit(err, FATAL, EXIT_CONFIG, "slot %s is not a pgoutput slot of this database; choose another with source.slot", name);
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "slot %s is not a pgoutput slot of this database; choose another with source.slot",
+		    name);
 	if (strcmp(slot->wal_status, "lost") == 0)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "slot %s has lost its WAL (max_slot_wal_keep_size), so changes are gone for good; drop the slot and start anew "
 		    "under another name, or copy the tables again", name);
 	if (slot->active_pid)
-		return fail_exit(err, RETRY, EXIT_REFUSED, "slot %s is in use by process %s; stop the other producer, or choose another with source.slot",
+		return fail_exit(err, RETRY, EXIT_REFUSED,
+		    "slot %s is in use by process %s; stop the other producer, or choose another with source.slot",
 		    name, slot->active_pid);
 	if (!slot->placed)
 		return fail(err, RETRY, "slot %s is being created", name);

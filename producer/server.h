@@ -47,7 +47,10 @@ struct pg_slot {
 
 enum rc slot_look(PGconn *conn, const char *name, struct arena *a, struct pg_slot *out, struct err *err) MUST_CHECK;
 
-/* May a producer go on with it? FATAL/EXIT_REFUSED: lost. FATAL/EXIT_CONFIG: another's. RETRY: in use, or not made yet. OK when it does not exist. */
+/*
+ * May a producer go on with it? FATAL/EXIT_REFUSED: lost. FATAL/EXIT_CONFIG: another's. RETRY: in
+ * use, or not made yet. OK when it does not exist.
+ */
 enum rc slot_judge(const char *name, const struct pg_slot *slot, struct err *err) MUST_CHECK;
 
 #endif

@@ -258,7 +258,9 @@ pg_create(struct source *base, uint64_t *from, struct err *err)
 	struct source_pg *s = self(base);
 	struct arena a = { 0 };
 	PGresult *res = NULL;
-	const char *sql = arena_printf(&a, "CREATE_REPLICATION_SLOT %s LOGICAL pgoutput NOEXPORT_SNAPSHOT", pg_ident(&a, slice_of(base->conf->slot)));
+	const char *sql =
+	    arena_printf(&a, "CREATE_REPLICATION_SLOT %s LOGICAL pgoutput NOEXPORT_SNAPSHOT",
+		pg_ident(&a, slice_of(base->conf->slot)));
 	enum rc rc = exec_patiently(s, "create the slot", sql, &res, err);
 
 	if (rc == OK) {
@@ -362,8 +364,9 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 	rel->table.version = slot->rel ? slot->rel->table.version + 1 : 1;
 	rel->prev = slot->rel;
 	slot->rel = rel;
-	log_info("producer", "table version", "table=\"%s.%s\" version=%u columns=%d key_columns=%d", rel->table.schema.p, rel->table.name.p,
-	    rel->table.version, rel->table.ncols, rel->table.nkeys);
+	log_info("producer", "table version",
+	    "table=\"%s.%s\" version=%u columns=%d key_columns=%d", rel->table.schema.p,
+	    rel->table.name.p, rel->table.version, rel->table.ncols, rel->table.nkeys);
 	/* The catalogue did not tell, for the table is gone, or was altered since. It must not be asked again, or this would never end. */
 	s->base.text = s->base.text || (s->binary && !rel->binary);
 	if (s->binary && !rel->binary)

@@ -42,9 +42,10 @@ struct writer *writer_compile(const struct table *tbl, struct arena *a);
 enum rc writer_key(const struct writer *w, const struct value *row, struct buf *out, struct err *err) MUST_CHECK;
 
 /*
- * Append the envelope. An absent column (unchanged TOAST) is written as Debezium does: its placeholder for strings and bytes, else null, else the
- * type's zero; in a BEFORE_KEY old row likewise null or zero. The unchanged bitmap travels in the `tl` header.
- * REJECT: a value does not fit its column's wire type (NULL in a NOT NULL column included).
+ * Append the envelope. An absent column (unchanged TOAST) is written as Debezium does: its
+ * placeholder for strings and bytes, else null, else the type's zero; in a BEFORE_KEY old row
+ * likewise null or zero. The unchanged bitmap travels in the `tl` header. REJECT: a value does not
+ * fit its column's wire type (NULL in a NOT NULL column included).
  */
 enum rc writer_value(const struct writer *w, const struct envelope *env, struct buf *out, struct err *err) MUST_CHECK;
 

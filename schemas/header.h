@@ -47,7 +47,10 @@ void tl_put(struct buf *out, const struct tl *h, const struct value *before, con
 /* REJECT: short, or another version. Slices point into s. */
 enum rc tl_take(struct slice s, struct tl *h, struct err *err) MUST_CHECK;
 
-/* Put what the header says into decoded rows: unchanged columns become V_ABSENT, exact texts are attached. REJECT: a column index beyond ncols. */
+/*
+ * Put what the header says into decoded rows: unchanged columns become V_ABSENT, exact texts are
+ * attached. REJECT: a column index beyond ncols.
+ */
 enum rc tl_apply(const struct tl *h, struct value *before, struct value *after, int ncols, struct err *err) MUST_CHECK;
 
 #endif

@@ -21,9 +21,10 @@ enum rc registry_open(const struct kafka *k, bool writer, struct registry **out,
 void registry_close(struct registry *r);
 
 /*
- * Register the schema under subject (<topic>-key or <topic>-value) and give the frame to write before each body. Known ones answer from memory.
- * With OK the schema is where every reader finds it, so that a row may be sent next.
- * RETRY: registry or Kafka down, 5xx. FATAL: it refuses (409 incompatible, 401, 403, 422), with its words and the fix.
+ * Register the schema under subject (<topic>-key or <topic>-value) and give the frame to write
+ * before each body. Known ones answer from memory. With OK the schema is where every reader finds
+ * it, so that a row may be sent next. RETRY: registry or Kafka down, 5xx. FATAL: it refuses (409
+ * incompatible, 401, 403, 422), with its words and the fix.
  */
 enum rc registry_put(struct registry *r, const char *subject, struct slice json, struct frame *out, struct err *err) MUST_CHECK;
 

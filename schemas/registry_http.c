@@ -179,10 +179,13 @@ connection_failed(struct http *h, CURLcode code, struct err *err)
 
 	switch (code) {
 	case CURLE_WRITE_ERROR:
-		return fail(err, FATAL, "registry %s: an answer is larger than %d MiB; is it a schema registry?", h->base, ANSWER_MAX >> 20);
+		return fail(err, FATAL,
+		    "registry %s: an answer is larger than %d MiB; is it a schema registry?",
+		    h->base, ANSWER_MAX >> 20);
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_ISSUER_ERROR:
-		return fail_exit(err, FATAL, EXIT_UNREACHABLE, "registry %s: %s; set schemas.ca to the file with its authority's certificate",
+		return fail_exit(err, FATAL, EXIT_UNREACHABLE,
+		    "registry %s: %s; set schemas.ca to the file with its authority's certificate",
 		    h->base, why);
 	case CURLE_SSL_CACERT_BADFILE:
 		return fail_exit(err, FATAL, EXIT_CONFIG, "registry %s: %s; schemas.ca must be a readable PEM file", h->base, why);

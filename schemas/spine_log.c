@@ -22,7 +22,9 @@ tail_add(struct tail *t, const rd_kafka_message_t *m, struct err *err)
 	enum rc rc = spine_take(bytes, &t->arena, r, err);
 
 	if (rc != OK)
-		return fail_exit(err, FATAL, EXIT_REFUSED, "offset %" PRId64 ": %s; something else writes into the spine topic", m->offset, err->text);
+		return fail_exit(err, FATAL, EXIT_REFUSED,
+		    "offset %" PRId64 ": %s; something else writes into the spine topic", m->offset,
+		    err->text);
 	if (t->n == t->cap) {
 		int cap = t->cap ? t->cap * 2 : TAIL_MIN;
 		struct spine_record **list = arena_array(&t->arena, (size_t)cap, sizeof(*list));
@@ -95,12 +97,16 @@ spine_log_state(rd_kafka_t *rk, const char *topic, struct spine_state *s, int64_
 		for (; i >= 0 && i < t.n && rc == OK; i++)
 			if (spine_step(s, t.list[i]) == SPINE_GAP)
 				rc = fail_exit(err, FATAL, EXIT_REFUSED,
-				    "%s: records before group %" PRIu64 " are missing; the topic was truncated or mixed with another", topic, t.list[i]->no);
+				    "%s: records before group %" PRIu64
+				    " are missing; the topic was truncated or mixed with another",
+				    topic, t.list[i]->no);
 		arena_free(&t.arena);
 		if (rc != OK || i >= 0)
 			return rc;
 		if (start == low)
 			return fail_exit(err, FATAL, EXIT_REFUSED,
-			    "%s begins at offset %" PRId64 " and holds no group; the history before is gone: start anew under another name", topic, low);
+			    "%s begins at offset %" PRId64
+			    " and holds no group; the history before is gone: start anew under another name",
+			    topic, low);
 	}
 }

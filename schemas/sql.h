@@ -91,8 +91,9 @@
 	"SELECT spine_offset, spine_hash, gen, token, no, seq, lsn, commit_us, system_id FROM towline_marker WHERE name = ?1"
 
 /*
- * Where each partition of foreign topics begins that is not applied yet (consumer/foreign.h). Written in the transaction that writes the rows;
- * the marker's compare-and-set guards it. value_id: schema of the last value seen there, for the tombstones of flattened topics.
+ * Where each partition of foreign topics begins that is not applied yet (consumer/foreign.h).
+ * Written in the transaction that writes the rows; the marker's compare-and-set guards it.
+ * value_id: schema of the last value seen there, for the tombstones of flattened topics.
  */
 #define SQL_POSITION_COLUMNS "topic, topic_partition, next_offset, value_id"
 #define SQL_PG_POSITION \

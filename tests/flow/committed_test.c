@@ -2,8 +2,8 @@
  * committed_test [-u] BROKERS SEQ TOPIC...: what a reader of somebody else's sees in the topics, from their beginning to their end.
  *
  * Every record has its place (transaction, index) in the header. Each place must come once, none may be missing up to transaction SEQ, and
- * within a partition places must rise. -u reads uncommitted records as well. Prints "records R places P repeated D missing M unordered U"; exit 1
- * when the last three are not 0.
+ * within a partition places must rise. -u reads uncommitted records as well. Prints "records R
+ * places P repeated D missing M unordered U"; exit 1 when the last three are not 0.
  */
 #include "schemas/header.h"
 
@@ -107,7 +107,10 @@ by_place(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Places are dense: index 0 begins the next transaction, or the next index goes on in this one. Whether a transaction's end is there, the sinks tell. */
+/*
+ * Places are dense: index 0 begins the next transaction, or the next index goes on in this one.
+ * Whether a transaction's end is there, the sinks tell.
+ */
 static int
 judge(struct places *pl, uint64_t seq)
 {
@@ -126,7 +129,8 @@ judge(struct places *pl, uint64_t seq)
 		last = at;
 	}
 	missing += top != seq;
-	printf("records %zu places %zu repeated %zu missing %zu unordered %zu\n", pl->n, pl->n - repeated, repeated, missing, pl->unordered);
+	printf("records %zu places %zu repeated %zu missing %zu unordered %zu\n", pl->n,
+	    pl->n - repeated, repeated, missing, pl->unordered);
 	return repeated || missing || pl->unordered;
 }
 

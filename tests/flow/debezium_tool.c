@@ -91,7 +91,8 @@ main(int argc, char **argv)
 
 	if (argc < 3)
 		give_up("usage", "debezium_tool BROKERS PREFIX [TOPIC=PARTITIONS]... <records");
-	if (rd_kafka_conf_set(conf, "bootstrap.servers", argv[1], why, sizeof why) || rd_kafka_conf_set(conf, "enable.idempotence", "true", why, sizeof why))
+	if (rd_kafka_conf_set(conf, "bootstrap.servers", argv[1], why, sizeof why) ||
+	    rd_kafka_conf_set(conf, "enable.idempotence", "true", why, sizeof why))
 		give_up("configuration", why);
 	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
 	if (!rk)

@@ -66,14 +66,19 @@ test_killed(void **state)
 	ok(sink_open("shop", &w->conf, &late, &w->err));
 	is(late->ops->marker(late, &m, &w->err), RETRY);
 	assert_non_null(strstr(w->err.text, "still applies to this sink"));
-	assert_non_null(strstr(w->err.text, ask(w, "SELECT 'process ' || pid || ' ' FROM pg_locks WHERE locktype = 'advisory' AND granted")));
+	assert_non_null(strstr(w->err.text,
+	    ask(w,
+		"SELECT 'process ' || pid || ' ' FROM pg_locks WHERE locktype = 'advisory' AND granted")));
 	/* Lanes look at each other's markers, and at this one. */
 	ok(sink_open("shop", &w->conf, &lane, &w->err));
 	lane->shared = true;
 	ok(lane->ops->marker(lane, &m, &w->err));
 	lane->ops->close(lane);
 	/* It comes in as soon as the other one's last transaction has ended, and sees that one's marker. */
-	assert_int_equal(PQsendQuery(w->conn, "SELECT pg_sleep(0.3); SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"), 1);
+	assert_int_equal(
+	    PQsendQuery(w->conn,
+		"SELECT pg_sleep(0.3); SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"),
+	    1);
 	ok(late->ops->marker(late, &m, &w->err));
 	while ((res = PQgetResult(w->conn)))
 		PQclear(res);
@@ -602,8 +607,10 @@ static void
 test_column_in_doubt(void **state)
 {
 	struct world *w = *state;
-	struct column c1[] = { COL_INT8("id"), COL_TEXT("old"), COL_TEXT("x") }, c2[] = { COL_INT8("id"), COL_TEXT("new"), COL_TEXT("x") },
-		      c3[] = { COL_INT8("id"), COL_TEXT("new"), COL_TEXT("x"), COL_TIME("at") }, c4[] = { COL_INT8("id"), COL_TEXT("new"), COL_TEXT("y") };
+	struct column c1[] = { COL_INT8("id"), COL_TEXT("old"), COL_TEXT("x") },
+		      c2[] = { COL_INT8("id"), COL_TEXT("new"), COL_TEXT("x") },
+		      c3[] = { COL_INT8("id"), COL_TEXT("new"), COL_TEXT("x"), COL_TIME("at") },
+		      c4[] = { COL_INT8("id"), COL_TEXT("new"), COL_TEXT("y") };
 	struct table v1 = table_of("doubt", c1, COUNTOF(c1), key0, 1), v2 = table_of("doubt", c2, COUNTOF(c2), key0, 1),
 		     v3 = table_of("doubt", c3, COUNTOF(c3), key0, 1), v4 = table_of("doubt", c4, COUNTOF(c4), key0, 1);
 	struct batch b = { 0 };
@@ -618,7 +625,10 @@ test_column_in_doubt(void **state)
 	assert_int_equal(w->err.exit, EXIT_REFUSED);
 	assert_non_null(strstr(w->err.text, "ALTER TABLE \"sink_test\".\"doubt\" RENAME COLUMN \"old\" TO \"new\""));
 	assert_non_null(strstr(w->err.text, "ALTER TABLE \"sink_test\".\"doubt\" ADD COLUMN \"new\" text"));
-	assert_string_equal(ask(w, "SELECT count(*) FROM pg_attribute WHERE attrelid = 'sink_test.doubt'::regclass AND attname = 'new'"), "0");
+	assert_string_equal(
+	    ask(w,
+		"SELECT count(*) FROM pg_attribute WHERE attrelid = 'sink_test.doubt'::regclass AND attname = 'new'"),
+	    "0");
 	w->sink->ops->close(w->sink);
 	open_sink(w);
 	is(w->sink->ops->prepare(w->sink, &v2, &w->err), FATAL); /* known from the sink alone */
@@ -648,14 +658,17 @@ test_column_without_doubt(void **state)
 
 	v1.version = 1, v2.version = 2;
 	c3[1].default_expr = c3[1].notnull = true;
-	ask(w, "CREATE SCHEMA sink_test; CREATE TABLE sink_test.own (id bigint PRIMARY KEY, mine text DEFAULT 'x'); CREATE TABLE sink_test.empty (id bigint"
+	ask(w,
+	    "CREATE SCHEMA sink_test; CREATE TABLE sink_test.own (id bigint PRIMARY KEY, mine text DEFAULT 'x'); CREATE TABLE sink_test.empty (id bigint"
 	    " PRIMARY KEY, gone text)");
 	ok(w->sink->ops->prepare(w->sink, &v1, &w->err));
 	put_row(&b, &v1, OP_CREATE, NULL, VALUES(&b, value_int(1)));
 	ok(run(w, &b));
 	ok(w->sink->ops->prepare(w->sink, &v2, &w->err));
 	ok(w->sink->ops->prepare(w->sink, &other, &w->err));
-	assert_string_equal(ask(w, "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'sink_test.own'::regclass AND attnum > 0"),
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'sink_test.own'::regclass AND attnum > 0"),
 	    "id mine more");
 }
 
@@ -668,7 +681,8 @@ test_column_dropped(void **state)
 	struct table t = table_of("dropped", c, COUNTOF(c), key0, 1);
 	struct batch b = { 0 };
 
-	ask(w, "CREATE SCHEMA sink_test; CREATE TABLE sink_test.dropped (id bigint PRIMARY KEY, gone text NOT NULL, kept int NOT NULL DEFAULT 7,"
+	ask(w,
+	    "CREATE SCHEMA sink_test; CREATE TABLE sink_test.dropped (id bigint PRIMARY KEY, gone text NOT NULL, kept int NOT NULL DEFAULT 7,"
 	    " made int NOT NULL GENERATED ALWAYS AS (1) STORED, no bigint GENERATED ALWAYS AS IDENTITY)");
 	w->conf.on_schema_change = "stop";
 	is(w->sink->ops->prepare(w->sink, &t, &w->err), FATAL);
@@ -677,8 +691,11 @@ test_column_dropped(void **state)
 	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
 	put_row(&b, &t, OP_CREATE, NULL, VALUES(&b, value_int(1)));
 	ok(run(w, &b));
-	assert_string_equal(ask(w, "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'sink_test.dropped'::regclass AND attnum > 0"
-	    " AND attnotnull"), "id kept made no");
+	assert_string_equal(
+	    ask(w,
+		"SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'sink_test.dropped'::regclass AND attnum > 0"
+		" AND attnotnull"),
+	    "id kept made no");
 }
 
 static void

@@ -24,7 +24,11 @@ struct start {
 static int
 result(int code)
 {
-	return code == 0 ? thrd_success : code == EBUSY ? thrd_busy : code == ETIMEDOUT ? thrd_timedout : code == ENOMEM ? thrd_nomem : thrd_error;
+	return code == 0	? thrd_success
+	    : code == EBUSY	? thrd_busy
+	    : code == ETIMEDOUT ? thrd_timedout
+	    : code == ENOMEM	? thrd_nomem
+				: thrd_error;
 }
 
 static void *

@@ -558,7 +558,8 @@ bad_schemas(void **state UNUSED)
 	refused("{\"type\":\"record\",\"name\":\"R\"}", "no fields");
 	refused("{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"a\",\"type\":\"Q\"}]}", "unknown type \"Q\"");
 	refused("{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"a\",\"type\":[]}]}", "empty union");
-	refused("{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"a\",\"type\":{\"type\":\"fixed\",\"name\":\"f\",\"size\":-1}}]}",
+	refused(
+	    "{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"a\",\"type\":{\"type\":\"fixed\",\"name\":\"f\",\"size\":-1}}]}",
 	    "bad size");
 	for (int i = 0; i < 70; i++)
 		buf_text(&b, "{\"type\":\"array\",\"items\":");

@@ -83,7 +83,8 @@ txn(struct grouping *g, uint64_t commit_lsn, int64_t offset)
 static struct spine_state
 idle_history(void)
 {
-	return (struct spine_state){ .gen = 3, .token = 1, .no = 9, .seq = 20, .lsn = 100, .watermark = 500, .system_id = SYSTEM, .timeline = 1,
+	return (struct spine_state){ .gen = 3, .token = 1, .no = 9, .seq = 20, .lsn = 100,
+		.watermark = 500, .system_id = SYSTEM, .timeline = 1,
 		.started = true };
 }
 

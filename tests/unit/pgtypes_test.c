@@ -394,7 +394,8 @@ types_to_create(void **state)
 	check_create("", array, "bigint[]");
 	check_create("", ts, "timestamp without time zone");
 	check_create("", (struct wire_type){ .wire = W_STRING, .source_type = "point" }, "point");
-	check_create("", pgtype_wire(&(struct pg_type){ .oid = PG_BPCHAR, .typmod = 8, .typtype = 'b', .name = "character(4)" }, &a), "character(4)");
+	check_create("", pgtype_wire(&(struct pg_type){ .oid = PG_BPCHAR, .typmod = 8,
+		.typtype = 'b', .name = "character(4)" }, &a), "character(4)");
 	check_create("", pgtype_wire(&(struct pg_type){ .oid = PG_BPCHAR, .typmod = -1, .typtype = 'b', .name = "bpchar" }, &a), "text");
 	check_create("", pgtype_wire(&(struct pg_type){ .oid = 1014, .typmod = 8, .typtype = 'b', .name = "character(4)[]",
 	    .item = &(struct pg_type){ .oid = PG_BPCHAR, .typmod = -1, .typtype = 'b', .name = "character" } }, &a), "text[]");

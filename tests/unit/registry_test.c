@@ -257,7 +257,10 @@ static void
 trouble_that_passes(void **state UNUSED)
 {
 	static const struct canned list[] = {
-		{ 500, "{\"error_code\":50001,\"message\":\"store\"}", 0 }, { 503, "busy", 0 }, { 429, "slow down", 0 }, { 200, "{\"id\":3}", 0 },
+		{ 500, "{\"error_code\":50001,\"message\":\"store\"}", 0 },
+		{ 503, "busy", 0 },
+		{ 429, "slow down", 0 },
+		{ 200, "{\"id\":3}", 0 },
 	};
 	struct http h;
 

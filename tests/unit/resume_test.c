@@ -31,9 +31,11 @@ static const struct {
 	{ "the slot was moved", SPINE, .id = { SOURCE, .confirmed = 901, .lsn = 1000 }, .refused = "is lost" },
 	{ "a restored snapshot", SPINE, .id = { SOURCE, .confirmed = 300, .lsn = 899 }, .refused = "it was set back" },
 	{ "where the end of its log is not known", SPINE, .id = { SOURCE, .confirmed = 300 } },
-	{ "another timeline is judged by its fork", SPINE, .id = { .system_id = 42, .timeline = 3, .exists = true, .confirmed = 300, .lsn = 500 } },
+	{ "another timeline is judged by its fork", SPINE, .id = { .system_id = 42, .timeline = 3,
+		.exists = true, .confirmed = 300, .lsn = 500 } },
 	/* The embedded broker's spine begins with what the sinks have. */
-	{ "a restored snapshot, embedded", .st = { .lsn = 800 }, .id = { SOURCE, .confirmed = 300, .lsn = 799 }, .adopt = true, .refused = "it was set back" },
+	{ "a restored snapshot, embedded", .st = { .lsn = 800 }, .id = { SOURCE, .confirmed = 300,
+		.lsn = 799 }, .adopt = true, .refused = "it was set back" },
 };
 /* clang-format on */
 

@@ -16,14 +16,17 @@ static struct column cols[COLS] = {
 	[DAY] = { .name = SLICE_LIT("day"), .type = { .wire = W_INT32, .semantic = "io.debezium.time.Date" } },
 };
 static int keys[1] = { ID };
-static const struct table tbl = { .schema = SLICE_LIT("public"), .name = SLICE_LIT("t"), .ncols = COLS, .cols = cols, .nkeys = 1, .keys = keys };
+static const struct table tbl = { .schema = SLICE_LIT("public"), .name = SLICE_LIT("t"),
+	.ncols = COLS, .cols = cols, .nkeys = 1, .keys = keys };
 
 /* 2^53 + 1 is what a double cannot hold. */
 static const struct value old_row[COLS] = {
-	{ .kind = V_INT, .i = 9007199254740993 }, { .kind = V_STRING, .s = SLICE_LIT("null") }, { .kind = V_NULL }, { .kind = V_INT, .i = 0 },
+	{ .kind = V_INT, .i = 9007199254740993 }, { .kind = V_STRING,
+		.s = SLICE_LIT("null") }, { .kind = V_NULL }, { .kind = V_INT, .i = 0 },
 };
 static const struct value new_row[COLS] = {
-	{ .kind = V_INT, .i = 9007199254740993 }, { .kind = V_STRING, .s = SLICE_LIT("a, b") }, { .kind = V_ABSENT }, { .kind = V_INT, .i = 1 },
+	{ .kind = V_INT, .i = 9007199254740993 }, { .kind = V_STRING,
+		.s = SLICE_LIT("a, b") }, { .kind = V_ABSENT }, { .kind = V_INT, .i = 1 },
 };
 
 static void
@@ -50,7 +53,8 @@ update(void **state)
 
 	(void)state;
 	tail_text(&out, &c);
-	same(&out, "1970-01-01T00:00:00.000001Z  4F/10         3.1  u  key=9007199254740993  name: \"null\" -> \"a, b\", day: 1970-01-01 -> 1970-01-02\n");
+	same(&out,
+	    "1970-01-01T00:00:00.000001Z  4F/10         3.1  u  key=9007199254740993  name: \"null\" -> \"a, b\", day: 1970-01-01 -> 1970-01-02\n");
 
 	/* What a key-only old row says of the other columns is nothing. */
 	tl.flags = 0;
@@ -69,14 +73,16 @@ update(void **state)
 static void
 foreign(void **state)
 {
-	struct value row[COLS] = { { .kind = V_INT, .i = 1 }, { .kind = V_STRING, .s = SLICE_LIT("\x1b[2J\xff") }, { .kind = V_NULL }, { .kind = V_NULL } };
+	struct value row[COLS] = { { .kind = V_INT, .i = 1 }, { .kind = V_STRING,
+		.s = SLICE_LIT("\x1b[2J\xff") }, { .kind = V_NULL }, { .kind = V_NULL } };
 	const struct envelope env = { .op = 0, .after = row };
 	struct tail_change c = change(NULL, &env);
 	struct buf out = { 0 };
 
 	(void)state;
 	tail_text(&out, &c);
-	same(&out, "1970-01-01T00:00:00.000000Z  0/0           -  -  key=1  name: \"\\u001b[2J\xef\xbf\xbd\", \"a note\": null, day: null\n");
+	same(&out,
+	    "1970-01-01T00:00:00.000000Z  0/0           -  -  key=1  name: \"\\u001b[2J\xef\xbf\xbd\", \"a note\": null, day: null\n");
 	tail_key(&out, &c);
 	same(&out, "1");
 	tail_json(&out, &c);
@@ -88,7 +94,8 @@ static void
 long_value(void **state)
 {
 	char text[400];
-	struct value row[COLS] = { { .kind = V_INT, .i = 1 }, { .kind = V_STRING, .s = { text, 399 } }, { .kind = V_ABSENT }, { .kind = V_ABSENT } };
+	struct value row[COLS] = { { .kind = V_INT, .i = 1 }, { .kind = V_STRING,
+		.s = { text, 399 } }, { .kind = V_ABSENT }, { .kind = V_ABSENT } };
 	const struct envelope env = { .op = OP_CREATE, .after = row };
 	struct tail_change c = change(NULL, &env);
 	struct buf out = { 0 };
