@@ -1,0 +1,122 @@
+/*
+ * session.h - one run of a consumer from the sink's marker on: what its parts share. Private to consumer.c (spine, lanes, the loop),
+ * session_sink.c (the sink's transactions) and session_rows.c (the rows of a group).
+ */
+#ifndef CONSUMER_SESSION_H
+#define CONSUMER_SESSION_H
+
+#include "consumer/aside.h"
+#include "consumer/decode.h"
+#include "consumer/fetch.h"
+#include "consumer/follow.h"
+#include "consumer/lane.h"
+#include "core/flow.h"
+#include "core/stop.h"
+
+#include <time.h>
+
+/* A sink transaction that was sent: kept until the sink has confirmed it, in case it must be redone. */
+struct sent {
+	struct batch batch;
+	struct marker expected, next;
+	uint64_t rows;
+	bool busy;
+};
+
+struct session {
+	const struct kafka *kafka;
+	const struct conf_sink *conf;
+	struct flow *flow;
+	int number;
+	char at[80];               /* "sink NAME", for the log */
+	struct sink *sink;
+	struct fetch *fetch;
+	struct decode *decode;
+	struct deadletter *dead;
+	struct parked parked;      /* keys at the sink that wait */
+	struct fetch_part *spine;
+	struct follow *f;          /* what is true, where the marker stands; outlives the session */
+	struct sent sent[2];
+	int fill;                  /* the one being filled */
+	bool open;                 /* a sink transaction is open: begin was called */
+	bool first;                /* no group yet in this session */
+	bool cut;                  /* ends to begin anew at once: follow.h */
+	struct lane *lane;         /* apply: key; NULL: whole transactions */
+	struct spine_at last;      /* lane: place of the last record that counted, and its system id */
+	uint64_t last_system;
+	bool barrier;              /* lane: the rows at hand are a barrier's */
+	struct arena group_arena;  /* the group's record and its assembly */
+	uint64_t rows_committed;
+	int64_t marked_ms;
+	bool committed;            /* this session has got something done */
+	bool ours;                 /* this process has, before */
+	int64_t stop_ms;           /* when the stop was first seen */
+	int64_t heard_ms;          /* of the spine */
+};
+static inline int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static inline int64_t
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static inline void
+release_message(void *msg)
+{
+	rd_kafka_message_destroy(msg);
+}
+
+/* The program, or this lane, is asked to end. */
+static inline bool
+stopping(const struct session *s)
+{
+	return stop_requested() || (s->lane && atomic_load(&s->lane->stop));
+}
+
+static inline struct batch *
+filling(struct session *s)
+{
+	return &s->sent[s->fill].batch;
+}
+
+
+/* ---- session_sink.c ---- */
+
+/* Everything up to group no is here; the producer may be waiting for that. */
+void session_applied(struct session *s, uint64_t no);
+
+/* The keys that wait at the sink, as they are now. */
+enum rc session_load_parked(struct session *s, struct err *err) MUST_CHECK;
+
+/* Wait until at most `most` sent transactions are unconfirmed, and let go of those that are. */
+enum rc session_settle(struct session *s, int most, struct err *err) MUST_CHECK;
+
+/* Commit what the batch being filled holds; whole transactions only. */
+enum rc session_flush(struct session *s, struct err *err) MUST_CHECK;
+
+/* The batch is full inside a source transaction: send its rows, and leave the sink transaction open. */
+enum rc session_stream(struct session *s, struct err *err) MUST_CHECK;
+
+/* ---- session_rows.c ---- */
+
+/* All rows of the group, in the order of the source, into batches. AGAIN: asked to stop. */
+enum rc session_take_rows(struct session *s, const struct spine_record *g, struct err *err) MUST_CHECK;
+bool session_full(struct session *s);
+
+/* ---- consumer.c ---- */
+
+/* With a producer in the same process: go on until everything that it published is here. */
+bool session_finished(struct session *s);
+
+#endif

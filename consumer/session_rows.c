@@ -1,0 +1,219 @@
+/*
+ * session_rows.c - the rows of one group: brought from their partitions, put in the order of the source, decoded into the batch.
+ */
+#include "consumer/session.h"
+#include "consumer/assemble.h"
+#include "core/log.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	WAIT_MS = 100,  /* for one record, between two looks at the stop flag */
+	RANGE_MS = 30000, /* for a record that Kafka says it has */
+	ASK_MS = 3000,  /* silence after which Kafka is asked whether it has it */
+	LOST_MS = 8000, /* a range that was acknowledged, and is not there after so long, is lost; a new leader gets time to learn of it */
+};
+
+/* ---- rows ---- */
+
+/* A record that is no row of ours (tl NULL), or a bad one: never a crash, never a silent skip. It takes the message. */
+static enum rc
+bad_record(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl, struct err *err)
+{
+	struct batch *b = filling(s);
+	struct row row = { .topic = p->topic, .partition = m->partition, .offset = m->offset };
+	int64_t offset = m->offset;
+
+	if (s->conf->on_error != ON_ERROR_DEADLETTER) {
+		rd_kafka_message_destroy(m);
+		return fail(err, FATAL,
+		    "%s [%d] offset %" PRId64
+		    ": %s; to set such records aside set on_error: dead-letter",
+		    p->topic, p->partition, offset, err->text);
+	}
+	if (tl) {
+		row.seq = tl->seq;
+		row.index = tl->index;
+		row.lsn = tl->lsn;
+	}
+	if (tl && (tl->flags & TL_MOVED_TO) && s->f->moved) {
+		aside_bad(b, s->f->moved, "the row with the new key cannot be read");
+		s->f->moved = NULL;
+	}
+	row.held = batch_hold(b, m);
+	b->bytes += m->len + m->key_len + sizeof row;
+	aside_bad(b, &row, err->text);
+	return OK;
+}
+
+/* Decode one record into the batch. It takes the message. */
+static enum rc
+take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl, struct err *err)
+{
+	struct batch *b = filling(s);
+	struct envelope env;
+	const struct table *tbl;
+	struct value *key;
+	struct row row = { 0 };
+	enum rc rc;
+
+	if (p->own || !follow_wants(s->f, tl)) {
+		rd_kafka_message_destroy(m);
+		return OK;
+	}
+	rc = decode_record(s->decode, m, tl, &b->arena, &env, &tbl, &key, err);
+	if (rc == REJECT)
+		return bad_record(s, m, p, tl, err);
+	if (rc == OK) {
+		decode_fill(&row, m, p->topic, tl, &env, tbl);
+		row.held = batch_hold(b, m);
+		b->bytes += m->len + m->key_len + (size_t)tbl->ncols * sizeof(struct value) * (size_t)(!!env.before + !!env.after);
+		/* In a lane the halves of a changed key are two rows, as the other one may be another lane's; but not at a barrier. */
+		if ((s->lane && !s->barrier) || follow_join(s->f, &row, tl->flags))
+			*batch_row(b) = row;
+		return OK;
+	}
+	rd_kafka_message_destroy(m);
+	return rc;
+}
+
+/* ---- groups ---- */
+
+/* What waits at the head of each partition of the group. */
+struct heads {
+	struct fetch_part **parts;
+	rd_kafka_message_t **msgs;
+	struct tl *tls;
+	int n;
+};
+
+static enum rc
+range_lost(const struct assemble *as, const struct heads *h, int i, struct err *err)
+{
+	const struct assemble_part *p = &as->parts[i];
+
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "%s [%d]: of the %" PRId64 " rows at offsets %" PRId64 " to %" PRId64
+	    " that the spine promises %" PRId64 " are there: the topic was truncated or "
+	    "made anew; copy the tables into this sink again",
+	    h->parts[i]->topic, h->parts[i]->partition, p->count, p->first, p->last, p->taken);
+}
+
+/* The next record of part i; waits as long as it may still come. AGAIN: asked to stop. */
+static enum rc
+await(struct session *s, const struct assemble *as, const struct heads *h, int i, rd_kafka_message_t **m, struct err *err)
+{
+	const struct fetch_part *p = h->parts[i];
+	int64_t begun = now_ms(), asked = begun, high;
+
+	for (;;) {
+		bool end;
+		enum rc rc = fetch_next(s->fetch, h->parts[i], WAIT_MS, m, &end, err);
+
+		if (rc != AGAIN)
+			return rc;
+		if (session_finished(s) || (stopping(s) && (!s->flow || !stop_requested())))
+			return AGAIN;
+		if (now_ms() - asked < ASK_MS)
+			continue;
+		rc = s->kafka->broker ? OK : fetch_ask(s->fetch, p, &high, err);
+		if (rc != OK)
+			return rc;
+		asked = now_ms();
+		if (asked - begun >= (s->kafka->broker ? RANGE_MS : LOST_MS) && (s->kafka->broker || high <= as->parts[i].last))
+			return range_lost(as, h, i, err);
+		if (asked - begun >= RANGE_MS)
+			return fail(err, RETRY, "%s [%d]: no record for %d s, though Kafka has it",
+			    p->topic, p->partition, RANGE_MS / 1000);
+	}
+}
+
+/* Bring the next record of part i; orphans and foreign records on the way are passed over, counted or set aside. */
+static enum rc
+bring(struct session *s, struct assemble *as, struct heads *h, int i, struct err *err)
+{
+	for (;;) {
+		rd_kafka_message_t *m;
+		struct err why;
+		bool ours;
+		enum rc rc = await(s, as, h, i, &m, err);
+		enum assemble_verdict v;
+
+		if (rc != OK)
+			return rc;
+		ours = decode_header(m, &h->tls[i], &why);
+		v = assemble_offer(as, i, m->offset, ours ? &h->tls[i] : NULL);
+		if (v == ASSEMBLE_ROW) {
+			h->msgs[i] = m;
+			return OK;
+		}
+		if (v == ASSEMBLE_BEYOND)
+			rc = range_lost(as, h, i, err);
+		else if (v == ASSEMBLE_FOREIGN) {
+			*err = why;
+			rc = bad_record(s, m, h->parts[i], NULL, err);
+			m = NULL;
+		} else if (s->flow)
+			atomic_fetch_add(&s->flow->skipped[s->number], 1);
+		if (m)
+			rd_kafka_message_destroy(m);
+		if (rc != OK)
+			return rc;
+	}
+}
+
+static enum rc
+heads_open(struct session *s, const struct spine_record *g, struct heads *h, struct err *err)
+{
+	enum rc rc = OK;
+
+	h->n = g->nparts;
+	h->parts = arena_array(&s->group_arena, (size_t)g->nparts, sizeof *h->parts);
+	h->msgs = arena_array(&s->group_arena, (size_t)g->nparts, sizeof *h->msgs);
+	h->tls = arena_array(&s->group_arena, (size_t)g->nparts, sizeof *h->tls);
+	for (int i = 0; i < g->nparts && rc == OK; i++)
+		rc = fetch_part(s->fetch, g->parts[i].topic, g->parts[i].partition, g->parts[i].first, &h->parts[i], err);
+	return rc;
+}
+
+/* All rows of the group, in the order of the source, into batches. */
+enum rc
+session_take_rows(struct session *s, const struct spine_record *g, struct err *err)
+{
+	struct assemble as;
+	struct heads h = { 0 };
+	enum rc rc = heads_open(s, g, &h, err);
+
+	assemble_begin(&as, g, &s->group_arena);
+	while (rc == OK) {
+		struct batch *b = filling(s);
+		int i;
+
+		while (rc == OK && (i = assemble_want(&as)) >= 0)
+			rc = bring(s, &as, &h, i, err);
+		if (rc != OK || (i = assemble_next(&as)) < 0)
+			break;
+		rc = take_row(s, h.msgs[i], h.parts[i], &h.tls[i], err);
+		h.msgs[i] = NULL;
+		/* Not between the halves of a changed key: the first one's values live in this batch. */
+		if (rc == OK && !s->f->moved && (b->nrows >= s->conf->batch_rows * 2 || b->bytes >= (size_t)s->conf->batch_bytes * 2))
+			rc = session_stream(s, err);
+	}
+	for (int i = 0; i < h.n; i++)
+		if (h.msgs[i])
+			rd_kafka_message_destroy(h.msgs[i]);
+	return rc;
+}
+
+
+bool
+session_full(struct session *s)
+{
+	const struct batch *b = filling(s);
+
+	return b->nrows >= s->conf->batch_rows || b->bytes >= (size_t)s->conf->batch_bytes;
+}
