@@ -80,7 +80,8 @@ foreign_lacks(struct foreign *f, const struct row *r)
 	for (int i = 0; i < tbl->ncols; i++)
 		if (r->after[i].kind == V_ABSENT)
 			return arena_printf(&f->batch.arena,
-			    "the row has a new key, and Debezium did not send its unchanged column %.*s; set REPLICA IDENTITY FULL on %.*s.%.*s, or give its topic"
+			    "the row has a new key, and Debezium did not send its unchanged column "
+			    "%.*s; set REPLICA IDENTITY FULL on %.*s.%.*s, or give its topic"
 			    " one partition",
 			    SLICE_ARG(tbl->cols[i].name), SLICE_ARG(tbl->schema),
 			    SLICE_ARG(tbl->name));

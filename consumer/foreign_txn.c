@@ -246,7 +246,8 @@ find_share(struct foreign *f, struct end *end, struct share *s, struct err *err)
 			return AGAIN;
 		if (foreign_now_ms() > until)
 			return fail_exit(err, FATAL, EXIT_REFUSED,
-			    "transaction %.*s has rows of %.*s, and there is no topic that ends in .%.*s; are topics renamed on the way? then set apply: key",
+			    "transaction %.*s has rows of %.*s, and there is no topic that ends in "
+			    ".%.*s; are topics renamed on the way? then set apply: key",
 			    SLICE_ARG(end->id), SLICE_ARG(s->table), SLICE_ARG(s->table));
 		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, SILENT_MS);
 	}

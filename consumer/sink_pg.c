@@ -168,7 +168,8 @@ ensure_row(struct sink_pg *s, struct marker *out, struct err *err)
 /* The session's lock for a name: hashtextextended of this. */
 static const char holder_sql[] =
     "SELECT l.pid, host(a.client_addr) FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
-    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.classid::bigint << 32 | l.objid::bigint = hashtextextended($1, 0)"
+    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.classid::bigint << 32 | "
+    "l.objid::bigint = hashtextextended($1, 0)"
     " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 static enum rc

@@ -60,7 +60,8 @@ static bool
 check_server(struct look *l)
 {
 	static const char sql[] =
-	    "SELECT split_part(current_setting('server_version'), ' ', 1), current_user, has_database_privilege(current_database(), 'CREATE'),"
+	    "SELECT split_part(current_setting('server_version'), ' ', 1), current_user, "
+	    "has_database_privilege(current_database(), 'CREATE'),"
 	    " pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system())";
 	PGresult *res = NULL;
 	char span[HUMAN_MAX];
@@ -97,8 +98,10 @@ static bool
 check_schema(struct look *l)
 {
 	static const char sql[] =
-	    "SELECT n.oid IS NOT NULL, has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN m.oid IS NULL THEN has_schema_privilege(n.oid, 'CREATE')"
-	    " ELSE has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT') AND has_table_privilege(m.oid, 'UPDATE') END"
+	    "SELECT n.oid IS NOT NULL, has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN m.oid IS "
+	    "NULL THEN has_schema_privilege(n.oid, 'CREATE')"
+	    " ELSE has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT') "
+	    "AND has_table_privilege(m.oid, 'UPDATE') END"
 	    " FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = 'towline'"
 	    " LEFT JOIN pg_class m ON m.relnamespace = n.oid AND m.relname = 'marker'";
 	const char *role = pg_ident(&l->c->arena, slice_of(l->role)), *db = pg_ident(&l->c->arena, slice_of(PQdb(l->conn))), *grant;
@@ -154,8 +157,10 @@ look_at_table(struct look *l, const char *schema, const char *table, bool *there
 {
 	static const char sql[] =
 	    "SELECT c.oid IS NOT NULL, concat_ws(', ', CASE WHEN NOT has_table_privilege(c.oid, 'SELECT') THEN 'SELECT' END,"
-	    "  CASE WHEN NOT has_table_privilege(c.oid, 'INSERT') THEN 'INSERT' END, CASE WHEN NOT has_table_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END,"
-	    "  CASE WHEN NOT has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END, CASE WHEN NOT has_table_privilege(c.oid, 'TRUNCATE') THEN 'TRUNCATE' END),"
+	    "  CASE WHEN NOT has_table_privilege(c.oid, 'INSERT') THEN 'INSERT' END, CASE WHEN NOT "
+	    "has_table_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END,"
+	    "  CASE WHEN NOT has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END, CASE WHEN NOT "
+	    "has_table_privilege(c.oid, 'TRUNCATE') THEN 'TRUNCATE' END),"
 	    " coalesce(has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE'))"
 	    " FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = $1"
 	    " LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v')";
@@ -305,7 +310,8 @@ check_sqlite(struct checks *c, const char *path)
 	if (marker_sqlite(db, c->conf->name, &m, &found, &err) == OK) {
 		check_ok(c, "file", "SQLite %s, writable, %d tables", sqlite3_libversion(),
 		    lite_number(db,
-			"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE "
+			"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE "
+			"'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE "
 			"'towline\\_%' ESCAPE '\\'"));
 		check_marker(c, &m, found);
 	} else {

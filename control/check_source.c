@@ -294,9 +294,11 @@ static void
 check_names(struct look *l)
 {
 	static const char sql[] =
-	    "SELECT n.nspname, c.relname, a.attname, a.attname ~ '^[A-Za-z_][A-Za-z0-9_]*$' FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+	    "SELECT n.nspname, c.relname, a.attname, a.attname ~ '^[A-Za-z_][A-Za-z0-9_]*$' FROM "
+	    "pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
 	    " JOIN pg_namespace n ON n.oid = c.relnamespace"
-	    " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT LIKE 'pg\\_%'"
+	    " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND NOT "
+	    "c.relispartition AND n.nspname NOT LIKE 'pg\\_%'"
 	    "  AND EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = c.oid AND o.attnum > 0 AND NOT o.attisdropped"
 	    "    AND o.attname !~ '^[A-Za-z_][A-Za-z0-9_]*$') ORDER BY a.attrelid, a.attnum";
 	PGresult *res = NULL;

@@ -85,9 +85,11 @@ fix_for(rd_kafka_resp_err_t code)
 	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
 		return "; give this principal the right with kafka-acls --add --allow-principal";
 	case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-		return "; give this principal the rights Describe and Write on the transactional id with kafka-acls --add --transactional-id";
+		return "; give this principal the rights Describe and Write on the transactional "
+		"id with kafka-acls --add --transactional-id";
 	case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
-		return "; set transaction.timeout.ms and message.timeout.ms in kafka.options to at most the brokers' transaction.max.timeout.ms";
+		return "; set transaction.timeout.ms and message.timeout.ms in kafka.options to at "
+		"most the brokers' transaction.max.timeout.ms";
 	case RD_KAFKA_RESP_ERR__AUTHENTICATION:
 	case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
 		return "; check sasl.* and security.protocol in kafka.options";

@@ -18,7 +18,8 @@ static const char tables_sql[] =
 	" ORDER BY 1, 2";
 
 static const char publication_sql[] =
-    "SELECT pg_has_role(pubowner, 'USAGE'), concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' END, CASE WHEN NOT pubupdate THEN 'update' END,"
+    "SELECT pg_has_role(pubowner, 'USAGE'), concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' "
+    "END, CASE WHEN NOT pubupdate THEN 'update' END,"
     " CASE WHEN NOT pubdelete THEN 'delete' END, CASE WHEN NOT pubtruncate THEN 'truncate' END) FROM pg_publication WHERE pubname = $1";
 
 static enum rc

@@ -18,7 +18,8 @@ resume_judge(const struct conf *conf, const struct spine_state *st, const struct
 		    id->system_id, st->system_id);
 	if (!st->started && id->exists && !adopt)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "slot %s exists but the topics of %s are empty: either Kafka lost them, or the slot was made by hand; to begin with the slot "
+		    "slot %s exists but the topics of %s are empty: either Kafka lost them, or the "
+		    "slot was made by hand; to begin with the slot "
 		    "as it is run with --adopt-slot, to begin anew drop it: SELECT pg_drop_replication_slot('%s')",
 		    slot, conf->name, slot);
 	if (st->watermark && !id->exists)
@@ -27,13 +28,15 @@ resume_judge(const struct conf *conf, const struct spine_state *st, const struct
 		    slot, pg_lsn_text(a, st->watermark));
 	if (st->watermark && id->confirmed > st->watermark)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "slot %s is at %s, but Kafka has changes only up to %s: what is between is lost (Kafka lost it, or the slot was moved); use another "
+		    "slot %s is at %s, but Kafka has changes only up to %s: what is between is "
+		    "lost (Kafka lost it, or the slot was moved); use another "
 		    "name and copy the tables again",
 		    slot, pg_lsn_text(a, id->confirmed), pg_lsn_text(b, st->watermark));
 	/* On the same timeline: what it writes from here on would be taken for what is published already. */
 	if (id->lsn && id->lsn < newest && (!st->timeline || st->timeline == id->timeline))
 		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "source: its WAL ends at %s, before %s that was published: it was set back, by a restored snapshot for example; use another name and copy "
+		    "source: its WAL ends at %s, before %s that was published: it was set back, by "
+		    "a restored snapshot for example; use another name and copy "
 		    "the tables again",
 		    pg_lsn_text(a, id->lsn), pg_lsn_text(b, newest));
 	return OK;

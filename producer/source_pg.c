@@ -199,7 +199,8 @@ tell_whom_we_wait_for(struct source_pg *s)
 
 	snprintf(pid, sizeof pid, "%d", PQbackendPID(s->repl));
 	if (pg_exec_params(s->sql, "look what the slot waits for", sql, 1, params, &res, &err) == OK)
-		log_warn("producer", "the slot waits for transactions that are older than it to end", "slot=%s process=\"%s\"", s->base.conf->slot,
+		log_warn("producer", "the slot waits for transactions that are older than it to "
+		"end", "slot=%s process=\"%s\"", s->base.conf->slot,
 		    PQgetvalue(res, 0, 0));
 	PQclear(res);
 }
@@ -228,7 +229,10 @@ exec_patiently(struct source_pg *s, const char *what, const char *sql, PGresult 
 	if (!PQsendQuery(s->repl, sql))
 		return pg_fail(s->repl, NULL, err, what);
 	while (PQisBusy(s->repl)) {
-		struct pollfd fds[2] = { { .fd = PQsocket(s->repl), .events = POLLIN }, { .fd = cancelled ? -1 : stop_fd(), .events = POLLIN } };
+		struct pollfd fds[2] = {
+			{ .fd = PQsocket(s->repl), .events = POLLIN },
+			{ .fd = cancelled ? -1 : stop_fd(), .events = POLLIN },
+		};
 
 		poll(fds, COUNTOF(fds), 500);
 		if (!PQconsumeInput(s->repl))
@@ -352,7 +356,8 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 	rc = catalog_relation(s->sql, m, &rel, err);
 	s->waiting = is_locked(rc, err);
 	if (s->waiting && !s->told_waiting)
-		log_warn("producer", "changes wait: another session has their table locked, so its description cannot be read", "table=\"%.*s.%.*s\"",
+		log_warn("producer", "changes wait: another session has their table locked, so its "
+		"description cannot be read", "table=\"%.*s.%.*s\"",
 		    SLICE_ARG(m->schema), SLICE_ARG(m->name));
 	s->told_waiting = s->waiting;
 	if (rc != OK)

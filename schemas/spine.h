@@ -16,9 +16,9 @@ enum spine_kind { SPINE_GROUP = 0, SPINE_OPEN, SPINE_BEAT };
 
 enum {
 	SPINE_CONTINUES = 1, /* the first transaction's earlier rows are in the groups before */
-	SPINE_BARRIER =
-	    4, /* holds truncates and moves of rows that came without all values, nothing else: a reader by key waits for its other lanes before and behind it */
-	SPINE_MORE = 2, /* the last transaction goes on in the next group */
+	SPINE_MORE = 2,      /* the last transaction goes on in the next group */
+	/* Truncates, and changed keys that came without all values, alone: a reader by key waits for its other lanes before and behind. */
+	SPINE_BARRIER = 4,
 };
 
 /* Rows of one topic-partition that belong to a group: those in [first, last] whose header has the group's generation; count of them. */

@@ -659,7 +659,8 @@ test_column_without_doubt(void **state)
 	v1.version = 1, v2.version = 2;
 	c3[1].default_expr = c3[1].notnull = true;
 	ask(w,
-	    "CREATE SCHEMA sink_test; CREATE TABLE sink_test.own (id bigint PRIMARY KEY, mine text DEFAULT 'x'); CREATE TABLE sink_test.empty (id bigint"
+	    "CREATE SCHEMA sink_test; CREATE TABLE sink_test.own (id bigint PRIMARY KEY, mine text "
+	    "DEFAULT 'x'); CREATE TABLE sink_test.empty (id bigint"
 	    " PRIMARY KEY, gone text)");
 	ok(w->sink->ops->prepare(w->sink, &v1, &w->err));
 	put_row(&b, &v1, OP_CREATE, NULL, VALUES(&b, value_int(1)));
@@ -668,7 +669,8 @@ test_column_without_doubt(void **state)
 	ok(w->sink->ops->prepare(w->sink, &other, &w->err));
 	assert_string_equal(
 	    ask(w,
-		"SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'sink_test.own'::regclass AND attnum > 0"),
+		"SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid "
+		"= 'sink_test.own'::regclass AND attnum > 0"),
 	    "id mine more");
 }
 
@@ -682,7 +684,8 @@ test_column_dropped(void **state)
 	struct batch b = { 0 };
 
 	ask(w,
-	    "CREATE SCHEMA sink_test; CREATE TABLE sink_test.dropped (id bigint PRIMARY KEY, gone text NOT NULL, kept int NOT NULL DEFAULT 7,"
+	    "CREATE SCHEMA sink_test; CREATE TABLE sink_test.dropped (id bigint PRIMARY KEY, gone "
+	    "text NOT NULL, kept int NOT NULL DEFAULT 7,"
 	    " made int NOT NULL GENERATED ALWAYS AS (1) STORED, no bigint GENERATED ALWAYS AS IDENTITY)");
 	w->conf.on_schema_change = "stop";
 	is(w->sink->ops->prepare(w->sink, &t, &w->err), FATAL);
@@ -693,7 +696,8 @@ test_column_dropped(void **state)
 	ok(run(w, &b));
 	assert_string_equal(
 	    ask(w,
-		"SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'sink_test.dropped'::regclass AND attnum > 0"
+		"SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid "
+		"= 'sink_test.dropped'::regclass AND attnum > 0"
 		" AND attnotnull"),
 	    "id kept made no");
 }

@@ -54,7 +54,8 @@ update(void **state)
 	(void)state;
 	tail_text(&out, &c);
 	same(&out,
-	    "1970-01-01T00:00:00.000001Z  4F/10         3.1  u  key=9007199254740993  name: \"null\" -> \"a, b\", day: 1970-01-01 -> 1970-01-02\n");
+	    "1970-01-01T00:00:00.000001Z  4F/10         3.1  u  key=9007199254740993  name: "
+	    "\"null\" -> \"a, b\", day: 1970-01-01 -> 1970-01-02\n");
 
 	/* What a key-only old row says of the other columns is nothing. */
 	tl.flags = 0;
