@@ -11,11 +11,19 @@
 #ifndef CONSUMER_FOREIGN_H
 #define CONSUMER_FOREIGN_H
 
+#include "consumer/decode.h"
 #include "consumer/sink.h"
 #include "core/flow.h"
 #include "core/kafka.h"
 
 /* As consumer_run: until a stop is asked for (OK) or an operator must act (FATAL). */
 enum rc foreign_run(const struct kafka *k, const struct conf_sink *sink, struct flow *flow, int number, struct err *err) MUST_CHECK;
+
+/*
+ * A record of theirs again, for `towline dlq`: m as the row that it was for the sink, with values in b. *value_id: of
+ * the last value of this topic, 0 at first; a deletion without a value needs it. REJECT: it is no row.
+ */
+enum rc foreign_again(const struct kafka *k, struct decode *d, struct batch *b, rd_kafka_message_t *m, const char *topic,
+    int64_t *value_id, struct row *out, int64_t *source_us, struct err *err) MUST_CHECK;
 
 #endif

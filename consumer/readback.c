@@ -1,7 +1,9 @@
 #include "consumer/readback.h"
+#include "consumer/foreign.h"
 #include "schemas/topic.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -20,9 +22,11 @@ struct part {
 	rd_kafka_topic_t *rkt;
 	bool started;
 	int64_t at, high; /* next offset; the end when it was asked for */
+	int64_t value_id; /* foreign: of the last value */
 };
 
 struct readback {
+	const struct kafka *kafka;
 	struct arena arena;
 	rd_kafka_t *rk;
 	struct decode *decode;
@@ -38,6 +42,7 @@ readback_open(const struct kafka *k, struct readback **out, struct err *err)
 
 	if (!rb)
 		die("out of memory");
+	rb->kafka = k;
 	rb->copies = topic_own(&rb->arena, k->conf->name, "deadletter");
 	rc = kafka_consumer(k, QUEUE_KBYTES, &rb->rk, err);
 	if (rc == OK)
@@ -169,13 +174,41 @@ read_at(
 	return rc;
 }
 
+static bool
+header_is(const rd_kafka_headers_t *h, const char *name, const char *text)
+{
+	const void *p;
+	size_t n;
+
+	return rd_kafka_header_get_last(h, name, &p, &n) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+	    slice_is((struct slice){ p, n }, text);
+}
+
+/* The headers that deadletter.c puts in front. */
+static bool
+is_copy(const rd_kafka_message_t *m, int32_t partition, int64_t offset, const char *topic)
+{
+	rd_kafka_headers_t *h;
+	char numbers[2][24];
+
+	snprintf(numbers[0], sizeof numbers[0], "%d", partition);
+	snprintf(numbers[1], sizeof numbers[1], "%" PRId64, offset);
+	return rd_kafka_message_headers(m, &h) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+	    header_is(h, "towline.topic", topic) && header_is(h, "towline.partition", numbers[0]) &&
+	    header_is(h, "towline.offset", numbers[1]);
+}
+
 /* from: the half with the old key of a change that has two. */
 static bool
-is_change(const struct parked_entry *e, const rd_kafka_message_t *m, bool from, struct tl *tl,
-    struct err *why)
+is_change(const struct parked_entry *e, const rd_kafka_message_t *m, bool from, bool copy,
+    struct tl *tl, struct err *why)
 {
+	/* Never was one of ours: it is known by its place alone. */
 	if (!decode_header(m, tl, why))
-		return !e->lsn && !e->seq; /* never was one of ours: it cannot be read, but shown */
+		return !e->seq &&
+		    (!copy ||
+			is_copy(m, from ? e->from_partition : e->partition,
+			    from ? e->from_offset : e->offset, e->topic));
 	if (tl->seq == e->seq && tl->lsn == e->lsn &&
 	    (from ? (tl->flags & TL_MOVED_FROM) != 0 : tl->index == e->index))
 		return true;
@@ -194,7 +227,7 @@ find(struct readback *rb, const struct parked_entry *e, bool from, rd_kafka_mess
 
 	for (size_t i = 0; i < COUNTOF(places) && rc == REJECT; i++) {
 		rc = read_at(rb, places[i], offsets[i], out, err);
-		if (rc == OK && is_change(e, *out, from, tl, err))
+		if (rc == OK && is_change(e, *out, from, i == 0, tl, err))
 			return OK;
 		if (rc == OK) {
 			rd_kafka_message_destroy(*out);
@@ -210,6 +243,25 @@ find(struct readback *rb, const struct parked_entry *e, bool from, rd_kafka_mess
 }
 
 static enum rc
+decode_foreign(struct readback *rb, const struct parked_entry *e, rd_kafka_message_t *m,
+    struct batch *b, struct readback_change *out, struct err *err)
+{
+	struct part *home = part_of(rb, e->topic, e->partition);
+	int held = out->row.held;
+	enum rc rc = foreign_again(rb->kafka, rb->decode, b, m, home->topic, &home->value_id,
+	    &out->row, &out->env.source_us, err);
+
+	out->row.held = held;
+	out->row.partition = e->partition;
+	out->row.offset = e->offset;
+	out->env.op = out->row.op;
+	out->env.before = out->row.before;
+	out->env.after = out->row.after;
+	out->env.lsn = e->lsn;
+	return rc;
+}
+
+static enum rc
 decode(struct readback *rb, const struct parked_entry *e, bool from, struct batch *b,
     struct readback_change *out, struct err *err)
 {
@@ -220,11 +272,15 @@ decode(struct readback *rb, const struct parked_entry *e, bool from, struct batc
 	if (rc != OK)
 		return rc;
 	out->row.held = batch_hold(b, m);
-	rc = decode_record(rb->decode, m, &out->tl, &b->arena, &out->env, &tbl, &out->key, err);
+	out->ours = e->seq != 0;
+	if (!out->ours && rb->kafka->conf->foreign_topics)
+		return decode_foreign(rb, e, m, b, out, err);
+	rc = decode_record(
+	    rb->decode, m, out->ours ? &out->tl : NULL, &b->arena, &out->env, &tbl, &out->key, err);
 	if (rc != OK)
 		return rc;
-	decode_fill(
-	    &out->row, m, arena_text(&b->arena, slice_of(e->topic)), &out->tl, &out->env, tbl);
+	decode_fill(&out->row, m, arena_text(&b->arena, slice_of(e->topic)),
+	    out->ours ? &out->tl : NULL, &out->env, tbl);
 	out->row.partition = e->partition;
 	out->row.offset = e->offset;
 	return OK;

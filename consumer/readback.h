@@ -15,6 +15,7 @@ struct readback;
 struct readback_change {
 	struct row row;
 	struct tl tl;
+	bool ours;           /* has a header: else tl says nothing */
 	struct envelope env; /* of a changed key: with the old row that came apart */
 	struct value *key;
 };

@@ -142,7 +142,7 @@ dlq_list_json(struct buf *out, const struct dlq_entry *list, int n)
 static struct tail_change
 change_of(const struct readback_change *c, const struct parked_entry *e)
 {
-	return (struct tail_change){ .tl = &c->tl,
+	return (struct tail_change){ .tl = c->ours ? &c->tl : NULL,
 		.env = &c->env,
 		.tbl = c->row.tbl,
 		.key = c->row.moved ? NULL : c->key,

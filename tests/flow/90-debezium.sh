@@ -81,3 +81,28 @@ for apply in key transaction; do
 	towline_kill $apply
 	[ "$STATUS" = 0 ] || flunk "$apply ended with $STATUS"
 done
+
+# Dead letters: constraints at a third sink refuse some of it; what is parked comes back in order once they are gone.
+pg_sql dst "create database deads"
+FLOW_DB=deads pg_sql dst <<<"$("$PGBIN/pg_dump" -s -N towline -h 127.0.0.1 -p "${FLOW_PG[dst]}" -U postgres keys)"
+FLOW_DB=deads pg_sql dst "alter table acct2 add constraint odd check (bal % 2 = 0); alter table acct add constraint odd check (bal % 3 > 0);
+	alter table pair add constraint odd check (val % 3 > 0); alter table nokey add constraint odd check (x <> 2); alter table t add constraint odd check (id % 5 > 0)"
+sed -e "s/^name: .*/name: ${NAME}dead/; s,/keys\$,/deads\n    on_error: dead-letter,; /^  lite:/,\$d" "$DIR/key.yaml" >"$DIR/dead.yaml"
+towline_start dead run -c "$DIR/dead.yaml"
+behind() { FLOW_DB=deads pg_sql dst "select count(*) from towline.parked"; }
+caught_up() {
+	local was
+	was=$(behind)
+	((was > 5)) && [ "$(FLOW_DB=deads pg_sql dst "select count(*) from types")" = 9 ] && sleep 1 && [ "$(behind)" = "$was" ]
+}
+wait_for 60 caught_up
+refute equal dead
+parked=$(behind)
+for table in acct2 acct pair nokey t; do FLOW_DB=deads pg_sql dst "alter table $table drop constraint odd"; done
+"$TOWLINE" dlq show "pg/$(FLOW_DB=deads pg_sql dst "select min(id) from towline.parked")" -c "$DIR/dead.yaml" | grep -q '^change .* key='
+out=$("$TOWLINE" dlq retry pg --all -c "$DIR/dead.yaml") || flunk "$out"
+wait_for 20 "equal dead"
+[ "$(behind)" = 0 ]
+towline_kill dead
+[ "$STATUS" = 0 ] || flunk "dead ended with $STATUS"
+say "dead letters: $parked were parked; $out"
