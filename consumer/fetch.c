@@ -44,7 +44,8 @@ count_partitions(const struct kafka *k, rd_kafka_t *rk, int64_t *n, struct err *
 }
 
 /*
- * A quarter of the memory for what is fetched ahead, shared out evenly. librdkafka wants to know when the handle is made, and the handle is
+ * An eighth of the memory for what is fetched ahead, shared out evenly: unpacked, and with what librdkafka
+ * keeps for each message, it comes to several times that. librdkafka wants to know when the handle is made, and the handle is
  * needed to ask: with many partitions it is made a second time.
  */
 static enum rc
@@ -57,7 +58,7 @@ open_handle(const struct kafka *k, rd_kafka_t **rk, struct err *err)
 		rc = count_partitions(k, *rk, &n, err);
 	if (rc != OK)
 		return rc;
-	kbytes = k->conf->memory_bytes / 4 / 1024 / n;
+	kbytes = k->conf->memory_bytes / 8 / 1024 / n;
 	if (kbytes >= QUEUE_KBYTES_MAX)
 		return OK;
 	rd_kafka_destroy(*rk);

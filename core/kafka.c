@@ -235,12 +235,17 @@ kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct
 	 * request that waits for news of quiet partitions holds up the refill of busy ones; new data is answered at once however short the
 	 * wait is. (The embedded broker answers only when it is over.)
 	 */
+	/*
+	 * message.max.bytes does not limit what a consumer reads; it is the first size of the buffer
+	 * that each lz4 batch is unpacked into and stays in, however small it is.
+	 */
 	struct conf_pair pairs[] = {
 		COMMON_PAIRS,
 		{ "enable.auto.commit", "false" }, { "enable.auto.offset.store", "false" },
 		{ "auto.offset.reset", "error" }, { "check.crcs", "true" }, { "enable.partition.eof", "true" },
 		{ "queued.max.messages.kbytes", kbytes }, { "queued.min.messages", "100000" },
 		{ "fetch.message.max.bytes", fetch }, { "fetch.error.backoff.ms", "100" },
+		{ "message.max.bytes", "65536" },
 		{ "fetch.wait.max.ms", k->broker ? "5" : "20" },
 		{ "fetch.queue.backoff.ms", "10" },
 	};
