@@ -15,6 +15,7 @@ struct load {
 	int n;
 	const struct table **dropped; /* truncated here */
 	int ndropped;
+	int64_t ignored; /* places of further chunks */
 };
 
 static bool
@@ -132,6 +133,19 @@ number(struct load *l, struct parked *set, int64_t first)
 	}
 }
 
+/* All chunks of a large row; the first one's place is the row's. */
+static enum rc
+put_messages(struct load *l, struct deadletter *dead, void *const *held, int more,
+    const struct parked_entry *e, int64_t *copy, struct err *err)
+{
+	enum rc rc = OK;
+
+	for (int i = 0; i <= more && rc == OK; i++)
+		rc =
+		    deadletter_put(dead, held[i], e->topic, e->reason, i ? &l->ignored : copy, err);
+	return rc;
+}
+
 static enum rc
 put_copies(struct load *l, struct deadletter *dead, const struct batch *b, struct err *err)
 {
@@ -142,11 +156,10 @@ put_copies(struct load *l, struct deadletter *dead, const struct batch *b, struc
 		struct parked_entry *e = &l->entries[i];
 
 		if (r->moved)
-			rc = deadletter_put(
-			    dead, b->held[r->held_from], r->topic, e->reason, &e->from_copy, err);
+			rc = put_messages(
+			    l, dead, &b->held[r->held_from], r->chunks_from, e, &e->from_copy, err);
 		if (rc == OK)
-			rc = deadletter_put(
-			    dead, b->held[r->held], r->topic, e->reason, &e->copy, err);
+			rc = put_messages(l, dead, &b->held[r->held], r->chunks, e, &e->copy, err);
 	}
 	return rc == OK ? deadletter_flush(dead, err) : rc;
 }

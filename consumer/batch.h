@@ -31,6 +31,7 @@ struct row {
 	uint8_t aside;          /* enum aside: not 0, the sink is not to be told of it */
 	const char *why;        /* ASIDE_BAD: the reason, in the batch's arena */
 	int held, held_from;    /* in batch.held: its message, and of a moved update the one with the old key */
+	int chunks, chunks_from; /* how many more messages behind those belong to them */
 };
 
 /* Rows that go past the sink into the dead letters (consumer/aside.h). */

@@ -348,6 +348,9 @@ session_close(struct session *s)
 {
 	for (size_t i = 0; i < COUNTOF(s->sent); i++)
 		batch_free(&s->sent[i].batch, release_message);
+	for (int i = 0; i < s->nparts; i++)
+		rd_kafka_message_destroy(s->parts[i]);
+	free(s->parts);
 	if (s->sink) {
 		s->sink->ops->abort(s->sink);
 		s->sink->ops->close(s->sink);

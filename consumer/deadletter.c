@@ -85,15 +85,26 @@ deadletter_put(struct deadletter *d, const rd_kafka_message_t *m, const char *to
 			return rc;
 	}
 	h = headers_of(d, m, topic, reason);
-	code = rd_kafka_producev(d->rk, RD_KAFKA_V_TOPIC(d->topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-	    RD_KAFKA_V_KEY(m->key, m->key_len), RD_KAFKA_V_VALUE(m->payload, m->len), RD_KAFKA_V_HEADERS(h), RD_KAFKA_V_OPAQUE(offset),
-	    RD_KAFKA_V_END);
+	for (;;) {
+		enum rc rc;
+
+		code = rd_kafka_producev(d->rk, RD_KAFKA_V_TOPIC(d->topic), RD_KAFKA_V_PARTITION(0),
+		    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(m->key, m->key_len),
+		    RD_KAFKA_V_VALUE(m->payload, m->len), RD_KAFKA_V_HEADERS(h),
+		    RD_KAFKA_V_OPAQUE(offset), RD_KAFKA_V_END);
+		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || d->sent == d->done)
+			break;
+		rc = deadletter_flush(d, err);
+		if (rc != OK) {
+			rd_kafka_headers_destroy(h);
+			return rc;
+		}
+	}
 	if (code) {
 		rd_kafka_headers_destroy(h);
 		return kafka_fail(code, err, "write to %s", d->topic);
 	}
 	d->sent++;
-	/* A full librdkafka queue would refuse the next one. */
 	return d->sent - d->done >= 1000 ? deadletter_flush(d, err) : OK;
 }
 

@@ -112,6 +112,7 @@ follow_join(struct follow *f, struct row *r, uint32_t flags)
 		r->before = f->moved->before;
 		r->before_full = f->moved->before_full;
 		r->held_from = f->moved->held;
+		r->chunks_from = f->moved->chunks;
 	}
 	f->moved = NULL;
 	return true;

@@ -1,4 +1,5 @@
 #include "consumer/readback.h"
+#include "consumer/chunk.h"
 #include "consumer/foreign.h"
 #include "schemas/topic.h"
 
@@ -131,9 +132,10 @@ begin_at(struct readback *rb, struct part *p, int64_t offset, struct err *err)
 	return OK;
 }
 
+/* The record at that offset; not exact: the first from there on. */
 static enum rc
-read_at(
-    struct readback *rb, struct part *p, int64_t offset, rd_kafka_message_t **out, struct err *err)
+read_at(struct readback *rb, struct part *p, int64_t offset, bool exact, rd_kafka_message_t **out,
+    struct err *err)
 {
 	int64_t until = now_ms() + ANSWER_MS;
 	enum rc rc = OK;
@@ -160,7 +162,7 @@ read_at(
 			rc = kafka_fail(m->err, err, "read %s [%d]", p->topic, p->partition);
 		else
 			p->at = m->offset + 1;
-		if (rc == OK && m->offset == offset) {
+		if (rc == OK && (m->offset == offset || (!exact && m->offset > offset))) {
 			*out = m;
 			return OK;
 		}
@@ -217,8 +219,8 @@ is_change(const struct parked_entry *e, const rd_kafka_message_t *m, bool from, 
 }
 
 static enum rc
-find(struct readback *rb, const struct parked_entry *e, bool from, rd_kafka_message_t **out,
-    struct tl *tl, struct err *err)
+find(struct readback *rb, const struct parked_entry *e, bool from, struct part **where,
+    rd_kafka_message_t **out, struct tl *tl, struct err *err)
 {
 	struct part *places[] = { part_of(rb, rb->copies, 0),
 		part_of(rb, e->topic, from ? e->from_partition : e->partition) };
@@ -226,7 +228,8 @@ find(struct readback *rb, const struct parked_entry *e, bool from, rd_kafka_mess
 	enum rc rc = REJECT;
 
 	for (size_t i = 0; i < COUNTOF(places) && rc == REJECT; i++) {
-		rc = read_at(rb, places[i], offsets[i], out, err);
+		*where = places[i];
+		rc = read_at(rb, places[i], offsets[i], true, out, err);
 		if (rc == OK && is_change(e, *out, from, i == 0, tl, err))
 			return OK;
 		if (rc == OK) {
@@ -240,6 +243,37 @@ find(struct readback *rb, const struct parked_entry *e, bool from, rd_kafka_mess
 		    ") nor %s [%d] (offset %" PRId64 "); bring the row over by hand, then skip it",
 		    rb->copies, offsets[0], e->topic, places[1]->partition, offsets[1]);
 	return rc;
+}
+
+/* The rest of a large row, whose first chunk is m: the chunks lie behind each other, with other records between them perhaps. */
+static enum rc
+gather(struct readback *rb, struct part *p, const rd_kafka_message_t *m, struct batch *b,
+    struct slice *value, struct tl *tl, struct err *err)
+{
+	struct chunk c = { 0 };
+	size_t max = (size_t)rb->kafka->conf->memory_bytes;
+	enum rc rc = chunk_add(&c, tl, (struct slice){ m->payload, m->len }, max, &b->arena, err);
+
+	if (rc == AGAIN)
+		return fail(err, REJECT,
+		    "%s [%d] offset %" PRId64 " is in the middle of a large row", p->topic,
+		    p->partition, m->offset);
+	while (rc == OK && !chunk_whole(&c)) {
+		rd_kafka_message_t *next;
+		struct err why;
+		struct tl part;
+
+		rc = read_at(rb, p, p->at, false, &next, err);
+		if (rc != OK)
+			return rc;
+		if (decode_header(next, &part, &why) && part.flags & TL_CHUNK && part.number)
+			rc = chunk_add(&c, &part, (struct slice){ next->payload, next->len }, max,
+			    &b->arena, err);
+		rd_kafka_message_destroy(next);
+		if (rc == AGAIN)
+			rc = OK;
+	}
+	return rc == OK ? chunk_take(&c, value, tl, err) : rc;
 }
 
 static enum rc
@@ -266,8 +300,9 @@ decode(struct readback *rb, const struct parked_entry *e, bool from, struct batc
     struct readback_change *out, struct err *err)
 {
 	const struct table *tbl;
-	rd_kafka_message_t *m;
-	enum rc rc = find(rb, e, from, &m, &out->tl, err);
+	rd_kafka_message_t *m, whole;
+	struct part *p;
+	enum rc rc = find(rb, e, from, &p, &m, &out->tl, err);
 
 	if (rc != OK)
 		return rc;
@@ -275,11 +310,20 @@ decode(struct readback *rb, const struct parked_entry *e, bool from, struct batc
 	out->ours = e->seq != 0;
 	if (!out->ours && rb->kafka->conf->foreign_topics)
 		return decode_foreign(rb, e, m, b, out, err);
-	rc = decode_record(
-	    rb->decode, m, out->ours ? &out->tl : NULL, &b->arena, &out->env, &tbl, &out->key, err);
+	whole = *m;
+	if (out->ours && out->tl.flags & TL_CHUNK) {
+		struct slice value = { 0 };
+
+		rc = gather(rb, p, m, b, &value, &out->tl, err);
+		whole.payload = (void *)(uintptr_t)value.p;
+		whole.len = value.n;
+	}
+	if (rc == OK)
+		rc = decode_record(rb->decode, &whole, out->ours ? &out->tl : NULL, &b->arena,
+		    &out->env, &tbl, &out->key, err);
 	if (rc != OK)
 		return rc;
-	decode_fill(&out->row, m, arena_text(&b->arena, slice_of(e->topic)),
+	decode_fill(&out->row, &whole, arena_text(&b->arena, slice_of(e->topic)),
 	    out->ours ? &out->tl : NULL, &out->env, tbl);
 	out->row.partition = e->partition;
 	out->row.offset = e->offset;

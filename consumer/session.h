@@ -6,6 +6,7 @@
 #define CONSUMER_SESSION_H
 
 #include "consumer/aside.h"
+#include "consumer/chunk.h"
 #include "consumer/decode.h"
 #include "consumer/fetch.h"
 #include "consumer/follow.h"
@@ -45,6 +46,10 @@ struct session {
 	struct spine_at last;      /* lane: place of the last record that counted, and its system id */
 	uint64_t last_system;
 	bool barrier;              /* lane: the rows at hand are a barrier's */
+	struct chunk chunk;        /* a large row that is being joined, in the arena of the batch */
+	rd_kafka_message_t **parts; /* its messages so far, where they may have to be set aside */
+	int nparts, partcap;
+	int64_t parts_offset;      /* of the first */
 	struct arena group_arena;  /* the group's record and its assembly */
 	uint64_t rows_committed;
 	int64_t marked_ms;

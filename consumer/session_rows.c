@@ -20,13 +20,33 @@ enum {
 
 /* ---- rows ---- */
 
-/* A record that is no row of ours (tl NULL), or a bad one: never a crash, never a silent skip. It takes the message. */
-static enum rc
-bad_record(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl, struct err *err)
+/* The row's message, and of a large row those before it, live as long as the batch. */
+static void
+hold(struct session *s, rd_kafka_message_t *m, struct row *r, bool large)
 {
 	struct batch *b = filling(s);
-	struct row row = { .topic = p->topic, .partition = m->partition, .offset = m->offset };
-	int64_t offset = m->offset;
+
+	r->held = b->nheld;
+	if (large) {
+		r->chunks = s->nparts;
+		for (int i = 0; i < s->nparts; i++)
+			batch_hold(b, s->parts[i]);
+		s->nparts = 0;
+	}
+	batch_hold(b, m);
+}
+
+/*
+ * A record that is no row of ours (tl NULL), or a bad one: never a crash, never a silent skip. It takes the message.
+ * large: the last one of a large row's.
+ */
+static enum rc
+bad_record(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p,
+    const struct tl *tl, bool large, struct err *err)
+{
+	struct batch *b = filling(s);
+	int64_t offset = large ? s->parts_offset : m->offset;
+	struct row row = { .topic = p->topic, .partition = m->partition, .offset = offset };
 
 	if (s->conf->on_error != ON_ERROR_DEADLETTER) {
 		rd_kafka_message_destroy(m);
@@ -44,33 +64,29 @@ bad_record(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p,
 		aside_bad(b, s->f->moved, "the row with the new key cannot be read");
 		s->f->moved = NULL;
 	}
-	row.held = batch_hold(b, m);
+	hold(s, m, &row, large);
 	b->bytes += m->len + m->key_len + sizeof row;
 	aside_bad(b, &row, err->text);
 	return OK;
 }
 
-/* Decode one record into the batch. It takes the message. */
+/* Decode one row into the batch. It takes the message m; what is decoded is whole: m itself, or m with the value of all chunks. */
 static enum rc
-take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl, struct err *err)
+put_row(struct session *s, rd_kafka_message_t *m, const rd_kafka_message_t *whole,
+    const struct fetch_part *p, const struct tl *tl, struct err *err)
 {
 	struct batch *b = filling(s);
 	struct envelope env;
 	const struct table *tbl;
 	struct value *key;
 	struct row row = { 0 };
-	enum rc rc;
+	enum rc rc = decode_record(s->decode, whole, tl, &b->arena, &env, &tbl, &key, err);
 
-	if (p->own || !follow_wants(s->f, tl)) {
-		rd_kafka_message_destroy(m);
-		return OK;
-	}
-	rc = decode_record(s->decode, m, tl, &b->arena, &env, &tbl, &key, err);
 	if (rc == REJECT)
-		return bad_record(s, m, p, tl, err);
+		return bad_record(s, m, p, tl, whole != m, err);
 	if (rc == OK) {
-		decode_fill(&row, m, p->topic, tl, &env, tbl);
-		row.held = batch_hold(b, m);
+		decode_fill(&row, whole, p->topic, tl, &env, tbl);
+		hold(s, m, &row, whole != m);
 		b->bytes += m->len + m->key_len + (size_t)tbl->ncols * sizeof(struct value) * (size_t)(!!env.before + !!env.after);
 		/* In a lane the halves of a changed key are two rows, as the other one may be another lane's; but not at a barrier. */
 		if ((s->lane && !s->barrier) || follow_join(s->f, &row, tl->flags))
@@ -79,6 +95,76 @@ take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, c
 	}
 	rd_kafka_message_destroy(m);
 	return rc;
+}
+
+/* Messages that may have to be copied into the dead letters are kept; of others the joined bytes are enough. */
+static void
+keep_part(struct session *s, rd_kafka_message_t *m)
+{
+	if (s->conf->on_error != ON_ERROR_DEADLETTER) {
+		rd_kafka_message_destroy(m);
+		return;
+	}
+	if (s->nparts == s->partcap) {
+		s->partcap = s->partcap ? s->partcap * 2 : 64;
+		s->parts = realloc(s->parts, (size_t)s->partcap * sizeof(*s->parts));
+		if (!s->parts)
+			die("out of memory");
+	}
+	s->parts[s->nparts++] = m;
+}
+
+/* A part of a large row. The parts come one behind the other, as all have the row's key. It takes the message. */
+static enum rc
+take_chunk(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p,
+    const struct tl *tl, struct err *err)
+{
+	struct batch *b = filling(s);
+	struct slice value;
+	rd_kafka_message_t whole;
+	struct tl own;
+	/* One such row in memory: what is on its way to the sink is let go of first. */
+	enum rc rc = tl->number ? OK : session_settle(s, 0, err);
+
+	if (rc == OK)
+		rc = chunk_add(&s->chunk, tl, (struct slice){ m->payload, m->len },
+		    (size_t)s->kafka->conf->memory_bytes, &b->arena, err);
+	if (rc == AGAIN)
+		rc = fail_exit(err, FATAL, EXIT_REFUSED,
+		    "%s [%d] offset %" PRId64
+		    ": the chunks of a large row are not in order; does something else write "
+		    "into the topic?",
+		    p->topic, m->partition, m->offset);
+	if (rc != OK) {
+		rd_kafka_message_destroy(m);
+		return rc;
+	}
+	if (tl->number == 0)
+		s->parts_offset = m->offset;
+	b->bytes += m->len;
+	if (!chunk_whole(&s->chunk)) {
+		keep_part(s, m);
+		return OK;
+	}
+	rc = chunk_take(&s->chunk, &value, &own, err);
+	if (rc != OK)
+		return bad_record(s, m, p, tl, true, err);
+	whole = *m;
+	whole.payload = (void *)(uintptr_t)value.p;
+	whole.len = value.n;
+	whole.offset = s->parts_offset;
+	return put_row(s, m, &whole, p, &own, err);
+}
+
+static enum rc
+take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl,
+    struct err *err)
+{
+	if (!p->own && follow_wants(s->f, tl))
+		return tl->flags & TL_CHUNK ? take_chunk(s, m, p, tl, err)
+					    : put_row(s, m, m, p, tl, err);
+	rd_kafka_message_destroy(m);
+	return OK;
 }
 
 /* ---- groups ---- */
@@ -155,7 +241,7 @@ bring(struct session *s, struct assemble *as, struct heads *h, int i, struct err
 			rc = range_lost(as, h, i, err);
 		else if (v == ASSEMBLE_FOREIGN) {
 			*err = why;
-			rc = bad_record(s, m, h->parts[i], NULL, err);
+			rc = bad_record(s, m, h->parts[i], NULL, false, err);
 			m = NULL;
 		} else if (s->flow)
 			atomic_fetch_add(&s->flow->skipped[s->number], 1);
@@ -199,8 +285,10 @@ session_take_rows(struct session *s, const struct spine_record *g, struct err *e
 			break;
 		rc = take_row(s, h.msgs[i], h.parts[i], &h.tls[i], err);
 		h.msgs[i] = NULL;
-		/* Not between the halves of a changed key: the first one's values live in this batch. */
-		if (rc == OK && !s->f->moved && (b->nrows >= s->conf->batch_rows * 2 || b->bytes >= (size_t)s->conf->batch_bytes * 2))
+		/* Not between the halves of a changed key or the chunks of a row: what comes first lives in this batch. */
+		if (rc == OK && !s->f->moved && !chunk_pending(&s->chunk) &&
+		    (b->nrows >= s->conf->batch_rows * 2 ||
+			b->bytes >= (size_t)s->conf->batch_bytes * 2))
 			rc = session_stream(s, err);
 	}
 	for (int i = 0; i < h.n; i++)

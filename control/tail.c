@@ -2,6 +2,7 @@
  * towline tail: the changes of one table, decoded, as they come.
  */
 #include "control/tail.h"
+#include "consumer/chunk.h"
 #include "consumer/decode.h"
 #include "control/cluster.h"
 #include "control/command.h"
@@ -39,6 +40,10 @@ struct tail {
 	int started;
 	struct decode *decode;
 	struct arena row;          /* one change */
+	struct join {
+		struct chunk chunk;
+		struct arena arena;
+	} * joins; /* of each partition: a large row that is not whole yet */
 	struct buf line, keytext;
 	bool closed;               /* nobody reads our output any more */
 };
@@ -159,6 +164,7 @@ start(struct tail *t, struct err *err)
 	t->queue = rd_kafka_queue_new(t->rk);
 	t->fd = kafka_queue_fd(t->queue);
 	t->ended = arena_array(&t->arena, (size_t)t->partitions, sizeof *t->ended);
+	t->joins = arena_array(&t->arena, (size_t)t->partitions, sizeof *t->joins);
 	for (; t->started < t->partitions; t->started++) {
 		int64_t low, high;
 
@@ -187,6 +193,8 @@ stop(struct tail *t)
 		rd_kafka_destroy(t->rk);
 	buf_free(&t->line);
 	buf_free(&t->keytext);
+	for (int i = 0; t->joins && i < t->partitions; i++)
+		arena_free(&t->joins[i].arena);
 	arena_free(&t->row);
 	arena_free(&t->arena);
 }
@@ -220,24 +228,13 @@ print(struct tail *t, const struct tail_change *c)
 }
 
 static enum rc
-take_change(struct tail *t, const rd_kafka_message_t *m, struct err *err)
+take_value(struct tail *t, const rd_kafka_message_t *m, const struct tl *tl, struct err *err)
 {
-	struct tail_change c = { .partition = m->partition, .offset = m->offset };
+	struct tail_change c = { .partition = m->partition, .offset = m->offset, .tl = tl };
 	struct envelope env;
 	struct value *key;
-	struct tl tl;
-	struct err why;
-	enum rc rc;
+	enum rc rc = decode_record(t->decode, m, tl, &t->row, &env, &c.tbl, &key, err);
 
-	if (!m->payload) /* a tombstone */
-		return OK;
-	arena_reset(&t->row);
-	c.tl = decode_header(m, &tl, &why) ? &tl : NULL;
-	rc = decode_record(t->decode, m, c.tl, &t->row, &env, &c.tbl, &key, err);
-	if (rc == REJECT) {
-		fprintf(stderr, "towline: %s [%d] offset %" PRId64 ": %s\n", t->topic, m->partition, m->offset, err->text);
-		return OK;
-	}
 	if (rc != OK)
 		return rc;
 	c.env = &env;
@@ -245,6 +242,57 @@ take_change(struct tail *t, const rd_kafka_message_t *m, struct err *err)
 	if (wanted(t, &c))
 		print(t, &c);
 	return OK;
+}
+
+/* A part of a large row. Of one that begins before we do the end is passed over. */
+static enum rc
+take_chunk(struct tail *t, const rd_kafka_message_t *m, const struct tl *tl, struct err *err)
+{
+	struct join *j = &t->joins[m->partition];
+	rd_kafka_message_t whole = *m;
+	struct slice value;
+	struct tl own;
+	enum rc rc;
+
+	if (tl->number == 0)
+		arena_reset(&j->arena);
+	rc = chunk_add(&j->chunk, tl, (struct slice){ m->payload, m->len },
+	    (size_t)t->conf->memory_bytes, &j->arena, err);
+	if (rc == AGAIN || (rc == OK && !chunk_whole(&j->chunk)))
+		return OK;
+	if (rc == FATAL) /* too large for us: said, and passed over */
+		return REJECT;
+	if (rc == OK)
+		rc = chunk_take(&j->chunk, &value, &own, err);
+	if (rc == OK) {
+		whole.payload = (void *)(uintptr_t)value.p;
+		whole.len = value.n;
+		rc = take_value(t, &whole, &own, err);
+	}
+	arena_reset(&j->arena);
+	return rc;
+}
+
+static enum rc
+take_change(struct tail *t, const rd_kafka_message_t *m, struct err *err)
+{
+	struct err why;
+	struct tl tl;
+	bool ours = decode_header(m, &tl, &why);
+	enum rc rc;
+
+	if (!m->payload) /* a tombstone */
+		return OK;
+	arena_reset(&t->row);
+	if (ours && tl.flags & TL_CHUNK && m->partition < t->partitions)
+		rc = take_chunk(t, m, &tl, err);
+	else
+		rc = take_value(t, m, ours ? &tl : NULL, err);
+	if (rc == REJECT) {
+		fprintf(stderr, "towline: %s [%d] offset %" PRId64 ": %s\n", t->topic, m->partition, m->offset, err->text);
+		return OK;
+	}
+	return rc;
 }
 
 static enum rc

@@ -22,6 +22,7 @@ struct conf_pair {
 };
 
 enum on_error { ON_ERROR_STOP = 0, ON_ERROR_DEADLETTER };
+enum on_large { LARGE_CHUNK = 0, LARGE_DEADLETTER, LARGE_STOP };
 
 struct conf_sink {
 	const char *name, *url;
@@ -45,6 +46,7 @@ struct conf {
 	const char *slot, *publication; /* default towline_<name>, made fit for PostgreSQL */
 	int64_t heartbeat_ms;
 	int64_t group_rows, group_ms; /* a group is closed at this many changes, or after this many ms */
+	enum on_large on_large; /* a row that is larger than a record of Kafka may be */
 	struct conf_table *tables;
 	int ntables;
 	const char *brokers;    /* host:port,...; "embedded": the in-process broker */

@@ -109,6 +109,9 @@ const struct conf_option conf_options[] = {
 	    CONF_INT, 0, AT(group_rows), .standard = "10000", .min = 1, .max = 10000000 },
 	{ "source.group_time", "... or after this time.", CONF_TIME, 0, AT(group_ms),
 	    .standard = "5ms", .min = 0, .max = 60000 },
+	{ "source.on_large",
+	    "A row larger than Kafka's message.max.bytes: in chunks that sinks of Towline join, its key to the dead-letter topic, or stop.",
+	    CONF_INDEX, 0, AT(on_large), .standard = "chunk", .choices = "chunk|dead-letter|stop" },
 
 	{ "tables",
 	    "Tables to copy: SCHEMA.TABLE with * and ?; '!' leaves out; the last that matches wins. Nothing: every table.",

@@ -1,5 +1,6 @@
 #include "core/kafka.h"
 
+#include <inttypes.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -94,7 +95,7 @@ fix_for(rd_kafka_resp_err_t code)
 	case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
 		return "; check sasl.* and security.protocol in kafka.options";
 	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-		return "; raise max.message.bytes of the topic and message.max.bytes in kafka.options";
+		return "; the topic takes less than message.max.bytes says: raise its max.message.bytes, or lower message.max.bytes in kafka.options";
 	default:
 		return "";
 	}
@@ -181,6 +182,15 @@ make(const struct kafka *k, rd_kafka_type_t type, int events, const struct conf_
 	return OK;
 }
 
+int64_t
+kafka_message_max(const struct conf *conf)
+{
+	for (int i = 0; i < conf->nkafka_options; i++)
+		if (strcmp(conf->kafka_options[i].key, "message.max.bytes") == 0)
+			return strtoll(conf->kafka_options[i].value, NULL, 10);
+	return 1000000;
+}
+
 /* Nagle would hold a lone GROUP record back for 40 ms (on by default before 2.10). */
 #define COMMON_PAIRS \
 	{ "client.id", "towline" }, { "socket.nagle.disable", "true" }, \
@@ -196,15 +206,26 @@ make(const struct kafka *k, rd_kafka_type_t type, int events, const struct conf_
 	    { "compression.type", "lz4" }, { "batch.size", "262144" }, \
 	    { "batch.num.messages", "20000" }, { "queue.buffering.max.messages", "200000" }, \
 	{ \
-		"queue.buffering.max.kbytes", "24576" \
+		"queue.buffering.max.kbytes", kbytes \
 	}
+
+/* The queue has to take the largest record. */
+static void
+queue_size(const struct kafka *k, char out[static 24])
+{
+	int64_t most = kafka_message_max(k->conf) / 1024 * 2;
+
+	snprintf(out, 24, "%" PRId64, most > 24576 ? most : 24576);
+}
 
 enum rc
 kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err)
 {
 	/* message.timeout 0: never give a row up; the bounded queue is the back-pressure. */
-	static const struct conf_pair pairs[] = { PRODUCER_PAIRS, { "message.timeout.ms", "0" } };
+	char kbytes[24];
+	const struct conf_pair pairs[] = { PRODUCER_PAIRS, { "message.timeout.ms", "0" } };
 
+	queue_size(k, kbytes);
 	return make(k, RD_KAFKA_PRODUCER, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, pairs, COUNTOF(pairs), out, err);
 }
 
@@ -217,10 +238,12 @@ kafka_transactional(const struct kafka *k, const char *id, rd_kafka_t **out, str
 	 * transaction of ours, and our next start ends it.) A record may not outlive its
 	 * transaction.
 	 */
+	char kbytes[24];
 	const struct conf_pair pairs[] = {
 		PRODUCER_PAIRS, { "transactional.id", id }, { "transaction.timeout.ms", "900000" }, { "message.timeout.ms", "900000" },
 	};
 
+	queue_size(k, kbytes);
 	return make(k, RD_KAFKA_PRODUCER, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, pairs, COUNTOF(pairs), out, err);
 }
 

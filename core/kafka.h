@@ -55,6 +55,9 @@ enum rc kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *to
 /* Offsets [low, high) that one partition holds now. */
 enum rc kafka_offsets(rd_kafka_t *rk, const char *topic, int partition, int64_t *low, int64_t *high, struct err *err) MUST_CHECK;
 
+/* The largest record that our producers send: message.max.bytes of kafka.options, else librdkafka's default. */
+int64_t kafka_message_max(const struct conf *conf);
+
 /* An eventfd that becomes readable when q has something; the caller reads and closes it. */
 int kafka_queue_fd(rd_kafka_queue_t *q);
 

@@ -18,6 +18,9 @@
  */
 enum { QUEUED_MAX = 100000, QUEUED_BYTES = 16 << 20 };
 
+/* In place of a topic-partition's number: a record that is none of its group's rows. */
+#define ASIDE_SLOT ((uintptr_t)UINT32_MAX)
+
 bool
 publisher_full(const struct publisher *p)
 {
@@ -140,6 +143,8 @@ take_report(struct publisher *p, struct handle *handle, const rd_kafka_message_t
 		    rd_kafka_topic_name(m->rkt), m->partition);
 	if (!tag) /* the spine's own record */
 		handle->spine--;
+	else if (tag / INFLIGHT_GROUPS - 1 == ASIDE_SLOT)
+		group_acked_aside(&p->inflight->ring[tag % INFLIGHT_GROUPS]);
 	else
 		group_acked(&p->inflight->ring[tag % INFLIGHT_GROUPS], (uint32_t)(tag / INFLIGHT_GROUPS - 1), m->offset);
 	return OK;
@@ -208,9 +213,12 @@ publish_serve(struct publisher *p, int wait_ms, struct err *err)
  * that a metadata query made, and drops the configuration.)
  */
 static void *
-tag_of(const struct group *g, const struct topic *t, int32_t partition)
+tag_of(const struct group *g, const struct record *r)
 {
-	return (void *)(((uintptr_t)t->slot + (uintptr_t)partition + 1) * INFLIGHT_GROUPS + g->no % INFLIGHT_GROUPS);
+	uintptr_t slot =
+	    r->aside ? ASIDE_SLOT : (uintptr_t)r->topic->slot + (uintptr_t)r->partition;
+
+	return (void *)((slot + 1) * INFLIGHT_GROUPS + g->no % INFLIGHT_GROUPS);
 }
 
 static rd_kafka_resp_err_t
@@ -221,16 +229,18 @@ hand_over(struct publisher *p, int handle, const struct record *r, void *tag)
 	rd_kafka_resp_err_t code;
 	rd_kafka_headers_t *h;
 
-	if (!r->extra_name)
+	if (!r->nextra)
 		return rd_kafka_producev(rk, RD_KAFKA_V_RKT(rkt),
 		    RD_KAFKA_V_PARTITION(r->partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 		    RD_KAFKA_V_KEY(r->key.p, r->key.n),
 		    RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, r->value.n),
 		    RD_KAFKA_V_HEADER(TL_HEADER, r->tl.p, r->tl.n),
 		    RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(tag), RD_KAFKA_V_END);
-	h = rd_kafka_headers_new(2);
+	h = rd_kafka_headers_new((size_t)r->nextra + 1);
 	rd_kafka_header_add(h, TL_HEADER, -1, r->tl.p, (ssize_t)r->tl.n);
-	rd_kafka_header_add(h, r->extra_name, -1, r->extra.p, (ssize_t)r->extra.n);
+	for (int i = 0; i < r->nextra; i++)
+		rd_kafka_header_add(
+		    h, r->extra[i].name, -1, r->extra[i].value.p, (ssize_t)r->extra[i].value.n);
 	code = rd_kafka_producev(rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(r->partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 	    RD_KAFKA_V_KEY(r->key.p, r->key.n), RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, r->value.n), RD_KAFKA_V_HEADERS(h),
 	    RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(tag), RD_KAFKA_V_END);
@@ -250,7 +260,7 @@ deliver(struct publisher *p, struct group *g, const struct record *r, struct err
 		rd_kafka_resp_err_t code;
 
 		/* Counted only once it is handed over: a row that never left would hold the group for ever. */
-		code = hand_over(p, at, r, tag_of(g, r->topic, r->partition));
+		code = hand_over(p, at, r, tag_of(g, r));
 		if (!code)
 			break;
 		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
@@ -263,7 +273,8 @@ deliver(struct publisher *p, struct group *g, const struct record *r, struct err
 		return rc;
 	p->queued++;
 	p->queued_bytes += r->key.n + r->value.n;
-	group_part(g, r->topic->slot + (uint32_t)r->partition, strlen(r->topic->name));
+	if (!r->aside)
+		group_part(g, r->topic->slot + (uint32_t)r->partition, strlen(r->topic->name));
 	group_sent(p->inflight, g, r->key.n + r->value.n + r->tl.n);
 	return OK;
 }

@@ -69,6 +69,9 @@ void group_part(struct group *g, uint32_t slot, size_t name_bytes);
 void group_sent(struct inflight *f, struct group *g, size_t bytes);
 void group_acked(struct group *g, uint32_t slot, int64_t offset);
 
+/* The same of a record that the group waits for, though it is no row of it: no part names it. */
+void group_acked_aside(struct group *g);
+
 /* The oldest group whose GROUP may be sent now (closed, all rows acknowledged, none before it waits); NULL: none. */
 struct group *inflight_ready(struct inflight *f);
 void inflight_announced(struct inflight *f, struct group *g);

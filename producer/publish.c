@@ -12,8 +12,8 @@
 
 /* ---- open and close ---- */
 
-static enum rc
-topic_open(struct publisher *p, const char *name, int partitions, enum topic_keep keep,
+enum rc
+publisher_topic(struct publisher *p, const char *name, int partitions, enum topic_keep keep,
     struct slice owner, struct topic **out, struct err *err)
 {
 	struct topic *t;
@@ -65,11 +65,13 @@ publisher_open(const struct kafka *k, const char *database, struct inflight *inf
 	p->database = database;
 	p->inflight = inflight;
 	p->fd = -1;
+	large_limits(p);
 	p->nhandles = k->conf->transactions ? HANDLES : 1;
 	for (int i = 0; i < p->nhandles && rc == OK; i++)
 		rc = handle_open(k, i, &p->fd, &p->handles[i], err);
 	if (rc == OK)
-		rc = topic_open(p, topic_own(&p->arena, k->conf->name, "spine"), 1, TOPIC_FOREVER, SLICE_LIT("the spine"), &p->spine, err);
+		rc = publisher_topic(p, topic_own(&p->arena, k->conf->name, "spine"), 1,
+		    TOPIC_FOREVER, SLICE_LIT("the spine"), &p->spine, err);
 	if (rc == OK && p->spine->partitions != 1)
 		rc = fail_exit(err, FATAL, EXIT_CONFIG,
 		    "topic %s has %d partitions, it must have one; delete it, it is made anew",
@@ -144,7 +146,7 @@ route_make(struct publisher *p, const struct table *tbl, struct route **out, str
 	 * partition of the embedded broker takes 5 MiB.
 	 */
 	if (rc == OK)
-		rc = topic_open(p, topic,
+		rc = publisher_topic(p, topic,
 		    tbl->nkeys && !p->kafka->broker ? (int)conf->partitions : 1, TOPIC_STANDARD,
 		    owner, &r->topic, err);
 	if (rc == OK && key.n)
@@ -166,7 +168,8 @@ route_message(struct publisher *p, struct err *err)
 	struct arena *a = &p->arena;
 	const char *topic = arena_printf(a, "%s.message", p->kafka->conf->name);
 	struct route *r = arena_new(a, struct route);
-	enum rc rc = topic_open(p, topic, 1, TOPIC_STANDARD, SLICE_LIT("logical messages"), &r->topic, err);
+	enum rc rc = publisher_topic(
+	    p, topic, 1, TOPIC_STANDARD, SLICE_LIT("logical messages"), &r->topic, err);
 
 	if (rc == OK)
 		rc = register_schema(p, topic, "key", schema_message_key(a), &r->key, err);
@@ -193,6 +196,7 @@ route_of(struct publisher *p, const struct table *tbl, struct route **out, struc
 		p->last = *out;
 	return rc;
 }
+
 /* ---- one change ---- */
 
 struct sending {
@@ -203,6 +207,7 @@ struct sending {
 	const struct change *ch;
 	struct place *at;
 	struct envelope env;
+	bool aside; /* the last record was set aside */
 };
 
 static void
@@ -282,51 +287,6 @@ put_key(struct sending *s, const struct value *row, struct record *r, struct err
 	return OK;
 }
 
-static enum rc
-send_record(struct sending *s, char op, const struct value *before, const struct value *after,
-    uint32_t flags, struct record *r, struct err *err)
-{
-	struct publisher *p = s->p;
-	const struct table *tbl = s->ch->tbl;
-	struct tl tl = { .flags = flags, .gen = s->at->gen, .seq = s->at->seq, .index = s->at->index++, .lsn = s->txn->commit_lsn };
-	enum rc rc;
-
-	buf_reset(&p->header);
-	tl_put(&p->header, &tl, flags & TL_TOMBSTONE ? NULL : before, after, tbl->ncols);
-	buf_reset(&p->valuebuf);
-	if (!(flags & TL_TOMBSTONE)) {
-		s->env.op = op;
-		s->env.before = fit_not_null(p, tbl, before);
-		s->env.after = fit_not_null(p, tbl, after);
-		frame_put(&p->valuebuf, s->route->value);
-		rc = writer_value(s->route->writer, &s->env, &p->valuebuf, err);
-		if (rc != OK)
-			return rc;
-		r->value = buf_view(&p->valuebuf);
-	} else {
-		r->value = (struct slice){ NULL, 0 };
-	}
-	r->topic = s->route->topic;
-	r->tl = buf_view(&p->header);
-	r->timestamp_ms = s->txn->commit_us / 1000;
-	return deliver(p, s->g, r, err);
-}
-
-/* A delete is followed by a tombstone, by which a compacted topic forgets the key. */
-static enum rc
-send_delete(struct sending *s, uint32_t flags, const char *extra_name, struct slice extra, struct err *err)
-{
-	struct record r = { .extra_name = extra_name, .extra = extra };
-	enum rc rc = put_key(s, s->ch->before, &r, err);
-
-	if (rc == OK)
-		rc = send_record(s, OP_DELETE, s->ch->before, NULL, flags, &r, err);
-	if (rc != OK || !r.key.n)
-		return rc;
-	r.extra_name = NULL;
-	return send_record(s, OP_DELETE, NULL, NULL, TL_TOMBSTONE, &r, err);
-}
-
 /* The key as Connect's header converter prints it: {"id":1}. */
 static struct slice
 key_text(struct publisher *p, const struct table *tbl, const struct value *row)
@@ -355,11 +315,99 @@ key_text(struct publisher *p, const struct table *tbl, const struct value *row)
 }
 
 static enum rc
+send_record(struct sending *s, char op, const struct value *before, const struct value *after,
+    uint32_t flags, struct record *r, struct err *err)
+{
+	struct publisher *p = s->p;
+	const struct table *tbl = s->ch->tbl;
+	struct tl tl = { .flags = flags, .gen = s->at->gen, .seq = s->at->seq, .index = s->at->index++, .lsn = s->txn->commit_lsn };
+	enum rc rc;
+
+	buf_reset(&p->header);
+	tl_put(&p->header, &tl, flags & TL_TOMBSTONE ? NULL : before, after, tbl->ncols);
+	buf_reset(&p->valuebuf);
+	if (!(flags & TL_TOMBSTONE)) {
+		s->env.op = op;
+		s->env.before = fit_not_null(p, tbl, before);
+		s->env.after = fit_not_null(p, tbl, after);
+		frame_put(&p->valuebuf, s->route->value);
+		rc = writer_value(s->route->writer, &s->env, &p->valuebuf, err);
+		if (rc != OK)
+			return rc;
+		r->value = buf_view(&p->valuebuf);
+	} else {
+		r->value = (struct slice){ NULL, 0 };
+	}
+	r->topic = s->route->topic;
+	r->tl = buf_view(&p->header);
+	r->timestamp_ms = s->txn->commit_us / 1000;
+	s->aside = false;
+	if (large_is(p, r))
+		return large_send(p, s->g, r, &tl, s->at,
+		    arena_printf(&p->row, "table %s.%s", tbl->schema.p, tbl->name.p),
+		    key_text(p, tbl, after ? after : before), &s->aside, err);
+	return deliver(p, s->g, r, err);
+}
+
+/* A delete is followed by a tombstone, by which a compacted topic forgets the key. */
+static enum rc
+send_delete(struct sending *s, uint32_t flags, const char *extra_name, struct slice extra, struct err *err)
+{
+	struct record r = { .extra = { { extra_name, extra } }, .nextra = extra_name != NULL };
+	enum rc rc = put_key(s, s->ch->before, &r, err);
+
+	if (rc == OK)
+		rc = send_record(s, OP_DELETE, s->ch->before, NULL, flags, &r, err);
+	if (rc != OK || !r.key.n || s->aside)
+		return rc;
+	r.nextra = 0;
+	return send_record(s, OP_DELETE, NULL, NULL, TL_TOMBSTONE, &r, err);
+}
+
+/*
+ * Will the half with the new key be set aside? Then the one with the old key is a plain delete, or it
+ * would wait for the other at the sinks.
+ */
+static enum rc
+too_large(struct sending *s, const struct value *after, bool *yes, struct err *err)
+{
+	struct publisher *p = s->p;
+	struct record r = { 0 };
+	enum rc rc = put_key(s, after, &r, err);
+
+	s->env.op = OP_CREATE;
+	s->env.before = NULL;
+	s->env.after = fit_not_null(p, s->ch->tbl, after);
+	buf_reset(&p->valuebuf);
+	if (rc == OK)
+		rc = writer_value(s->route->writer, &s->env, &p->valuebuf, err);
+	buf_reset(&p->header);
+	tl_put(&p->header,
+	    &(struct tl){
+		.seq = UINT64_MAX, .lsn = UINT64_MAX, .gen = UINT64_MAX, .index = UINT64_MAX },
+	    NULL, after, s->ch->tbl->ncols);
+	r.value = buf_view(&p->valuebuf);
+	r.tl = buf_view(&p->header);
+	*yes = rc == OK && large_is(p, &r);
+	return rc;
+}
+
+static enum rc
 send_moved(struct sending *s, uint32_t full, struct err *err)
 {
 	const struct table *tbl = s->ch->tbl;
-	struct record r = { .extra_name = "__debezium.oldkey", .extra = key_text(s->p, tbl, s->ch->before) };
-	enum rc rc = send_delete(s, TL_MOVED_FROM | full, "__debezium.newkey", key_text(s->p, tbl, s->ch->after), err);
+	struct record r = {
+		.extra = { { "__debezium.oldkey", key_text(s->p, tbl, s->ch->before) } },
+		.nextra = 1
+	};
+	bool alone = false;
+	enum rc rc = s->p->kafka->conf->on_large == LARGE_DEADLETTER
+	    ? too_large(s, s->ch->after, &alone, err)
+	    : OK;
+
+	if (rc == OK)
+		rc = send_delete(s, (alone ? 0 : TL_MOVED_FROM) | full, "__debezium.newkey",
+		    key_text(s->p, tbl, s->ch->after), err);
 
 	if (rc == OK)
 		rc = put_key(s, s->ch->after, &r, err);
@@ -394,13 +442,16 @@ send_message(struct sending *s, struct err *err)
 	r.tl = buf_view(&p->header);
 	r.key = buf_view(&p->keybuf);
 	r.value = buf_view(&p->valuebuf);
+	if (large_is(p, &r))
+		return large_send(
+		    p, s->g, &r, &tl, s->at, "messages", s->ch->prefix, &s->aside, err);
 	return deliver(p, s->g, &r, err);
 }
 
 enum rc
 publish_change(struct publisher *p, struct group *g, const struct txn *txn, const struct change *ch, struct place *at, struct err *err)
 {
-	struct sending s = { p, g, NULL, txn, ch, at, { 0 } };
+	struct sending s = { .p = p, .g = g, .txn = txn, .ch = ch, .at = at };
 	struct record r = { 0 };
 	uint32_t full = ch->before_kind == BEFORE_FULL ? TL_BEFORE_FULL : 0;
 	enum rc rc;

@@ -7,6 +7,7 @@
 #include "producer/handle.h"
 #include "producer/publish.h"
 #include "schemas/frame.h"
+#include "schemas/header.h"
 #include "schemas/registry.h"
 
 #include <uthash.h>
@@ -54,6 +55,7 @@ struct publisher {
 	size_t queued, queued_bytes; /* records handed over and not acknowledged */
 	struct arena row;       /* substituted rows */
 	struct buf keybuf, valuebuf, header;
+	size_t record_max, chunk_max; /* bytes of a record as it is, and of one of a large row's */
 };
 
 struct record {
@@ -61,10 +63,30 @@ struct record {
 	int32_t partition;
 	struct slice key, value; /* value.p NULL: tombstone */
 	struct slice tl;
-	const char *extra_name;  /* a second header, or NULL */
-	struct slice extra;
+	struct {
+		const char *name;
+		struct slice value;
+	} extra[3]; /* further headers */
+	int nextra;
 	int64_t timestamp_ms;
+	bool aside; /* no row of the group, though the group waits for it */
 };
+
+/* The topic, made when it is missing; owner: what it is for, as no two things share one. */
+enum rc publisher_topic(struct publisher *p, const char *name, int partitions, enum topic_keep keep,
+    struct slice owner, struct topic **out, struct err *err) MUST_CHECK;
+
+/* large.c: set record_max and chunk_max; a record that is too large to be sent as it is; what becomes of such a one, by source.on_large. */
+void large_limits(struct publisher *p);
+bool large_is(const struct publisher *p, const struct record *r);
+
+/*
+ * r's value is all that valuebuf holds, its tl all that header holds; both are used up. tl: what
+ * that header says. what: "table s.t", for messages; key: for the log. *aside: it went to the dead
+ * letters, no record of it into its topic. at->index is stepped.
+ */
+enum rc large_send(struct publisher *p, struct group *g, struct record *r, const struct tl *tl,
+    struct place *at, const char *what, struct slice key, bool *aside, struct err *err) MUST_CHECK;
 
 /* Send one record of group g; the bytes are copied. */
 enum rc deliver(struct publisher *p, struct group *g, const struct record *r, struct err *err) MUST_CHECK;

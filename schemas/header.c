@@ -1,6 +1,7 @@
 #include "schemas/header.h"
 
-enum { TL_VERSION = 1 };
+/* The second where something must be understood that a reader of the first would pass over. */
+enum { TL_VERSION = 1, TL_VERSION_STRICT = 2, TL_KNOWN = 2 * TL_CHUNK - 1 };
 
 /* The bitmap ends with the last column that was not sent: a row that came whole costs nothing. */
 static void
@@ -63,7 +64,7 @@ tl_put(struct buf *out, const struct tl *h, const struct value *before, const st
 		flags |= TL_UNCHANGED;
 	if (nexact)
 		flags |= TL_EXACT;
-	buf_byte(out, TL_VERSION);
+	buf_byte(out, flags & TL_CHUNK ? TL_VERSION_STRICT : TL_VERSION);
 	buf_uvarint(out, flags);
 	buf_uvarint(out, h->gen);
 	buf_uvarint(out, h->seq);
@@ -75,6 +76,11 @@ tl_put(struct buf *out, const struct tl *h, const struct value *before, const st
 		buf_uvarint(out, nexact);
 		exact_put(out, before, ncols, true);
 		exact_put(out, after, ncols, false);
+	}
+	if (flags & TL_CHUNK) {
+		buf_uvarint(out, h->number);
+		buf_uvarint(out, h->count);
+		buf_uvarint(out, h->own);
 	}
 }
 
@@ -113,11 +119,18 @@ tl_take(struct slice s, struct tl *h, struct err *err)
 	uint64_t flags;
 
 	*h = (struct tl){ 0 };
-	if (s.n > 0 && version != TL_VERSION)
-		return fail(err, REJECT, "header %s has version %u, this program reads version %d; "
-		    "upgrade the reader before the writer", TL_HEADER, version, TL_VERSION);
+	if (s.n > 0 && version != TL_VERSION && version != TL_VERSION_STRICT)
+		return fail(err, REJECT,
+		    "header %s has version %u, this program reads versions %d and %d; "
+		    "upgrade the reader before the writer",
+		    TL_HEADER, version, TL_VERSION, TL_VERSION_STRICT);
 	flags = cursor_uvarint(&c);
-	if (flags > UINT32_MAX)
+	if (version == TL_VERSION_STRICT && flags & ~(uint64_t)TL_KNOWN)
+		return fail(err, REJECT,
+		    "header %s has flags %#jx, of which this program does not know all; "
+		    "upgrade the reader before the writer",
+		    TL_HEADER, (uintmax_t)flags);
+	if (flags > UINT32_MAX || (flags & TL_CHUNK && version == TL_VERSION))
 		c.bad = true;
 	h->flags = (uint32_t)flags;
 	h->gen = cursor_uvarint(&c);
@@ -128,6 +141,12 @@ tl_take(struct slice s, struct tl *h, struct err *err)
 		h->unchanged = counted(&c);
 	if (h->flags & TL_EXACT)
 		h->exact = exact_take(&c);
+	if (h->flags & TL_CHUNK) {
+		h->number = cursor_uvarint(&c);
+		h->count = cursor_uvarint(&c);
+		h->own = cursor_uvarint(&c);
+		c.bad = c.bad || h->number >= h->count;
+	}
 	if (c.bad)
 		return fail(err, REJECT, "header %s of %zu bytes is cut short or malformed",
 		    TL_HEADER, s.n);

@@ -1,7 +1,7 @@
 /*
  * header.h - the record header `tl`: position, generation and what Debezium's envelope cannot say.
  *
- *   version   1 byte, 1
+ *   version   1 byte, 1; 2 with TL_CHUNK
  *   flags     uvarint, TL_* below
  *   gen       uvarint    generation of the writer
  *   seq       uvarint    the actor's dense transaction counter
@@ -10,8 +10,16 @@
  *   if TL_UNCHANGED:  uvarint n, then n bytes: bit i (byte i/8, bit i%8) set = column i of `after` was not sent (unchanged TOAST)
  *   if TL_EXACT:      uvarint count, then count times: uvarint column * 2 + (1 for `before`), uvarint length, text:
  *                     the source's own text where the Avro form loses something
+ *   if TL_CHUNK:      uvarint number, from 0; uvarint count; uvarint own: see below
  *
- * A reader of version 1 passes over bytes behind what it knows, so that fields may be added at the end.
+ * A reader passes over bytes behind what it knows, so that fields may be added at the end, and over
+ * flags of version 1 that it does not know. What must not be passed over comes as version 2: there
+ * an unknown flag is refused, as is the version by a reader that knows only 1.
+ *
+ * A row that is larger than a record may be is several records with TL_CHUNK: in order in one
+ * partition (others may stand between), each with the row's key, all flags of the row but
+ * TL_UNCHANGED and TL_EXACT, and the next index. Their values joined are the value of the row and,
+ * in the last `own` bytes, the header that the row would have by itself; its index is the first's.
  */
 #ifndef SCHEMAS_HEADER_H
 #define SCHEMAS_HEADER_H
@@ -32,6 +40,7 @@ enum {
 	TL_UNCHANGED = 16,
 	TL_EXACT = 32,
 	TL_LAST = 64,        /* last message of its transaction */
+	TL_CHUNK = 128,      /* a part of a large row */
 };
 
 struct tl {
@@ -39,12 +48,13 @@ struct tl {
 	uint64_t gen, seq, index, lsn;
 	struct slice unchanged; /* the bitmap */
 	struct slice exact;     /* the encoded list, count first */
+	uint64_t number, count, own; /* TL_CHUNK */
 };
 
 /* Append the header. after/before (ncols values, or NULL) give the bitmap and the exact texts and set their flags. */
 void tl_put(struct buf *out, const struct tl *h, const struct value *before, const struct value *after, int ncols);
 
-/* REJECT: short, or another version. Slices point into s. */
+/* REJECT: short, or a version or flag that must be known. Slices point into s. */
 enum rc tl_take(struct slice s, struct tl *h, struct err *err) MUST_CHECK;
 
 /*

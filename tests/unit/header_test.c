@@ -115,9 +115,42 @@ later_fields_are_passed_over(void **state UNUSED)
 	tl_put(&b, &h, NULL, NULL, 0);
 	buf_text(&b, "whatever comes");
 	assert_int_equal(taken(buf_view(&b)).seq, 7);
-	b.p[0] = 2;
+	b.p[0] = 3;
 	assert_int_equal(tl_take(buf_view(&b), &h, &err), REJECT);
-	assert_non_null(strstr(err.text, "version 2"));
+	assert_non_null(strstr(err.text, "version 3"));
+	buf_free(&b);
+}
+
+/* A part of a row must not be taken for a row: it has version 2, where every flag must be known, and which a reader of 1 refuses. */
+static void
+chunks(void **state UNUSED)
+{
+	static const uint8_t want[] = { 2, 0x82, 1, 1, 2, 3, 4, 5, 6, 7 };
+	struct buf b = { 0 };
+	struct tl h = { .flags = TL_CHUNK | TL_BEFORE_FULL,
+		.gen = 1,
+		.seq = 2,
+		.index = 3,
+		.lsn = 4,
+		.number = 5,
+		.count = 6,
+		.own = 7 };
+
+	tl_put(&b, &h, NULL, NULL, 0);
+	assert_int_equal(b.n, sizeof want);
+	assert_memory_equal(b.p, want, sizeof want);
+	h = taken(buf_view(&b));
+	assert_int_equal(h.flags, TL_CHUNK | TL_BEFORE_FULL);
+	assert_true(h.number == 5 && h.count == 6 && h.own == 7);
+	b.p[0] = 1;
+	assert_int_equal(tl_take(buf_view(&b), &h, &err), REJECT);
+	b.p[0] = 2;
+	b.p[7] = 6; /* the seventh of six */
+	assert_int_equal(tl_take(buf_view(&b), &h, &err), REJECT);
+	b.p[7] = 5;
+	b.p[2] = 3; /* a flag of the future */
+	assert_int_equal(tl_take(buf_view(&b), &h, &err), REJECT);
+	assert_non_null(strstr(err.text, "upgrade the reader"));
 	buf_free(&b);
 }
 
@@ -220,6 +253,7 @@ main(void)
 		cmocka_unit_test(flags_follow_rows),
 		cmocka_unit_test(apply),
 		cmocka_unit_test(later_fields_are_passed_over),
+		cmocka_unit_test(chunks),
 		cmocka_unit_test(cut_short),
 		cmocka_unit_test(random_bytes),
 		cmocka_unit_test(round_trip),
