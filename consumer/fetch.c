@@ -61,7 +61,7 @@ open_handle(const struct kafka *k, rd_kafka_t **rk, struct err *err)
 	kbytes = k->conf->memory_bytes / 8 / 1024 / n;
 	if (kbytes >= QUEUE_KBYTES_MAX)
 		return OK;
-	rd_kafka_destroy(*rk);
+	kafka_close(*rk);
 	*rk = NULL;
 	return kafka_consumer(k, kbytes < QUEUE_KBYTES_MIN ? QUEUE_KBYTES_MIN : (int)kbytes, rk, err);
 }
@@ -77,7 +77,7 @@ fetch_open(const struct kafka *k, struct fetch **out, struct err *err)
 	rc = open_handle(k, &f->rk, err);
 	if (rc != OK) {
 		if (f->rk)
-			rd_kafka_destroy(f->rk);
+			kafka_close(f->rk);
 		free(f);
 		return rc;
 	}
@@ -99,7 +99,7 @@ fetch_close(struct fetch *f)
 		rd_kafka_topic_destroy(e->part.rkt);
 		HASH_DEL(f->parts, e);
 	}
-	rd_kafka_destroy(f->rk);
+	kafka_close(f->rk);
 	arena_free(&f->arena);
 	free(f);
 }

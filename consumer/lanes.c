@@ -63,7 +63,7 @@ lanes_close(struct lanes *l)
 	}
 	if (l->rk) {
 		rd_kafka_consumer_close(l->rk);
-		rd_kafka_destroy(l->rk);
+		kafka_close(l->rk);
 	}
 	arena_free(&l->arena);
 	free(l);

@@ -68,7 +68,7 @@ readback_close(struct readback *rb)
 		rd_kafka_topic_destroy(p->rkt);
 	}
 	if (rb->rk)
-		rd_kafka_destroy(rb->rk);
+		kafka_close(rb->rk);
 	arena_free(&rb->arena);
 	free(rb);
 }

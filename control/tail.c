@@ -190,7 +190,7 @@ stop(struct tail *t)
 	if (t->rkt)
 		rd_kafka_topic_destroy(t->rkt);
 	if (t->rk)
-		rd_kafka_destroy(t->rk);
+		kafka_close(t->rk);
 	buf_free(&t->line);
 	buf_free(&t->keytext);
 	for (int i = 0; t->joins && i < t->partitions; i++)

@@ -1,18 +1,22 @@
 #include "core/kafka.h"
+#include "core/log.h"
 
 #include <inttypes.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
 	REQUEST_MS = 15000,
+	CLOSE_S = 5,
 	/* A broker that is gone without a word is noticed within a minute, also by who has nothing to send. */
 	PROBE_IDLE_S = 10,
 	PROBE_EVERY_S = 10,
@@ -302,6 +306,31 @@ kafka_queue_wake(rd_kafka_queue_t *q, int fd)
 	static const uint64_t one = 1;
 
 	rd_kafka_queue_io_event_enable(q, fd, &one, sizeof one);
+}
+
+static void *
+destroy(void *rk)
+{
+	rd_kafka_destroy(rk);
+	return NULL;
+}
+
+void
+kafka_close(rd_kafka_t *rk)
+{
+	struct timespec until;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, destroy, rk)) {
+		rd_kafka_destroy(rk);
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += CLOSE_S;
+	if (pthread_timedjoin_np(thread, NULL, &until) == 0)
+		return;
+	pthread_detach(thread);
+	log_warn("kafka", "a client of librdkafka does not end, and is left behind", "seconds=%d", CLOSE_S);
 }
 
 int

@@ -39,6 +39,12 @@ enum rc kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out
 /* A member of a consumer group, for the group's assignments only: rebalances arrive as events on its consumer queue. */
 enum rc kafka_member(const struct kafka *k, const char *group, rd_kafka_t **out, struct err *err) MUST_CHECK;
 
+/*
+ * End a handle. In place of rd_kafka_destroy for those that read: when a topic that is being read was deleted, that call of librdkafka 2.0.2
+ * does not come back. Such a handle is left behind, with a warning, after some seconds.
+ */
+void kafka_close(rd_kafka_t *rk);
+
 /* librdkafka's code as a verdict with the text "what: reason". */
 enum rc kafka_fail(rd_kafka_resp_err_t code, struct err *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

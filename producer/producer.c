@@ -261,7 +261,7 @@ session_close(struct session *s)
 		close(s->spine_fd);
 	}
 	if (s->consumer)
-		rd_kafka_destroy(s->consumer);
+		kafka_close(s->consumer);
 	publisher_close(s->pub);
 	if (s->source) {
 		s->carried->text = s->source->text;

@@ -177,7 +177,7 @@ visit(struct topic_kind *t, struct err *err)
 	if (rc != OK)
 		return rc;
 	rc = read_with(t, rk, err);
-	rd_kafka_destroy(rk);
+	kafka_close(rk);
 	return rc;
 }
 

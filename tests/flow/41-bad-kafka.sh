@@ -33,7 +33,7 @@ case_spine_deleted() {
 	[ "$(pg_sql dst 'select count(*) from t')" = 1 ]
 }
 
-# Both are at work when it happens.
+# Both are at work when it happens; or only a consumer that waits for news.
 case_spine_vanishes() {
 	world spine_vanishes <<<''
 	begun
@@ -42,6 +42,11 @@ case_spine_vanishes() {
 	ends copy 5 "$PIPE.towline.spine"
 	ends producer 5
 	[ "$(pg_sql dst 'select count(*) from t')" = 1 ]
+	world spine_idle <<<''
+	begun
+	end producer
+	topic_tool delete "$PIPE.towline.spine"
+	ends copy 5 "$PIPE.towline.spine [0] does not exist any more: was the topic deleted?"
 }
 
 case_spine_replaced() {
