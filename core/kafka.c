@@ -99,7 +99,8 @@ fix_for(rd_kafka_resp_err_t code)
 	case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
 		return "; check sasl.* and security.protocol in kafka.options";
 	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-		return "; the topic takes less than message.max.bytes says: raise its max.message.bytes, or lower message.max.bytes in kafka.options";
+		return "; the topic takes less than message.max.bytes says: raise its "
+		"max.message.bytes, or lower message.max.bytes in kafka.options";
 	default:
 		return "";
 	}

@@ -40,8 +40,8 @@ enum rc kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out
 enum rc kafka_member(const struct kafka *k, const char *group, rd_kafka_t **out, struct err *err) MUST_CHECK;
 
 /*
- * End a handle. In place of rd_kafka_destroy for those that read: when a topic that is being read was deleted, that call of librdkafka 2.0.2
- * does not come back. Such a handle is left behind, with a warning, after some seconds.
+ * End a handle. In place of rd_kafka_destroy for those that read: when a topic that is being read was deleted,
+ * that call of librdkafka 2.0.2 does not come back. Such a handle is left behind, with a warning, after some seconds.
  */
 void kafka_close(rd_kafka_t *rk);
 
