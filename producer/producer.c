@@ -476,7 +476,7 @@ turn(struct session *s, bool read_on, struct err *err)
 	if (rc == OK && read_on)
 		rc = s->source->ops->tick(s->source, now_ms(), err);
 	if (rc == OK && (idle || no_room(s)) && before == progress(s))
-		wait_for_work(s, read_on && !no_room(s), s->g.group && s->g.group_whole ? 1 : 100);
+		wait_for_work(s, read_on && !no_room(s), s->g.group && s->g.group_whole && publisher_spine_room(s->pub) ? 1 : 100);
 	return rc;
 }
 

@@ -2,9 +2,9 @@
 """transactions.py [--rows N] [--seconds S]: what kafka.transactions: on costs, against off, in one run on the same backlog.
 
 Two pipelines read one source. Throughput: N inserts in transactions of 1,000 rows, then N/10 single-row updates, drained by the producer of each
-mode. Latency: 500 single-row transactions a second, commit -> visible in the sink, the two modes in turn, twice. Servers of its own; look at the
-ratios, not at the times of a shared machine."""
-import argparse, signal, subprocess as sp, sys
+mode, five times, the modes in turn. Latency: 500 single-row transactions a second, commit -> visible in the sink, the same. At the end medians of all
+rounds. Servers of its own; look at the ratios, not at the times of a shared machine."""
+import argparse, signal, statistics, subprocess as sp, sys
 from pipeline import Bench, ROOT, wait
 
 MODES = ('off', 'on')
@@ -33,18 +33,18 @@ class Transactions(Bench):
             wait('slot', lambda: self.ready(m))
             self.end(p)
 
-    def throughput(self, load, rows):
+    def throughput(self, load, rows, turn):
         speed = {}
-        for m in MODES if load == 'w1' else MODES[::-1]:
+        for m in MODES if turn % 2 else MODES[::-1]:
             sent = lambda: self.src.sql(f"select confirmed_flush_lsn >= '{self.end_lsn}'::pg_lsn - 2000 from pg_replication_slots where slot_name = 'towline_{m}'") == 't'
             speed[m] = self.leg(m, load, rows, lambda: self.run(self.towline, 'producer', '-c', self.modes[m][0]), self.src, sent)['rows_per_s']
-        print(f"ratio      {load}  on / off {speed['on'] / speed['off']:.2f}", flush=True)
+        self.speeds.setdefault(load, []).append(speed)
 
     def latency(self):
         script = f'{self.base}/lat.sql'
         open(script, 'w').write('insert into lat default values;\n')
-        for turn in range(2):
-            for m in MODES if turn == 0 else MODES[::-1]:
+        for turn in range(self.args.rounds):
+            for m in MODES if turn % 2 else MODES[::-1]:
                 conf, url = self.modes[m]
                 p = self.run(self.towline, 'run', '-c', conf, '--set', 'log.level=warn')
                 wait('ready', lambda: self.ready(m))
@@ -57,22 +57,34 @@ class Transactions(Bench):
                 ms = self.psql(url, 'select percentile_cont(array[0.5, 0.9, 0.99]) within group '
                                f'(order by extract(epoch from applied - at) * 1000) from lat where id > {last}')
                 p50, p90, p99 = (float(x) for x in ms.strip('{}').split(','))
+                self.waits.setdefault(m, []).append((p50, p90, p99))
                 print(f'latency    {m:4} p50 {p50:.1f} ms  p90 {p90:.1f} ms  p99 {p99:.1f} ms', flush=True)
                 self.end(p)
 
     def all(self):
+        self.speeds, self.waits = {}, {}
         self.start()
         self.prepare()
-        for load, n in (('w1', self.args.rows), ('w2', self.args.rows // 10)):
-            self.load(load, n)
-            self.throughput(load, n)
+        for turn in range(self.args.rounds):
+            self.src.sql('truncate bench')
+            for load, n in (('w1', self.args.rows), ('w2', self.args.rows // 10)):
+                self.load(load, n)
+                self.throughput(load, n, turn)
         self.latency()
+        for load, speeds in self.speeds.items():
+            mid = {m: statistics.median(s[m] for s in speeds) for m in MODES}
+            ratio = statistics.median(s['on'] / s['off'] for s in speeds)
+            print(f"median     {load}  off {mid['off']:,.0f} rows/s  on {mid['on']:,.0f} rows/s  on / off {ratio:.2f}")
+        for m, waits in self.waits.items():
+            p = [statistics.median(w[i] for w in waits) for i in range(3)]
+            print(f'median     {m:4} p50 {p[0]:.1f} ms  p90 {p[1]:.1f} ms  p99 {p[2]:.1f} ms')
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument('--rows', type=int, default=1000000)
-    ap.add_argument('--seconds', type=int, default=15, help='of each latency measurement')
+    ap.add_argument('--rows', type=int, default=300000)
+    ap.add_argument('--rounds', type=int, default=5)
+    ap.add_argument('--seconds', type=int, default=8, help='of each latency measurement')
     ap.add_argument('--towline', default=f'{ROOT}/build/release/towline')
     ap.add_argument('--json', action='store_true')
     b = Transactions(ap.parse_args())
