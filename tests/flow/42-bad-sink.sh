@@ -15,6 +15,8 @@ produce() {
 }
 
 dead() { kcat -b "$BROKERS" -C -t "$PIPE.towline.deadletter" -e -q -f '%h|%k\n' 2>/dev/null; }
+# How many; not by lines, as the bytes of a header may be one's end.
+deaths() { kcat -b "$BROKERS" -C -t "$PIPE.towline.deadletter" -e -q -f x 2>/dev/null | wc -c; }
 rows() { pg_sql dst "select string_agg(t::text, ' ' order by id) from ${1:-t} t"; }
 
 # sinkline TEXT: sinks: with the usual URL and these further keys.
@@ -136,7 +138,7 @@ case_check() {
 	tl copy consumer -c "$CONF"
 	wait_for 20 "[ \"\$(rows)\" = '(1,1) (2,2) (4,4)' ] && [ \"\$(rows u)\" = '(1) (2)' ]"
 	says copy 'change parked in the dead letters'
-	[ "$(dead | wc -l)" = 1 ] || flunk "dead letters: $(dead)"
+	[ "$(deaths)" = 1 ] || flunk "dead letters: $(dead)"
 	dead | grep -qF 'towline.sink=copy' && dead | grep -q 'towline.reason=.*violates check constraint "t_v_check"'
 	dead | grep -qF "towline.topic=$PIPE.public.t"
 	pg_sql src "insert into t values (5, 5)"
