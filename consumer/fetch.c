@@ -6,7 +6,7 @@
 #include <uthash.h>
 
 enum {
-	QUEUE_KBYTES_MIN = 64, /* fetched ahead, each partition */
+	QUEUE_KBYTES_MIN = 160, /* fetched ahead, each partition; below a record batch librdkafka before 2.2 stalls a second after each */
 	QUEUE_KBYTES_MAX = 1024,
 	METADATA_MS = 15000,
 	SKIP_MAX = 10000,      /* records that are read over rather than skipped by a seek: left-overs are few and get counted */

@@ -53,7 +53,7 @@ for ((k = 1; k <= kills; k++)); do
 	ms=$((RANDOM % 2500 + 50))
 	audit_for "$ms"
 	COUNT[$fault]=$((${COUNT[$fault]:-0} + 1))
-	say "$k $fault" >>"$DIR/faults.txt"
+	say "$k $fault, seen: copy ${AUDIT_SEQ[copy]:-0}, edge ${AUDIT_SEQ[edge]:-0}" >>"$DIR/faults.txt"
 	case $fault in
 	producer | copy | edge) kill_stage "$fault" ;;
 	broker)
@@ -82,7 +82,8 @@ for ((k = 1; k <= kills; k++)); do
 	for p in producer copy edge; do towline_alive "$p" || flunk "$p ended by itself after $fault"; done
 	if ((k * 10 / kills > said)); then
 		said=$((k * 10 / kills))
-		say "$k faults, $AUDITS audits, transaction ${AUDIT_SEQ[copy]:-0}"
+		say "$k faults, $AUDITS audits, transactions: source $(pg_sql src "select count(*) + 4 from ledger" 2>/dev/null || echo away)," \
+			"copy ${AUDIT_SEQ[copy]:-0}, edge ${AUDIT_SEQ[edge]:-0}"
 	fi
 done
 for what in "${!BUSY[@]}"; do ready "$what"; done

@@ -10,7 +10,7 @@ fi
 . "$(dirname "$0")/../flow/lib.sh"
 case ${SIZE:-small} in
 full) rows=4000000 huge=5000000 ;;
-*) rows=600000 huge=1000000 ;;
+*) rows=640000 huge=1000000 ;;
 esac
 tables=8
 
@@ -21,7 +21,9 @@ kafka_start_own
 cat >"$DIR/conf.yaml" <<E2
 name: $NAME
 source: $SRC
-kafka: $BROKERS
+kafka:
+  brokers: $BROKERS
+  options: { ${KAFKA_OPTIONS:-} }
 sinks:
   copy: $DST
   edge: sqlite:$DIR/data/edge.db
@@ -84,6 +86,8 @@ wait_for 900 "[ \"\$(count_edge)\" = $((rows + tables)) ]"
 say "SQLite caught up in $(seconds "$begun") s"
 judge "lag, applied"
 
+# One row that is larger than most fetches, too.
+pg_sql src "update wide_0 set a = (select string_agg(md5(i::text), '') from generate_series(1, 25000) i) where id = 0"
 begun=${EPOCHREALTIME/./}
 pg_sql src "insert into big select i, md5(i::text) || repeat('b', 60) from generate_series(1, $huge) i"
 say "a transaction of $huge rows written in $(seconds "$begun") s"

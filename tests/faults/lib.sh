@@ -184,10 +184,13 @@ audit() {
 	done
 }
 
-# audit_for MS: look on for so long.
+# audit_for MS: look on for so long; between two looks the program gets a processor too.
 audit_for() {
 	local until=$((${EPOCHREALTIME/./} + $1 * 1000))
-	while ((${EPOCHREALTIME/./} < until)); do audit; done
+	while ((${EPOCHREALTIME/./} < until)); do
+		audit
+		sleep 0.03
+	done
 }
 
 lite_same() {

@@ -6,7 +6,7 @@ CONTROL is a file that is read again when it changes; its last line is the fault
     delay MS        each chunk so much later, both ways
     throttle BYTES  at most so many bytes a second, each way
     stall           read nothing, but the kernel goes on to acknowledge: a peer that hangs
-    drop            packets from clients are lost, acknowledgements too: a cable that was pulled. On the next other fault the
+    drop            packets are lost, both ways, acknowledgements too: a cable that was pulled. On the next other fault the
                     connections of that time are reset: who comes back knows them no more (half-open)
     dropback        as drop, but the same connections go on: a net that comes back
     lose            the connections there are go on as under drop, for good; new ones are carried
@@ -171,7 +171,8 @@ class Proxy:
             deaf(s, lost or kind == "refuse")
         for pair in self.pairs:
             pair.lost = pair.lost or kind == "lose"
-            deaf(pair.client, lost or pair.lost)
+            for s in (pair.client, pair.server):
+                deaf(s, lost or pair.lost)
         print(f"{time.time():.3f} {line}, {len(self.pairs)} connections", flush=True)
 
     def accept(self):

@@ -52,6 +52,7 @@ on_again() {
 	for sink; do
 		until audit && ((${AUDIT_SEQ[$sink]:-0} >= goal)); do
 			all_alive
+			sleep 0.05
 			((${EPOCHREALTIME/./} < begun + limit * 1000000)) || flunk "$what: sink $sink does not go on within $limit s"
 		done
 		printf -v TOOK %d.%d $(((${EPOCHREALTIME/./} - begun) / 1000000)) $(((${EPOCHREALTIME/./} - begun) / 100000 % 10))
@@ -103,9 +104,17 @@ fi
 
 # Connections that are dead without a word, while new ones would do: noticed within a minute.
 if part lose; then
+	declare -A log=([source]=producer [sink]=copy)
 	for place in source sink broker; do
 		fault "$place" lose
-		audit_for 300
+		if [ "$place" = broker ]; then # librdkafka notices for itself
+			audit_for 1000
+		else
+			begun=${EPOCHREALTIME/./}
+			before=$(grep -c retry_ms= "$DIR/${log[$place]}.log" || true)
+			wait_for 60 "(( \$(grep -c retry_ms= $DIR/${log[$place]}.log || true) > $before ))"
+			say "lost connections to the $place: noticed after $(((${EPOCHREALTIME/./} - begun) / 1000000)) s"
+		fi
 		TIMES=''
 		case $place in
 		sink) on_again 75 "lost connections to the $place" copy ;;
