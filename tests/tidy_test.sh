@@ -36,7 +36,7 @@ passes() {
 	if [ $? = 0 ] && grep -Eq -e "$pattern" out; then verdict "$name" 0; else verdict "$name" 1; fi
 	fresh
 }
-object() { printf '%s\n' "$2" | "${CC:-cc}" -w -fPIC -c -x c -o "$1" -; }
+object() { printf '%s\n' "$2" | ${CC:-cc} -w -fPIC -c -x c -o "$1" -; }
 
 fresh
 passes 'a tidy tree' '^7 passed, 0 failed$'
@@ -95,7 +95,7 @@ object x.o 'extern int e; static const int *const t[] = { &e }; const int *n(int
 passes 'a constant table of addresses' '^7 passed' x.o
 mkdir -p core && object core/stop.o 'static volatile int stop_flag; int n(void) { return stop_flag++; }'
 passes 'the stop flag' '^7 passed' core/stop.o
-echo 'int main(void) { return 0; }' | "${CC:-cc}" -x c -o prog - -Wl,--no-as-needed -lm
+echo 'int main(void) { return 0; }' | ${CC:-cc} -x c -o prog - -Wl,--no-as-needed -lm
 breaks 'a needless library' 'linked without need: .*libm' ./prog
 
 # The runner of the unit tests.
