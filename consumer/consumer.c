@@ -335,6 +335,9 @@ session_open(struct session *s, struct err *err)
 	s->dead = deadletter_open(s->kafka, s->conf->name);
 	follow_start(s->f, &applied, s->kafka->broker, s->ours);
 	rc = start_at_marker(s, err);
+	/* Commits at the source may be waiting to hear that this sink has what it has. */
+	if (rc == OK && s->flow && !s->lane && !s->kafka->broker && applied.spine_offset >= 0)
+		session_applied(s, applied.no);
 	s->first = true;
 	s->marked_ms = s->heard_ms = now_ms();
 	if (rc == OK)

@@ -3,6 +3,7 @@
  *
  *   check.c          the command, results and how they are printed
  *   check_source.c   PostgreSQL as a source
+ *   check_standby.c  and commits there that wait
  *   check_kafka.c    Kafka, the topics, the spine, the registry
  *   check_sink.c     the sinks
  */
@@ -54,6 +55,9 @@ const char *check_psql(struct checks *c, PGconn *conn, const char *sql);
 bool check_connect(struct checks *c, const char *url, PGconn **out);
 
 void check_source(struct checks *c);
+
+/* Do commits at the source wait for the producer as synchronous.mode says? */
+void check_standby(struct checks *c, PGconn *conn);
 void check_kafka(struct checks *c);
 void check_registry(struct checks *c);
 void check_sink(struct checks *c, const struct conf_sink *sink);

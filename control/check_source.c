@@ -387,6 +387,7 @@ check_source(struct checks *c)
 			check_slot(&l);
 			check_wal_limit(&l);
 		}
+		check_standby(c, l.conn);
 		check_tables(&l);
 		if (l.server.large_objects)
 			check_warn(c, "large objects", NULL,

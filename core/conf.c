@@ -3,6 +3,7 @@
  * each over what was there. Only then come the checks that need more than one value.
  */
 #include "core/conf_option.h"
+#include "core/quorum.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -214,6 +215,34 @@ check_kafka(struct conf_loader *ld, const struct conf_place *at)
 	return OK;
 }
 
+/* Who waits for sinks must know them. */
+static enum rc
+check_synchronous(struct conf_loader *ld, const struct conf_place *at)
+{
+	struct conf *c = ld->conf;
+	struct quorum q;
+	struct err err;
+
+	if (c->synchronous == SYNC_OFF)
+		return OK;
+	if (!c->source_url || strncmp(c->source_url, "sqlite:", 7) == 0)
+		return conf_fail(ld, at, "synchronous.mode needs a PostgreSQL as the source: it is PostgreSQL that makes a commit wait");
+	if (strcmp(c->brokers, "embedded") == 0)
+		return conf_fail(ld, at, "synchronous.mode needs a real Kafka: what the embedded broker has is gone with its process");
+	if (c->synchronous != SYNC_APPLIED)
+		return OK;
+	if (quorum_parse(c->synchronous_sinks, &c->arena, &q, &err) != OK)
+		return conf_fail(ld, at, "synchronous.sinks: %s", err.text);
+	for (int i = 0; i < q.nmembers; i++)
+		if (!conf_sink(c, q.members[i]))
+			return conf_fail(ld, at, "synchronous.sinks: there is no sink '%s'; add it to 'sinks:'", q.members[i]);
+		else if (strcmp(conf_sink(c, q.members[i])->apply, "key") == 0)
+			return conf_fail(ld, at, "synchronous.sinks: '%s' has apply: key, where no transaction is ever whole; leave it out", q.members[i]);
+	if (!c->nsinks)
+		return conf_fail(ld, at, "synchronous.mode: applied waits for sinks, and there are none; add 'sinks: { NAME: URL }'");
+	return OK;
+}
+
 /* Where the sinks' rows come from, if not from us. */
 static enum rc
 check_foreign(struct conf_loader *ld, const struct conf_place *at)
@@ -265,7 +294,7 @@ check_whole(struct conf_loader *ld)
 	/* Two long names could be cut to the same slot, and then steal each other's changes. */
 	if (c->source_url && !c->slot && strlen("towline_") + strlen(c->name) > IDENT_MAX)
 		return conf_fail(ld, &at, "the name is too long to make a slot's name of it; add 'source: { slot: NAME }'");
-	if (check_foreign(ld, &at))
+	if (check_foreign(ld, &at) || check_synchronous(ld, &at))
 		return FATAL;
 	return check_kafka(ld, &at);
 }

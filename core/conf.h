@@ -24,6 +24,9 @@ struct conf_pair {
 enum on_error { ON_ERROR_STOP = 0, ON_ERROR_DEADLETTER };
 enum on_large { LARGE_CHUNK = 0, LARGE_DEADLETTER, LARGE_STOP };
 
+/* What a commit at the source waits for, when PostgreSQL's synchronous_standby_names names us: its GROUP in Kafka, or sinks that have it. */
+enum synchronous { SYNC_OFF = 0, SYNC_KAFKA, SYNC_APPLIED };
+
 struct conf_sink {
 	const char *name, *url;
 	const char *schema;     /* PostgreSQL: put every table into this schema; NULL: as at the source */
@@ -47,6 +50,8 @@ struct conf {
 	int64_t heartbeat_ms;
 	int64_t group_rows, group_ms; /* a group is closed at this many changes, or after this many ms */
 	enum on_large on_large; /* a row that is larger than a record of Kafka may be */
+	enum synchronous synchronous;
+	const char *synchronous_sinks; /* as in quorum.h; NULL: all of them */
 	struct conf_table *tables;
 	int ntables;
 	const char *brokers;    /* host:port,...; "embedded": the in-process broker */

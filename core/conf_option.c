@@ -113,6 +113,12 @@ const struct conf_option conf_options[] = {
 	    "A row larger than Kafka's message.max.bytes: in chunks that sinks of Towline join, its key to the dead-letter topic, or stop.",
 	    CONF_INDEX, 0, AT(on_large), .standard = "chunk", .choices = "chunk|dead-letter|stop" },
 
+	{ "synchronous.mode",
+	    "What a commit waits for where synchronous_standby_names names the slot: nothing, that Kafka has it, or that sinks applied it.",
+	    CONF_INDEX, CONF_SHORT, AT(synchronous), .standard = "off", .choices = "off|kafka|applied" },
+	{ "synchronous.sinks", "Which sinks must have it: NAME, NAME (all of these) or ANY n (NAME, ...); without it, all sinks.",
+	    CONF_TEXT, 0, AT(synchronous_sinks), .sample = "ANY 1 (reports, edge)" },
+
 	{ "tables",
 	    "Tables to copy: SCHEMA.TABLE with * and ?; '!' leaves out; the last that matches wins. Nothing: every table.",
 	    CONF_TABLES, CONF_OPEN, AT(tables), .sample = "[public.*, \"!public.audit_*\"]" },

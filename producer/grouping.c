@@ -2,6 +2,7 @@
 
 enum {
 	BEAT_MS = 1000,     /* between two BEATs that move the watermark */
+	BEAT_SYNC_MS = 2,   /* ... for which commits wait */
 	OVERDUE_MS = 60000, /* Kafka has what we wrote, or is long in coming back */
 };
 
@@ -247,7 +248,7 @@ grouping_beat(struct grouping *g, int64_t now_ms, struct spine_record *r)
 	if (!inflight_empty(&g->inflight) || g->in_txn || g->idle_lsn <= g->state.watermark || g->idle_lsn <= g->beat_lsn)
 		return false;
 	/* One unread BEAT at most: a fenced writer may not leave more than SPINE_UNREAD_MAX records, see spine_resume. */
-	if (g->beat_lsn > g->state.watermark || (g->beat_ms && now_ms - g->beat_ms < BEAT_MS))
+	if (g->beat_lsn > g->state.watermark || (g->beat_ms && now_ms - g->beat_ms < (g->awaited ? BEAT_SYNC_MS : BEAT_MS)))
 		return false;
 	*r = own_record(g, SPINE_BEAT);
 	g->beat_ms = now_ms;

@@ -17,6 +17,7 @@ struct grouping {
 	uint64_t rows_max;         /* of a group; then it is cut */
 	size_t bytes_max;
 	bool uncut;                /* ... but never inside a transaction: for readers to whom a Kafka transaction must be a whole one */
+	bool awaited;              /* commits at the source wait for what is confirmed */
 	bool embedded;             /* the broker's memory is this process's: only what the sinks have is safe */
 	uint64_t system_id;        /* of the source */
 	uint32_t timeline;

@@ -5,11 +5,13 @@
  */
 #include "producer/producer.h"
 #include "core/log.h"
+#include "core/quorum.h"
 #include "core/stop.h"
 #include "producer/grouping.h"
 #include "producer/publish.h"
 #include "producer/resume.h"
 #include "producer/source.h"
+#include "producer/standby.h"
 #include "schemas/spine_log.h"
 #include "schemas/topic.h"
 
@@ -59,6 +61,8 @@ struct session {
 	struct arena arena;        /* one spine record */
 	struct grouping g;         /* what is true, what is on its way */
 	struct txn txn;            /* at hand */
+	const struct quorum *quorum; /* of sinks that commits wait for; no members: they wait for none */
+	struct standby standby;
 };
 
 static int64_t
@@ -417,13 +421,29 @@ beat(struct session *s, struct err *err)
 	return publisher_spine_room(s->pub) && grouping_beat(&s->g, now_ms(), &r) ? publish_spine(s->pub, &r, NULL, err) : OK;
 }
 
+/* The group that those sinks have that commits wait for. */
+static uint64_t
+quorum_no(const struct session *s)
+{
+	uint64_t at[QUORUM_MAX];
+
+	for (int i = 0; i < s->quorum->nmembers; i++)
+		at[i] = atomic_load_explicit(&s->flow->applied[conf_sink(s->conf, s->quorum->members[i]) - s->conf->sinks], memory_order_acquire);
+	return quorum_reached(s->quorum, at);
+}
+
 static enum rc
 confirm(struct session *s, struct err *err)
 {
 	/* What lives in the memory of this process only is safe when the sinks have it, not before. */
 	uint64_t no = s->kafka->broker && s->flow ? flow_applied(s->flow) : UINT64_MAX;
+	uint64_t safe = grouping_safe(&s->g, no), applied = safe;
 
-	return s->source->ops->confirm(s->source, grouping_safe(&s->g, no), now_ms(), err);
+	if (s->quorum->nmembers) {
+		standby_published(&s->standby, s->g.state.no, safe);
+		applied = standby_applied(&s->standby, quorum_no(s));
+	}
+	return s->source->ops->confirm(s->source, safe, applied, now_ms(), err);
 }
 
 static void
@@ -537,19 +557,41 @@ session_run(struct session *s, bool *ran, struct err *err)
 	return rc;
 }
 
+/* All sinks, if none are named. conf_load has checked the names. */
+static enum rc
+take_quorum(const struct conf *conf, const struct flow *flow, struct arena *a, struct quorum *q, struct err *err)
+{
+	enum rc rc;
+
+	*q = (struct quorum){ 0 };
+	if (conf->synchronous != SYNC_APPLIED)
+		return OK;
+	if (!flow)
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "synchronous.mode: applied needs the sinks in the producer's process; use towline run, or synchronous.mode: kafka");
+	rc = quorum_parse(conf->synchronous_sinks, a, q, err);
+	for (int i = 0; rc == OK && !conf->synchronous_sinks && i < conf->nsinks; i++)
+		q->members[q->nmembers++] = conf->sinks[i].name;
+	if (!conf->synchronous_sinks)
+		q->need = q->nmembers;
+	return rc;
+}
+
 enum rc
 producer_run(const struct kafka *k, struct flow *flow, const struct producer_begin *begin, bool adopt, struct err *err)
 {
 	struct carried carried = { 0 };
 	int64_t backoff = BACKOFF_MIN_MS;
+	struct arena names = { 0 };
+	struct quorum quorum;
+	enum rc rc = take_quorum(k->conf, flow, &names, &quorum, err);
 
-	while (!stop_requested()) {
+	while (rc == OK && !stop_requested()) {
 		struct session s = { .carried = &carried, .kafka = k, .conf = k->conf, .flow = flow,
-			.begin = begin, .adopt = adopt, .spine_fd = -1,
-			.g = { .embedded = k->broker, .rows_max = (uint64_t)k->conf->group_rows,
+			.begin = begin, .adopt = adopt, .spine_fd = -1, .quorum = &quorum,
+			.g = { .embedded = k->broker, .awaited = k->conf->synchronous, .rows_max = (uint64_t)k->conf->group_rows,
 				.bytes_max = k->broker ? EMBEDDED_GROUP_BYTES : GROUP_BYTES } };
 		bool ran = false;
-		enum rc rc;
 
 		if (k->conf->transactions) {
 			s.g.uncut = true;
@@ -560,12 +602,14 @@ producer_run(const struct kafka *k, struct flow *flow, const struct producer_beg
 
 		session_close(&s);
 		if (rc != RETRY)
-			return rc;
+			break;
+		rc = OK;
 		if (ran)
 			backoff = BACKOFF_MIN_MS;
 		log_warn("producer", err->text, "retry_ms=%" PRId64, backoff);
 		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, (int)backoff);
 		backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;
 	}
-	return OK;
+	arena_free(&names);
+	return rc;
 }

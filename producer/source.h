@@ -49,8 +49,11 @@ struct source_ops {
 	/* OK: *ev is filled. AGAIN: wait for fd. */
 	enum rc (*next)(struct source *s, struct source_event *ev, struct err *err);
 	int (*fd)(struct source *s);
-	/* Everything up to lsn is safe. Cheap; what is sent when is the source's affair, `now` (ms, monotonic) its clock. */
-	enum rc (*confirm)(struct source *s, uint64_t lsn, int64_t now_ms, struct err *err);
+	/*
+	 * Everything up to lsn is safe, and up to applied it is in the sinks that commits wait for (without synchronous.mode: applied says
+	 * nothing, both are the same). Cheap; what is sent when is the source's affair, `now` (ms, monotonic) its clock.
+	 */
+	enum rc (*confirm)(struct source *s, uint64_t lsn, uint64_t applied, int64_t now_ms, struct err *err);
 	/* About each second: look after tables that joined the pipeline, heartbeats, ... */
 	enum rc (*tick)(struct source *s, int64_t now_ms, struct err *err);
 	void (*close)(struct source *s);

@@ -59,6 +59,7 @@ struct source_pg {
 	int lone;               /* non-transactional message: steps of BEGIN, CHANGE, COMMIT still to be told */
 	struct change lone_change;
 	uint64_t confirmed, sent;  /* to be confirmed; last one told to the server */
+	uint64_t applied, sent_applied; /* and what sinks have, of synchronous commits */
 	int64_t feedback_ms, tables_ms, heartbeat_ms;
 	bool reply;             /* the server wants an answer at once */
 	int left_out;
@@ -102,6 +103,21 @@ check_server(struct source_pg *s, bool *standby, struct err *err)
 	return rc;
 }
 
+/* The name by which synchronous_standby_names may know us: the slot's, unless the URL gives another. */
+static enum rc
+name_standby(struct source_pg *s, struct err *err)
+{
+	const char *name = PQparameterStatus(s->repl, "application_name");
+	struct arena a = { 0 };
+	enum rc rc = OK;
+
+	if (!name || strcmp(name, "towline") == 0)
+		rc = pg_exec(s->repl, "set application_name",
+		    arena_printf(&a, "SET application_name = %s", pg_literal(&a, slice_of(s->base.conf->slot))), NULL, err);
+	arena_free(&a);
+	return rc;
+}
+
 static enum rc
 connect_both(struct source_pg *s, bool *standby, struct err *err)
 {
@@ -109,9 +125,12 @@ connect_both(struct source_pg *s, bool *standby, struct err *err)
 
 	if (!s->sql)
 		rc = pg_connect(s->base.conf->source_url, false, &s->sql, err);
-	/* An application may hold a lock for hours; meanwhile the stream must go on, and SIGTERM must end us. */
+	/*
+	 * An application may hold a lock for hours; meanwhile the stream must go on, and SIGTERM must end us. And what we change must not
+	 * wait for a standby: it may be us.
+	 */
 	if (rc == OK)
-		rc = pg_exec(s->sql, "set lock_timeout", "SET lock_timeout = '1s'", NULL, err);
+		rc = pg_exec(s->sql, "set lock_timeout", "SET lock_timeout = '1s'; SET synchronous_commit = local", NULL, err);
 	if (rc == OK)
 		rc = check_server(s, standby, err);
 	if (rc == OK && !s->repl) {
@@ -119,6 +138,8 @@ connect_both(struct source_pg *s, bool *standby, struct err *err)
 		if (rc == FATAL && strstr(err->text, "replication"))
 			(void)fail_exit(err, FATAL, EXIT_CONFIG, "%s; run ALTER ROLE %s REPLICATION", err->text, PQuser(s->sql));
 	}
+	if (rc == OK)
+		rc = name_standby(s, err);
 	return rc == OK ? OK : fail_in(err, "source");
 }
 
@@ -655,29 +676,41 @@ now_pg_us(void)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 - PG_EPOCH_US;
 }
 
+/* A commit that waits for us is told at once. */
+static int
+feedback_min_ms(const struct conf *conf)
+{
+	return conf->synchronous ? 0 : FEEDBACK_MIN_MS;
+}
+
 static enum rc
-pg_confirm(struct source *base, uint64_t lsn, int64_t now_ms, struct err *err)
+pg_confirm(struct source *base, uint64_t lsn, uint64_t applied, int64_t now_ms, struct err *err)
 {
 	struct source_pg *s = self(base);
+	bool moved;
 	char msg[34];
 
 	if (lsn > s->confirmed)
 		s->confirmed = lsn;
-	if (!s->reply && now_ms - s->feedback_ms < (s->confirmed > s->sent ? FEEDBACK_MIN_MS : FEEDBACK_MAX_MS))
+	if (applied > s->applied)
+		s->applied = applied;
+	moved = s->confirmed > s->sent || s->applied > s->sent_applied;
+	if (!s->reply && now_ms - s->feedback_ms < (moved ? feedback_min_ms(base->conf) : FEEDBACK_MAX_MS))
 		return OK;
 	/*
-	 * written = flushed = applied: what is only received is not said to be written, or the server, believing us up to
+	 * written = flushed: what is only received is not said to be written, or the server, believing us up to
 	 * date, would stop to send the keepalives by which an idle slot moves.
 	 */
 	msg[0] = 'r';
 	put_be64(msg + 1, s->confirmed);
 	put_be64(msg + 9, s->confirmed);
-	put_be64(msg + 17, s->confirmed);
+	put_be64(msg + 17, s->applied);
 	put_be64(msg + 25, (uint64_t)now_pg_us());
 	msg[33] = 0;
 	if (PQputCopyData(s->repl, msg, sizeof msg) <= 0 || PQflush(s->repl) < 0)
 		return pg_fail(s->repl, NULL, err, "confirm");
 	s->sent = s->confirmed;
+	s->sent_applied = s->applied;
 	s->feedback_ms = now_ms;
 	s->reply = false;
 	return OK;
