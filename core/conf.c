@@ -237,7 +237,8 @@ check_synchronous(struct conf_loader *ld, const struct conf_place *at)
 		if (!conf_sink(c, q.members[i]))
 			return conf_fail(ld, at, "synchronous.sinks: there is no sink '%s'; add it to 'sinks:'", q.members[i]);
 		else if (strcmp(conf_sink(c, q.members[i])->apply, "key") == 0)
-			return conf_fail(ld, at, "synchronous.sinks: '%s' has apply: key, where no transaction is ever whole; leave it out", q.members[i]);
+			return conf_fail(ld, at, "synchronous.sinks: '%s' has apply: key, where no transaction is ever whole; leave it out",
+			    q.members[i]);
 	if (!c->nsinks)
 		return conf_fail(ld, at, "synchronous.mode: applied waits for sinks, and there are none; add 'sinks: { NAME: URL }'");
 	return OK;

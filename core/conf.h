@@ -24,7 +24,7 @@ struct conf_pair {
 enum on_error { ON_ERROR_STOP = 0, ON_ERROR_DEADLETTER };
 enum on_large { LARGE_CHUNK = 0, LARGE_DEADLETTER, LARGE_STOP };
 
-/* What a commit at the source waits for, when PostgreSQL's synchronous_standby_names names us: its GROUP in Kafka, or sinks that have it. */
+/* What a commit at the source waits for when PostgreSQL's synchronous_standby_names names us: that Kafka, or sinks, have it. */
 enum synchronous { SYNC_OFF = 0, SYNC_KAFKA, SYNC_APPLIED };
 
 struct conf_sink {

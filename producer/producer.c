@@ -428,7 +428,7 @@ quorum_no(const struct session *s)
 	uint64_t at[QUORUM_MAX];
 
 	for (int i = 0; i < s->quorum->nmembers; i++)
-		at[i] = atomic_load_explicit(&s->flow->applied[conf_sink(s->conf, s->quorum->members[i]) - s->conf->sinks], memory_order_acquire);
+		at[i] = atomic_load(&s->flow->applied[conf_sink(s->conf, s->quorum->members[i]) - s->conf->sinks]);
 	return quorum_reached(s->quorum, at);
 }
 

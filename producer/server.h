@@ -53,4 +53,7 @@ enum rc slot_look(PGconn *conn, const char *name, struct arena *a, struct pg_slo
  */
 enum rc slot_judge(const char *name, const struct pg_slot *slot, struct err *err) MUST_CHECK;
 
+/* Make it: changes count from *from on. sql asks meanwhile whom it waits for. AGAIN: stopped while it waited for older transactions. */
+enum rc slot_create(PGconn *sql, PGconn *repl, const char *name, uint64_t *from, struct err *err) MUST_CHECK;
+
 #endif

@@ -28,8 +28,6 @@ enum {
 	FEEDBACK_MAX_MS = 5000, /* at least one in this time, or wal_sender_timeout ends the connection */
 	TABLES_MS = 5000,       /* between two looks for new tables */
 	WAL_SEGMENT = 16 << 20,
-	SLOT_SLOW_MS = 3000,    /* then it is told what the making of the slot waits for */
-	SLOT_AGAIN_MS = 60000,  /* and again */
 };
 
 /* Prefix of logical messages that are ours: heartbeats. Not published. */
@@ -69,15 +67,6 @@ static struct source_pg *
 self(struct source *s)
 {
 	return (struct source_pg *)s;
-}
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* A user's lock was in the way of an ordinary question: later, then. */
@@ -206,97 +195,13 @@ pg_identify(struct source *base, struct source_identity *out, struct err *err)
 	return OK;
 }
 
-/* A slot can begin only where no older transaction is open: whose are they? */
-static void
-tell_whom_we_wait_for(struct source_pg *s)
-{
-	static const char sql[] =
-		"SELECT coalesce(string_agg(format('%s of %s (%s)', pid, usename, state), ', '), 'a prepared transaction')"
-		"  FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids($1::int))";
-	char pid[12];
-	const char *params[1] = { pid };
-	PGresult *res = NULL;
-	struct err err;
-
-	snprintf(pid, sizeof pid, "%d", PQbackendPID(s->repl));
-	if (pg_exec_params(s->sql, "look what the slot waits for", sql, 1, params, &res, &err) == OK)
-		log_warn("producer", "the slot waits for transactions that are older than it to "
-		"end", "slot=%s process=\"%s\"", s->base.conf->slot,
-		    PQgetvalue(res, 0, 0));
-	PQclear(res);
-}
-
-static void
-cancel(PGconn *conn)
-{
-	PGcancel *c = PQgetCancel(conn);
-	char why[256];
-
-	if (c && !PQcancel(c, why, sizeof why))
-		log_warn("producer", "cannot cancel the making of the slot", "reason=\"%s\"", why);
-	PQfreeCancel(c);
-}
-
-/* One statement that may take as long as the oldest transaction of the server. AGAIN: stopped meanwhile. */
-static enum rc
-exec_patiently(struct source_pg *s, const char *what, const char *sql, PGresult **out, struct err *err)
-{
-	int64_t tell_ms = now_ms() + SLOT_SLOW_MS;
-	bool cancelled = false;
-	PGresult *more;
-	enum rc rc;
-
-	*out = NULL;
-	if (!PQsendQuery(s->repl, sql))
-		return pg_fail(s->repl, NULL, err, what);
-	while (PQisBusy(s->repl)) {
-		struct pollfd fds[2] = {
-			{ .fd = PQsocket(s->repl), .events = POLLIN },
-			{ .fd = cancelled ? -1 : stop_fd(), .events = POLLIN },
-		};
-
-		poll(fds, COUNTOF(fds), 500);
-		if (!PQconsumeInput(s->repl))
-			return pg_fail(s->repl, NULL, err, what);
-		if (stop_requested() && !cancelled) {
-			cancel(s->repl);
-			cancelled = true;
-		} else if (!cancelled && now_ms() >= tell_ms) {
-			tell_whom_we_wait_for(s);
-			tell_ms += SLOT_AGAIN_MS;
-		}
-	}
-	*out = PQgetResult(s->repl);
-	while ((more = PQgetResult(s->repl)))
-		PQclear(more);
-	if (PQresultStatus(*out) == PGRES_TUPLES_OK)
-		return OK;
-	rc = pg_fail(s->repl, *out, err, what);
-	PQclear(*out);
-	*out = NULL;
-	return cancelled ? AGAIN : rc;
-}
-
 static enum rc
 pg_create(struct source *base, uint64_t *from, struct err *err)
 {
 	struct source_pg *s = self(base);
-	struct arena a = { 0 };
-	PGresult *res = NULL;
-	const char *sql =
-	    arena_printf(&a, "CREATE_REPLICATION_SLOT %s LOGICAL pgoutput NOEXPORT_SNAPSHOT",
-		pg_ident(&a, slice_of(base->conf->slot)));
-	enum rc rc = exec_patiently(s, "create the slot", sql, &res, err);
+	enum rc rc = slot_create(s->sql, s->repl, base->conf->slot, &s->confirmed, err);
 
-	if (rc == OK) {
-		pg_lsn_parse(PQgetvalue(res, 0, 1), &s->confirmed);
-		*from = s->confirmed;
-		log_info("producer", "slot created", "slot=%s lsn=%s", base->conf->slot, PQgetvalue(res, 0, 1));
-		PQclear(res);
-	} else if (rc != AGAIN && strstr(err->text, "all replication slots are in use")) {
-		rc = fail_exit(err, FATAL, EXIT_CONFIG, "%s; raise max_replication_slots or drop an unused slot", err->text);
-	}
-	arena_free(&a);
+	*from = s->confirmed;
 	return rc;
 }
 
