@@ -27,6 +27,7 @@ enum {
 	ASK_MS = 3000,     /* silence after which Kafka is asked whether it does */
 	REMARK_MS = 60000, /* the marker moves over BEATs and OPENs at least this often */
 	DRAIN_MS = 10000,  /* after a stop, for what the producer of this process has published */
+	HOLD_MS = 200,     /* between two looks at the stop flag while a delayed sink waits */
 	BARRIER_MS = 20,   /* between two looks at the other lanes */
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 15000,
@@ -150,6 +151,32 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 	return s->open || session_full(s) ? session_flush(s, err) : OK;
 }
 
+/*
+ * `delay`: the group waits until its commit is so old. What came before it is committed first; its own rows stay in Kafka. AGAIN: asked
+ * to stop meanwhile.
+ */
+static enum rc
+hold_back(struct session *s, const struct spine_record *r, struct err *err)
+{
+	int64_t due_us = r->commit_us + s->conf->delay_ms * 1000;
+	enum rc rc = OK;
+
+	if (!s->conf->delay_ms || r->kind != SPINE_GROUP || now_us() >= due_us)
+		return OK;
+	if (!s->open && !s->f->state.partial)
+		rc = session_flush(s, err);
+	if (rc == OK)
+		rc = session_settle(s, 0, err);
+	while (rc == OK && now_us() < due_us) {
+		int64_t ms = (due_us - now_us()) / 1000 + 1;
+
+		if (stopping(s))
+			return AGAIN;
+		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, (int)(ms < HOLD_MS ? ms : HOLD_MS));
+	}
+	return rc;
+}
+
 static enum rc
 take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 {
@@ -161,6 +188,9 @@ take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 	rc = spine_take((struct slice){ m->payload, m->len }, &s->group_arena, &r, err);
 	if (rc == REJECT)
 		return fail_exit(err, FATAL, EXIT_REFUSED, "spine offset %" PRId64 ": %s", m->offset, err->text);
+	rc = hold_back(s, &r, err);
+	if (rc != OK)
+		return rc;
 	if (s->lane && r.kind == SPINE_GROUP && (r.flags & SPINE_BARRIER) && r.gen == s->f->state.gen && r.no == s->f->state.no + 1)
 		return take_barrier(s, &r, at, err);
 	switch (note_last(s, &r, at, follow_spine(s->f, &r, at))) {
@@ -340,6 +370,10 @@ session_open(struct session *s, struct err *err)
 		session_applied(s, applied.no);
 	s->first = true;
 	s->marked_ms = s->heard_ms = now_ms();
+	if (rc == OK) {
+		session_show(s, &s->f->applied);
+		gauge_set(s->gauge, GAUGE_RUNNING, NULL);
+	}
 	if (rc == OK)
 		log_info(s->at, "applying", "pipeline=%s generation=%" PRIu64 " group=%" PRIu64 " seq=%" PRIu64 " spine_offset=%" PRId64,
 		    s->kafka->conf->name, s->f->applied.gen, s->f->applied.no, s->f->applied.seq, s->f->applied.spine_offset);
@@ -369,7 +403,7 @@ session_close(struct session *s)
 bool
 session_finished(struct session *s)
 {
-	if (s->lane && atomic_load(&s->lane->stop))
+	if ((s->lane && atomic_load(&s->lane->stop)) || gauge_stopped(s->gauge))
 		return true;
 	if (!stop_requested())
 		return false;
@@ -412,7 +446,8 @@ session_loop(struct session *s, struct err *err)
 }
 
 enum rc
-consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct lane *lane, struct err *err)
+consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number,
+    struct gauge *gauge, struct lane *lane, struct err *err)
 {
 	int64_t backoff = BACKOFF_MIN_MS;
 	struct follow follow = { 0 };
@@ -423,7 +458,8 @@ consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *
 		int64_t opened_ms;
 		enum rc rc;
 
-		s = (struct session){ .kafka = k, .conf = conf, .flow = flow, .number = number, .f = &follow, .lane = lane, .ours = ours };
+		s = (struct session){ .kafka = k, .conf = conf, .flow = flow, .number = number,
+			.gauge = gauge, .f = &follow, .lane = lane, .ours = ours };
 		if (lane)
 			snprintf(s.at, sizeof s.at, "sink %s lane %d", conf->name, lane->no);
 		else
@@ -448,6 +484,7 @@ consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *
 			return OK;
 		if (rc != RETRY)
 			return fail_in(err, "sink %s", conf->name);
+		gauge_set(gauge, GAUGE_RETRYING, err->text);
 		log_warn(s.at, err->text, "retry_ms=%" PRId64, backoff);
 		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, (int)backoff);
 		backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;
@@ -456,7 +493,8 @@ consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *
 }
 
 enum rc
-consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err)
+consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number,
+    struct gauge *gauge, struct err *err)
 {
 	enum rc rc;
 
@@ -465,8 +503,8 @@ consumer_run(const struct kafka *k, const struct conf_sink *conf, struct flow *f
 		    "sink %s: apply: key needs a real broker; leave it out with kafka: embedded",
 		    conf->name);
 	if (strcmp(conf->apply, "key") == 0)
-		return lane_run_all(k, conf, flow, number, err);
+		return lane_run_all(k, conf, flow, number, gauge, err);
 	/* A sink that cannot be looked at now is looked at by the loop, which waits for it. */
 	rc = lane_none(k->conf->name, conf, err);
-	return rc == FATAL && err->exit == EXIT_REFUSED ? rc : consumer_loop(k, conf, flow, number, NULL, err);
+	return rc == FATAL && err->exit == EXIT_REFUSED ? rc : consumer_loop(k, conf, flow, number, gauge, NULL, err);
 }

@@ -448,7 +448,8 @@ session_loop(struct foreign *f, struct err *err)
 	int idle = IDLE_MIN_MS;
 	enum rc rc = OK;
 
-	while (rc == OK && !stop_requested()) {
+	gauge_set(f->gauge, GAUGE_RUNNING, NULL);
+	while (rc == OK && !stop_requested() && !gauge_stopped(f->gauge)) {
 		if (foreign_now_ms() - f->looked_ms >= LOOK_MS)
 			rc = foreign_look(f, err);
 		if (rc == OK)
@@ -481,12 +482,13 @@ session(struct foreign *f, struct err *err)
 }
 
 enum rc
-foreign_run(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err)
+foreign_run(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number,
+    struct gauge *gauge, struct err *err)
 {
 	int64_t backoff = BACKOFF_MIN_MS;
 
-	while (!stop_requested()) {
-		struct foreign f = { .kafka = k, .conf = conf, .flow = flow, .number = number,
+	while (!stop_requested() && !gauge_stopped(gauge)) {
+		struct foreign f = { .kafka = k, .conf = conf, .flow = flow, .number = number, .gauge = gauge,
 			.whole = strcmp(conf->apply, "key") != 0, .batch_no = 1 };
 		int64_t opened_ms = foreign_now_ms();
 		enum rc rc;
@@ -499,6 +501,7 @@ foreign_run(const struct kafka *k, const struct conf_sink *conf, struct flow *fl
 			return fail_in(err, "sink %s", conf->name);
 		if (f.committed || foreign_now_ms() - opened_ms > BACKOFF_MAX_MS)
 			backoff = BACKOFF_MIN_MS;
+		gauge_set(gauge, GAUGE_RETRYING, err->text);
 		log_warn(f.at, err->text, "retry_ms=%" PRId64, backoff);
 		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, (int)backoff);
 		backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;

@@ -14,10 +14,12 @@
 #include "consumer/decode.h"
 #include "consumer/sink.h"
 #include "core/flow.h"
+#include "core/gauge.h"
 #include "core/kafka.h"
 
 /* As consumer_run: until a stop is asked for (OK) or an operator must act (FATAL). */
-enum rc foreign_run(const struct kafka *k, const struct conf_sink *sink, struct flow *flow, int number, struct err *err) MUST_CHECK;
+enum rc foreign_run(const struct kafka *k, const struct conf_sink *sink, struct flow *flow, int number,
+    struct gauge *gauge, struct err *err) MUST_CHECK;
 
 /*
  * A record of theirs again, for `towline dlq`: m as the row that it was for the sink, with values in b. *value_id: of

@@ -157,6 +157,10 @@ note(struct foreign *f)
 
 	f->rows_committed += f->rows;
 	f->committed = true;
+	if (f->gauge) {
+		atomic_fetch_add(&f->gauge->rows, f->rows);
+		gauge_at(f->gauge, 0, &(struct gauge_at){ .seq = f->next.no, .commit_us = f->next.commit_us });
+	}
 	if (f->flow) {
 		clock_gettime(CLOCK_REALTIME, &t);
 		atomic_fetch_add(&f->flow->rows[f->number], f->rows);

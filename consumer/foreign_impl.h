@@ -56,6 +56,7 @@ struct foreign {
 	const struct kafka *kafka;
 	const struct conf_sink *conf;
 	struct flow *flow;
+	struct gauge *gauge;
 	int number;
 	char at[80];
 	bool whole;                /* apply: transaction */

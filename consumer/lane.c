@@ -106,6 +106,7 @@ struct worker {
 	const struct conf_sink *conf;
 	struct flow *flow;
 	int number;
+	struct gauge *gauge;
 	bool running;
 	_Atomic bool ended;
 	enum rc rc;
@@ -117,7 +118,8 @@ worker_main(void *arg)
 {
 	struct worker *w = arg;
 
-	w->rc = consumer_loop(w->kafka, w->conf, w->flow, w->number, &w->lane, &w->err);
+	w->rc = consumer_loop(w->kafka, w->conf, w->flow, w->number, w->gauge, &w->lane, &w->err);
+	gauge_left(w->gauge, w->lane.no);
 	atomic_store(&w->ended, true);
 	return NULL;
 }
@@ -173,7 +175,7 @@ workers_look(struct worker *w, int n, int *running, struct err *err)
 
 /* Serve the group until it has to be joined anew (AGAIN), the program stops (OK), or somebody must act. */
 static enum rc
-serve(struct lanes *group, struct worker *w, int n, const char *pipeline, struct err *err)
+serve(struct lanes *group, struct worker *w, int n, const char *pipeline, struct gauge *gauge, struct err *err)
 {
 	enum rc rc = OK;
 
@@ -188,9 +190,9 @@ serve(struct lanes *group, struct worker *w, int n, const char *pipeline, struct
 		}
 		if (rc == OK)
 			rc = workers_look(w, n, &running, err);
-		if (rc != OK || (stop_requested() && !running))
+		if (rc != OK || ((stop_requested() || gauge_stopped(gauge)) && !running))
 			return rc;
-		for (int i = 0; i < n && !stop_requested(); i++)
+		for (int i = 0; i < n && !stop_requested() && !gauge_stopped(gauge); i++)
 			if (lanes_owned(group, i) && !w[i].running)
 				worker_start(&w[i], pipeline, i, n);
 	}
@@ -229,7 +231,8 @@ settle_number(const char *pipeline, const struct conf_sink *conf, struct err *er
 }
 
 enum rc
-lane_run_all(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err)
+lane_run_all(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number,
+    struct gauge *gauge, struct err *err)
 {
 	int n = (int)conf->lanes;
 	struct worker *w = calloc((size_t)n, sizeof *w);
@@ -238,19 +241,20 @@ lane_run_all(const struct kafka *k, const struct conf_sink *conf, struct flow *f
 	if (!w)
 		die("out of memory");
 	for (int i = 0; i < n; i++)
-		w[i] = (struct worker){ .kafka = k, .conf = conf, .flow = flow, .number = number };
-	while (!stop_requested()) {
+		w[i] = (struct worker){ .kafka = k, .conf = conf, .flow = flow, .number = number, .gauge = gauge };
+	while (!stop_requested() && !gauge_stopped(gauge)) {
 		struct lanes *group = NULL;
 
 		rc = settle_number(k->conf->name, conf, err);
 		if (rc == OK)
 			rc = lanes_open(k, conf->name, n, &group, err);
 		if (rc == OK)
-			rc = serve(group, w, n, k->conf->name, err);
+			rc = serve(group, w, n, k->conf->name, gauge, err);
 		workers_stop(w, n);
 		lanes_close(group);
 		if (rc != RETRY && rc != AGAIN)
 			break;
+		gauge_set(gauge, GAUGE_RETRYING, err->text);
 		log_warn("lanes", err->text, "sink=%s retry_ms=%d", conf->name, REJOIN_MS);
 		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, REJOIN_MS);
 	}

@@ -10,6 +10,7 @@
 
 #include "consumer/sink.h"
 #include "core/flow.h"
+#include "core/gauge.h"
 #include "core/kafka.h"
 
 #include <stdatomic.h>
@@ -32,7 +33,8 @@ enum rc lane_take(struct sink *s, struct lane *l, struct marker *applied, struct
 enum rc lane_at(struct sink *s, const struct lane *l, int i, uint64_t no, bool *there, struct err *err) MUST_CHECK;
 
 /* consumer_run for `apply: key`: join the group, run the lanes that it gives us. */
-enum rc lane_run_all(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number, struct err *err) MUST_CHECK;
+enum rc lane_run_all(const struct kafka *k, const struct conf_sink *conf, struct flow *flow, int number,
+    struct gauge *gauge, struct err *err) MUST_CHECK;
 
 /*
  * A sink that was filled by lanes cannot be gone on with by whole transactions, as its lanes stand

@@ -12,6 +12,7 @@
 #include "consumer/follow.h"
 #include "consumer/lane.h"
 #include "core/flow.h"
+#include "core/gauge.h"
 #include "core/stop.h"
 
 #include <time.h>
@@ -29,6 +30,7 @@ struct session {
 	const struct conf_sink *conf;
 	struct flow *flow;
 	int number;
+	struct gauge *gauge;
 	char at[80];               /* "sink NAME", for the log */
 	struct sink *sink;
 	struct fetch *fetch;
@@ -86,7 +88,7 @@ release_message(void *msg)
 static inline bool
 stopping(const struct session *s)
 {
-	return stop_requested() || (s->lane && atomic_load(&s->lane->stop));
+	return stop_requested() || gauge_stopped(s->gauge) || (s->lane && atomic_load(&s->lane->stop));
 }
 
 static inline struct batch *
@@ -97,6 +99,9 @@ filling(struct session *s)
 
 
 /* ---- session_sink.c ---- */
+
+/* Shown to whoever looks: what the sink has. */
+void session_show(struct session *s, const struct marker *at);
 
 /* Everything up to group no is here; the producer may be waiting for that. */
 void session_applied(struct session *s, uint64_t no);

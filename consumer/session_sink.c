@@ -21,11 +21,23 @@ session_applied(struct session *s, uint64_t no)
 		log_debug(s->at, "wake", "%s", "");
 }
 
+void
+session_show(struct session *s, const struct marker *at)
+{
+	gauge_at(s->gauge, s->lane ? s->lane->no : 0,
+	    &(struct gauge_at){ .gen = at->gen, .seq = at->seq, .lsn = at->lsn, .commit_us = at->commit_us });
+	if (s->gauge)
+		atomic_store(&s->gauge->parked, s->parked.entries);
+}
+
 static void
 note_committed(struct session *s, struct sent *t)
 {
 	s->rows_committed += t->rows;
 	s->committed = true;
+	if (s->gauge)
+		atomic_fetch_add(&s->gauge->rows, t->rows);
+	session_show(s, &t->next);
 	if (s->flow) {
 		atomic_fetch_add(&s->flow->rows[s->number], t->rows);
 		atomic_store(&s->flow->commit_us[s->number], t->next.commit_us);
@@ -68,8 +80,10 @@ prepare(struct session *s, const struct batch *b, struct err *err)
 {
 	enum rc rc = OK;
 
-	for (int i = 0; i < b->nworks && rc == OK; i++)
+	for (int i = 0; i < b->nworks && rc == OK; i++) {
+		gauge_table(s->gauge, b->works[i].tbl->schema, b->works[i].tbl->name);
 		rc = s->sink->ops->prepare(s->sink, b->works[i].tbl, err);
+	}
 	return rc;
 }
 

@@ -23,6 +23,7 @@ const struct command *const command_table[] = {
 	&command_consumer,
 	&command_check,
 	&command_status,
+	&command_stats,
 	&command_tail,
 	&command_dlq,
 	&command_demo,

@@ -65,12 +65,13 @@ int cmd_dlq(struct call *call);
 int cmd_help(struct call *call);
 int cmd_producer(struct call *call);
 int cmd_run(struct call *call);
+int cmd_stats(struct call *call);
 int cmd_status(struct call *call);
 int cmd_tail(struct call *call);
 int cmd_version(struct call *call);
 
 extern const struct command command_check, command_config, command_consumer, command_demo, command_dlq, command_help,
-    command_producer, command_run, command_status, command_tail, command_version;
+    command_producer, command_run, command_stats, command_status, command_tail, command_version;
 
 /* The value of one of the command's own options: NULL when not given, "" for a flag. Asking for an unknown name dies. */
 const char *call_option(const struct call *call, const char *name);

@@ -232,9 +232,10 @@ start_pipeline(struct demo *d, struct err *err)
 	enum rc rc = stages_open(&d->stages, &d->conf, false, err);
 
 	d->opened = true;
+	if (rc == OK)
+		rc = stages_start(&d->stages, err);
 	if (rc != OK)
 		return rc;
-	stages_start(&d->stages);
 	d->running = true;
 	while (rc == OK && *active != 't') {
 		if (human_clock_us() > until)

@@ -7,10 +7,10 @@
 static int
 run(struct call *call, struct stages *s, enum rc rc)
 {
-	if (rc == OK) {
-		stages_start(s);
+	if (rc == OK)
+		rc = stages_start(s, &call->err);
+	if (rc == OK)
 		rc = stages_join(s, &call->err);
-	}
 	stages_close(s);
 	return rc == OK ? EXIT_DONE : (int)call->err.exit;
 }

@@ -17,6 +17,7 @@ struct stage {
 	struct stages *all;
 	const struct conf_sink *sink; /* NULL: the producer */
 	int number;		      /* the sink's place in flow */
+	struct gauge gauge;
 	bool started;
 	enum rc rc;
 	struct err err;
@@ -30,13 +31,14 @@ stage_main(void *arg)
 	struct flow *flow = s->joint ? &s->flow : NULL;
 
 	if (st->sink && s->kafka.conf->foreign_topics)
-		st->rc = foreign_run(&s->kafka, st->sink, flow, st->number, &st->err);
+		st->rc = foreign_run(&s->kafka, st->sink, flow, st->number, &st->gauge, &st->err);
 	else if (st->sink)
-		st->rc = consumer_run(&s->kafka, st->sink, flow, st->number, &st->err);
+		st->rc = consumer_run(&s->kafka, st->sink, flow, st->number, &st->gauge, &st->err);
 	else
-		st->rc = producer_run(&s->kafka, flow, &s->begin, s->adopt, &st->err);
+		st->rc = producer_run(&s->kafka, flow, &s->begin, s->adopt, &st->gauge, &st->err);
 	if (flow && (!st->sink || st->rc != OK))
 		atomic_store(&flow->producer_done, true);
+	gauge_set(&st->gauge, st->rc == OK ? GAUGE_STOPPED : GAUGE_FAILED, st->rc == OK ? "" : st->err.text);
 	if (st->rc != OK) {
 		log_error(
 		    st->sink ? "sink" : "producer", st->err.text, "exit=%d", (int)st->err.exit);
@@ -92,6 +94,8 @@ embed(struct stages *s, const struct conf *conf, struct err *err)
 	if (rc == OK)
 		rc = broker_topic(s->kafka.broker, topic_own(&a, conf->name, "schemas"), 1, err);
 	if (rc == OK)
+		rc = broker_topic(s->kafka.broker, topic_own(&a, conf->name, "progress"), 1, err);
+	if (rc == OK)
 		log_info("run", "broker: embedded (in memory, for trials; not for production)",
 		    "address=%s", broker_address(s->kafka.broker));
 	arena_free(&a);
@@ -101,7 +105,10 @@ embed(struct stages *s, const struct conf *conf, struct err *err)
 static void
 add(struct stages *s, const struct conf_sink *sink, int number)
 {
-	s->list[s->n++] = (struct stage){ .all = s, .sink = sink, .number = number };
+	struct stage *st = &s->list[s->n++];
+
+	*st = (struct stage){ .all = s, .sink = sink, .number = number };
+	gauge_init(&st->gauge);
 }
 
 static void
@@ -147,14 +154,18 @@ stages_open_one(struct stages *s, const struct conf *conf, const struct conf_sin
 	return OK;
 }
 
-void
-stages_start(struct stages *s)
+enum rc
+stages_start(struct stages *s, struct err *err)
 {
-	for (int i = 0; i < s->n; i++) {
+	enum rc rc = report_start(&s->kafka, &s->report, err);
+
+	for (int i = 0; rc == OK && i < s->n; i++) {
+		report_add(s->report, s->list[i].sink, &s->list[i].gauge);
 		if (pthread_create(&s->list[i].thread, NULL, stage_main, &s->list[i]))
 			die("cannot start a thread");
 		s->list[i].started = true;
 	}
+	return rc;
 }
 
 enum rc
@@ -180,6 +191,9 @@ stages_join(struct stages *s, struct err *err)
 void
 stages_close(struct stages *s)
 {
+	report_stop(s->report);
+	for (int i = 0; i < s->n; i++)
+		gauge_free(&s->list[i].gauge);
 	if (s->flow.wake_fd >= 0)
 		close(s->flow.wake_fd);
 	free(s->list);

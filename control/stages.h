@@ -7,6 +7,7 @@
 #ifndef CONTROL_STAGES_H
 #define CONTROL_STAGES_H
 
+#include "control/report.h"
 #include "core/flow.h"
 #include "core/kafka.h"
 #include "producer/producer.h"
@@ -16,6 +17,7 @@ struct stages {
 	struct kafka kafka;
 	struct producer_begin begin;
 	struct flow flow;
+	struct report *report; /* says how the stages are */
 	struct stage *list;
 	int n;
 	bool joint; /* both sides are here and tell each other by flow */
@@ -33,7 +35,8 @@ enum rc stages_open(
 enum rc stages_open_one(struct stages *s, const struct conf *conf, const struct conf_sink *sink,
     bool adopt, struct err *err) MUST_CHECK;
 
-void stages_start(struct stages *s);
+/* Threads up, and the report's. FATAL: the address for HTTP cannot be had; then nothing was started. */
+enum rc stages_start(struct stages *s, struct err *err) MUST_CHECK;
 
 /* Wait for the end of all. The error of the first that failed. Without a start it is OK at once. */
 enum rc stages_join(struct stages *s, struct err *err) MUST_CHECK;

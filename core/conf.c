@@ -263,6 +263,10 @@ check_foreign(struct conf_loader *ld, const struct conf_place *at)
 		return conf_fail(ld, at, "foreign.topics needs the registry that their schemas are in; add 'schemas: URL'");
 	if (strcmp(c->brokers, "embedded") == 0)
 		return conf_fail(ld, at, "foreign.topics needs a real Kafka; set kafka.brokers to HOST:PORT");
+	for (int i = 0; i < c->nsinks; i++)
+		if (c->sinks[i].delay_ms)
+			return conf_fail(ld, &ld->sink_places[i],
+			    "sink '%s' cannot be delayed: delay works with Towline's own topics only", c->sinks[i].name);
 	for (int i = 0; i < c->nsinks; i++) {
 		struct conf_target to = conf_target_sink(ld->conf, &ld->conf->sinks[i]);
 		const char *origin = c->sinks[i].origins[conf_option_find(&to, "apply") - to.options];

@@ -37,6 +37,7 @@ struct conf_sink {
 	int64_t lanes;          /* of apply: key */
 	int64_t batch_rows;     /* most rows in one batch */
 	int64_t batch_bytes;
+	int64_t delay_ms;       /* a transaction is applied when its commit is so old */
 	const char **origins;   /* of each option of a sink, in the order of the table */
 };
 
@@ -69,6 +70,7 @@ struct conf {
 	struct conf_sink *sinks;
 	int nsinks;
 	int64_t memory_bytes;   /* budget for queues and batches of one process */
+	const char *http_listen; /* HOST:PORT; NULL: no HTTP */
 	const char *log_level, *log_format;
 	const char **origins;   /* of each option, in the order of the table */
 	const char **kafka_origins; /* of each of kafka_options */

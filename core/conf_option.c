@@ -44,6 +44,15 @@ check_database(const char *s)
 }
 
 static const char *
+check_listen(const char *s)
+{
+	const char *colon = strrchr(s, ':');
+	size_t n = colon ? strspn(colon + 1, "0123456789") : 0;
+
+	return colon && n > 0 && n <= 5 && !colon[1 + n] ? NULL : "must be HOST:PORT, as in 127.0.0.1:9187";
+}
+
+static const char *
 check_registry(const char *s)
 {
 	return strncmp(s, "http://", 7) == 0 || strncmp(s, "https://", 8) == 0 ? NULL : "must be http://..., https://... or none";
@@ -165,6 +174,11 @@ const struct conf_option conf_options[] = {
 	    "How long a row may be missing that the transaction metadata counts, before the sink stops.",
 	    CONF_TIME, 0, AT(foreign_wait_ms), .standard = "1m", .min = 1000, .max = DAY_MS },
 
+	{ "http.listen",
+	    "Where metrics and health are served over HTTP: HOST:PORT; none: nowhere. 'http: HOST:PORT' is short for it.",
+	    CONF_TEXT, CONF_SHORT | CONF_NONE, AT(http_listen), .standard = "none", .sample = "127.0.0.1:9187",
+	    .check = check_listen },
+
 	{ "log.level", "error, warn, info or debug. 'log: LEVEL' is short for it.", CONF_CHOICE,
 	    CONF_SHORT, AT(log_level), .standard = "info", .choices = "error|warn|info|debug" },
 	{ "log.format", "auto (text on a terminal, else logfmt), text, logfmt or json.",
@@ -192,6 +206,8 @@ const struct conf_option conf_sink_options[] = {
 	    CONF_INT, 0, SINK(batch_rows), .standard = "10000", .min = 1, .max = 10000000 },
 	{ "batch_bytes", "Most bytes in one batch.",
 	    CONF_SIZE, 0, SINK(batch_bytes), .standard = "8MB", .min = 64 * 1024, .max = 1024 * MB },
+	{ "delay", "Keep this sink so far behind on purpose: a transaction is applied when its commit is that old.",
+	    CONF_TIME, 0, SINK(delay_ms), .standard = "0", .min = 0, .max = 365 * DAY_MS },
 };
 
 const int conf_noptions = COUNTOF(conf_options);

@@ -253,6 +253,15 @@ kafka_transactional(const struct kafka *k, const char *id, rd_kafka_t **out, str
 }
 
 enum rc
+kafka_teller(const struct kafka *k, rd_kafka_t **out, struct err *err)
+{
+	const struct conf_pair pairs[] = { COMMON_PAIRS, { "acks", "1" }, { "linger.ms", "0" }, { "message.timeout.ms", "5000" },
+		{ "queue.buffering.max.messages", "2000" }, { "queue.buffering.max.kbytes", "4096" } };
+
+	return make(k, RD_KAFKA_PRODUCER, RD_KAFKA_EVENT_ERROR, pairs, COUNTOF(pairs), out, err);
+}
+
+enum rc
 kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct err *err)
 {
 	char kbytes[16], fetch[16];
@@ -391,7 +400,7 @@ topic_result(rd_kafka_event_t *ev, const char *topic, struct err *err)
 }
 
 static enum rc
-topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication, const char *config, const char *value, struct err *err)
+topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication, const struct conf_pair *config, struct err *err)
 {
 	char text[512] = "";
 	rd_kafka_NewTopic_t *nt = rd_kafka_NewTopic_new(topic, partitions, replication, text, sizeof text);
@@ -402,8 +411,8 @@ topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication,
 
 	if (!nt)
 		return fail(err, FATAL, "topic %s: %s", topic, text);
-	if (config)
-		rd_kafka_NewTopic_set_config(nt, config, value);
+	for (; config->key; config++)
+		rd_kafka_NewTopic_set_config(nt, config->key, config->value);
 	opt = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
 	rd_kafka_AdminOptions_set_request_timeout(opt, REQUEST_MS, text, sizeof text);
 	q = rd_kafka_queue_new(rk);
@@ -418,10 +427,12 @@ topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication,
 	return rc;
 }
 
-static const struct conf_pair keep_config[] = {
-	[TOPIC_STANDARD] = { NULL, NULL },
-	[TOPIC_COMPACT] = { "cleanup.policy", "compact" },
-	[TOPIC_FOREVER] = { "retention.ms", "-1" },
+static const struct conf_pair keep_config[][6] = {
+	[TOPIC_STANDARD] = { { NULL, NULL } },
+	[TOPIC_COMPACT] = { { "cleanup.policy", "compact" } },
+	[TOPIC_FOREVER] = { { "retention.ms", "-1" } },
+	[TOPIC_NEWS] = { { "cleanup.policy", "compact,delete" }, { "retention.ms", "604800000" }, { "segment.ms", "600000" },
+	    { "segment.bytes", "1048576" }, { "min.cleanable.dirty.ratio", "0.1" } },
 };
 
 enum rc
@@ -439,7 +450,7 @@ kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int
 	rc = kafka_partitions(rk, topic, n, err);
 	if (rc != OK || *n > 0)
 		return rc;
-	rc = topic_create(rk, topic, partitions, (int)k->conf->replication, keep_config[keep].key, keep_config[keep].value, err);
+	rc = topic_create(rk, topic, partitions, (int)k->conf->replication, keep_config[keep], err);
 	if (rc != OK)
 		return rc;
 	/* The other brokers learn of a new topic a little later than its controller. */

@@ -33,6 +33,9 @@ enum rc kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err)
 /* The same, for Kafka transactions under that id. */
 enum rc kafka_transactional(const struct kafka *k, const char *id, rd_kafka_t **out, struct err *err) MUST_CHECK;
 
+/* A producer for what is soon out of date: nothing is kept for long or sent twice, and its queue is short. Delivery is not told. */
+enum rc kafka_teller(const struct kafka *k, rd_kafka_t **out, struct err *err) MUST_CHECK;
+
 /* A consumer for partitions that the caller starts itself; queue_kbytes bounds what is fetched ahead per partition. */
 enum rc kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct err *err) MUST_CHECK;
 
@@ -51,8 +54,11 @@ enum rc kafka_fail(rd_kafka_resp_err_t code, struct err *err, const char *fmt, .
 /* Number of partitions of a topic; 0 when it does not exist. */
 enum rc kafka_partitions(rd_kafka_t *rk, const char *topic, int *n, struct err *err) MUST_CHECK;
 
-/* What a new topic keeps: as the broker is set up, the newest record of each key, or everything. */
-enum topic_keep { TOPIC_STANDARD = 0, TOPIC_COMPACT, TOPIC_FOREVER };
+/*
+ * What a new topic keeps: as the broker is set up, the newest record of each key, everything; or, where each key is written anew
+ * all the time, the newest of each that is not a week old, in small segments, so that reading all of it stays quick.
+ */
+enum topic_keep { TOPIC_STANDARD = 0, TOPIC_COMPACT, TOPIC_FOREVER, TOPIC_NEWS };
 
 /* Make the topic when it is missing; a topic that exists is left as it is. *n: its partitions. */
 enum rc kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, enum topic_keep keep,

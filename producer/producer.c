@@ -50,6 +50,7 @@ struct session {
 	struct flow *flow;
 	const struct producer_begin *begin;
 	bool adopt;
+	struct gauge *gauge;
 	struct source *source;
 	struct source_identity id;
 	struct publisher *pub;
@@ -85,6 +86,15 @@ fenced(const struct spine_record *r, struct err *err)
 	    SLICE_ARG(r->node), r->gen);
 }
 
+/* Shown to whoever looks: where the spine is. */
+static void
+show_place(struct session *s)
+{
+	const struct spine_state *st = &s->g.state;
+
+	gauge_at(s->gauge, 0, &(struct gauge_at){ .gen = st->gen, .seq = st->seq, .lsn = st->lsn, .commit_us = st->commit_us });
+}
+
 static enum rc
 take_record(struct session *s, const struct spine_record *r, struct err *err)
 {
@@ -98,6 +108,10 @@ take_record(struct session *s, const struct spine_record *r, struct err *err)
 	case GROUPING_FENCED:
 		return fenced(r, err);
 	case GROUPING_PUBLISHED:
+		if (s->gauge) {
+			atomic_fetch_add(&s->gauge->rows, inflight_at(&s->g.inflight, r->no)->sent);
+			show_place(s);
+		}
 		if (s->flow) {
 			atomic_fetch_add(&s->flow->published, inflight_at(&s->g.inflight, r->no)->sent);
 			atomic_store(&s->flow->published_no, r->no);
@@ -220,6 +234,8 @@ session_open(struct session *s, struct err *err)
 	if (rc == OK)
 		rc = publisher_open(s->kafka, s->id.database, &s->g.inflight, &s->pub, err);
 	if (rc == OK)
+		publisher_gauge(s->pub, s->gauge);
+	if (rc == OK)
 		rc = spine_log_state(s->consumer, topic, &s->g.state, &next, err);
 	/* The embedded broker forgets; what the sinks remember is put in its place, so that they go on where they were. */
 	if (rc == OK && s->kafka->broker && !s->g.state.started && s->begin)
@@ -236,6 +252,8 @@ session_open(struct session *s, struct err *err)
 		return rc;
 	grouping_ready(&s->g, s->id.confirmed);
 	s->carried->unread_no = s->g.state.no;
+	show_place(s);
+	gauge_set(s->gauge, GAUGE_RUNNING, NULL);
 	log_info("producer", "publishing",
 	    "pipeline=%s generation=%" PRIu64 " group=%" PRIu64 " seq=%" PRIu64, s->conf->name,
 	    s->g.place.gen, s->g.state.no, s->g.state.seq);
@@ -443,6 +461,11 @@ confirm(struct session *s, struct err *err)
 		standby_published(&s->standby, s->g.state.no, safe);
 		applied = standby_applied(&s->standby, quorum_no(s));
 	}
+	if (s->gauge) {
+		atomic_store_explicit(&s->gauge->read_seq, s->g.place.seq - 1, memory_order_relaxed);
+		atomic_store_explicit(&s->gauge->safe_lsn, safe, memory_order_relaxed);
+		atomic_store_explicit(&s->gauge->end_lsn, s->source->end_lsn, memory_order_relaxed);
+	}
 	return s->source->ops->confirm(s->source, safe, applied, now_ms(), err);
 }
 
@@ -578,7 +601,8 @@ take_quorum(const struct conf *conf, const struct flow *flow, struct arena *a, s
 }
 
 enum rc
-producer_run(const struct kafka *k, struct flow *flow, const struct producer_begin *begin, bool adopt, struct err *err)
+producer_run(const struct kafka *k, struct flow *flow, const struct producer_begin *begin, bool adopt,
+    struct gauge *gauge, struct err *err)
 {
 	struct carried carried = { 0 };
 	int64_t backoff = BACKOFF_MIN_MS;
@@ -588,7 +612,7 @@ producer_run(const struct kafka *k, struct flow *flow, const struct producer_beg
 
 	while (rc == OK && !stop_requested()) {
 		struct session s = { .carried = &carried, .kafka = k, .conf = k->conf, .flow = flow,
-			.begin = begin, .adopt = adopt, .spine_fd = -1, .quorum = &quorum,
+			.begin = begin, .adopt = adopt, .gauge = gauge, .spine_fd = -1, .quorum = &quorum,
 			.g = { .embedded = k->broker, .awaited = k->conf->synchronous, .rows_max = (uint64_t)k->conf->group_rows,
 				.bytes_max = k->broker ? EMBEDDED_GROUP_BYTES : GROUP_BYTES } };
 		bool ran = false;
@@ -606,6 +630,7 @@ producer_run(const struct kafka *k, struct flow *flow, const struct producer_beg
 		rc = OK;
 		if (ran)
 			backoff = BACKOFF_MIN_MS;
+		gauge_set(gauge, GAUGE_RETRYING, err->text);
 		log_warn("producer", err->text, "retry_ms=%" PRId64, backoff);
 		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, (int)backoff);
 		backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;

@@ -5,6 +5,7 @@
 #define PRODUCER_PRODUCER_H
 
 #include "core/flow.h"
+#include "core/gauge.h"
 #include "core/kafka.h"
 
 /* Where sinks of the embedded broker stand at start: its spine is empty each time, their markers are not. Zero elsewhere. */
@@ -14,8 +15,9 @@ struct producer_begin {
 
 /*
  * Run until a stop is asked for (OK) or an operator must act (FATAL). Passing trouble is retried with back-off and logged.
- * flow may be NULL. adopt: take a slot that exists although the spine is empty.
+ * flow and gauge may be NULL. adopt: take a slot that exists although the spine is empty.
  */
-enum rc producer_run(const struct kafka *k, struct flow *flow, const struct producer_begin *begin, bool adopt, struct err *err) MUST_CHECK;
+enum rc producer_run(const struct kafka *k, struct flow *flow, const struct producer_begin *begin, bool adopt, struct gauge *gauge,
+    struct err *err) MUST_CHECK;
 
 #endif

@@ -115,6 +115,12 @@ publisher_close(struct publisher *p)
 	free(p);
 }
 
+void
+publisher_gauge(struct publisher *p, struct gauge *g)
+{
+	p->gauge = g;
+}
+
 int
 publisher_fd(const struct publisher *p)
 {
@@ -157,6 +163,7 @@ route_make(struct publisher *p, const struct table *tbl, struct route **out, str
 		return rc == REJECT ? fail(err, FATAL, "table %s: %s", owner.p, err->text) : fail_in(err, "table %s", owner.p);
 	r->writer = writer_compile(tbl, a);
 	HASH_ADD_PTR(p->routes, tbl, r);
+	gauge_table(p->gauge, tbl->schema, tbl->name);
 	log_info("producer", "topic ready", "table=\"%s\" topic=%s partitions=%d", owner.p, r->topic->name, r->topic->partitions);
 	*out = r;
 	return OK;

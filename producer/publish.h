@@ -8,6 +8,7 @@
 #define PRODUCER_PUBLISH_H
 
 #include "core/event.h"
+#include "core/gauge.h"
 #include "core/kafka.h"
 #include "producer/inflight.h"
 #include "schemas/spine.h"
@@ -17,6 +18,9 @@ struct publisher;
 /* database: name of the source's database, for the envelope; inflight: where acknowledgements go. Both outlive the publisher. */
 enum rc publisher_open(const struct kafka *k, const char *database, struct inflight *inflight,
     struct publisher **out, struct err *err) MUST_CHECK;
+
+/* Each table that gets a topic is told to g. */
+void publisher_gauge(struct publisher *p, struct gauge *g);
 
 /* Purges what is queued: rows without a GROUP do not exist. */
 void publisher_close(struct publisher *p);

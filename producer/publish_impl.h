@@ -33,6 +33,7 @@ struct route {
 
 struct publisher {
 	const struct kafka *kafka;
+	struct gauge *gauge;    /* told of each table; may be NULL */
 	struct inflight *inflight;
 	struct arena arena;     /* topics, routes, writers: as long as the source's table versions */
 	struct handle handles[HANDLES];

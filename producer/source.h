@@ -62,6 +62,7 @@ struct source_ops {
 struct source {
 	const struct source_ops *ops;
 	const struct conf *conf;
+	uint64_t end_lsn; /* of its log, as it was last told; 0: not told */
 	bool text; /* in text form, please: set by the source when it finds that no other will do, and given to the next one opened */
 };
 

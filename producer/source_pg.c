@@ -486,6 +486,7 @@ take_copy(struct source_pg *s, struct slice bytes, struct source_event *ev, stru
 	enum rc rc;
 
 	if (kind == 'k') {
+		s->base.end_lsn = lsn;
 		cursor_be64(&c);
 		s->reply = s->reply || cursor_u8(&c);
 		ev->kind = SRC_IDLE;
@@ -494,7 +495,8 @@ take_copy(struct source_pg *s, struct slice bytes, struct source_event *ev, stru
 	}
 	if (kind != 'w')
 		return fail(err, FATAL, "replication stream: unknown message 0x%02x", (unsigned char)kind);
-	cursor_take(&c, 16);
+	s->base.end_lsn = cursor_be64(&c);
+	cursor_take(&c, 8);
 	if (c.bad)
 		return fail(err, FATAL, "replication stream: short message of %zu bytes", bytes.n);
 	ev->bytes = cursor_left(&c);
