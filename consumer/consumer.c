@@ -117,6 +117,8 @@ take_barrier(struct session *s, const struct spine_record *r, struct spine_at at
 	rc = session_load_parked(s, err); /* and its keys are other lanes' */
 	if (rc == OK && r->nparts && lanes_of(r->parts[0].topic, r->parts[0].partition, s->lane->of) == s->lane->no)
 		rc = session_take_rows(s, r, err);
+	else if (rc == OK)
+		rc = session_pass_rows(s, lane_parts(s, r), err);
 	if (rc == OK)
 		rc = lane_mark(s, err);
 	s->barrier = false;
@@ -364,7 +366,9 @@ session_open(struct session *s, struct err *err)
 		return rc;
 	s->dead = deadletter_open(s->kafka, s->conf->name);
 	follow_start(s->f, &applied, s->kafka->broker, s->ours);
-	rc = start_at_marker(s, err);
+	rc = session_load_positions(s, err);
+	if (rc == OK)
+		rc = start_at_marker(s, err);
 	/* Commits at the source may be waiting to hear that this sink has what it has. */
 	if (rc == OK && s->flow && !s->lane && !s->kafka->broker && applied.spine_offset >= 0)
 		session_applied(s, applied.no);

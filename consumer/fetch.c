@@ -1,4 +1,5 @@
 #include "consumer/fetch.h"
+#include "core/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +10,6 @@ enum {
 	QUEUE_KBYTES_MIN = 160, /* fetched ahead, each partition; below a record batch librdkafka before 2.2 stalls a second after each */
 	QUEUE_KBYTES_MAX = 1024,
 	METADATA_MS = 15000,
-	SKIP_MAX = 10000,      /* records that are read over rather than skipped by a seek: left-overs are few and get counted */
 };
 
 struct entry {
@@ -23,6 +23,8 @@ struct fetch {
 	rd_kafka_t *rk;
 	struct entry *parts;
 	const char *message_topic;
+	struct fetch_part *moved;
+	bool others_known;
 };
 
 /* Partitions of this pipeline's topics. */
@@ -94,9 +96,9 @@ fetch_close(struct fetch *f)
 	if (!f)
 		return;
 	HASH_ITER (hh, f->parts, e, tmp) {
-		if (e->part.at >= 0)
-			rd_kafka_consume_stop(e->part.rkt, e->part.partition);
-		rd_kafka_topic_destroy(e->part.rkt);
+		fetch_stop(&e->part);
+		if (e->part.rkt)
+			rd_kafka_topic_destroy(e->part.rkt);
 		HASH_DEL(f->parts, e);
 	}
 	kafka_close(f->rk);
@@ -110,36 +112,115 @@ fetch_handle(struct fetch *f)
 	return f->rk;
 }
 
-enum rc
-fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64_t from, struct fetch_part **out, struct err *err)
+static struct fetch_part *
+part_of(struct fetch *f, struct slice topic, int32_t partition)
 {
 	char key[300];
 	struct entry *e;
 	int n = snprintf(key, sizeof key, "%.*s:%d", SLICE_ARG(topic), partition);
 
 	HASH_FIND(hh, f->parts, key, (size_t)n, e);
-	if (!e) {
-		e = arena_new(&f->arena, struct entry);
-		e->key = arena_text(&f->arena, (struct slice){ key, (size_t)n });
-		e->part = (struct fetch_part){ .topic = arena_text(&f->arena, topic), .partition = partition, .at = -1 };
-		e->part.rkt = rd_kafka_topic_new(f->rk, e->part.topic, NULL);
-		e->part.own = slice_is(topic, f->message_topic);
-		HASH_ADD_KEYPTR(hh, f->parts, e->key, (size_t)n, e);
-	}
-	*out = &e->part;
-	if (e->part.at >= 0 && from - e->part.at < SKIP_MAX)
-		return OK;
-	if (e->part.at >= 0 && rd_kafka_seek(e->part.rkt, partition, from, METADATA_MS))
-		return fail(err, RETRY, "seek %s [%d] to %" PRId64 " failed", e->part.topic, partition, from);
-	if (e->part.at >= 0) {
-		e->part.at = from;
-		return OK;
-	}
-	if (rd_kafka_consume_start(e->part.rkt, partition, from) < 0)
-		return kafka_fail(rd_kafka_last_error(), err, "read %s [%d]", e->part.topic, partition);
-	e->part.at = from;
+	if (e)
+		return &e->part;
+	e = arena_new(&f->arena, struct entry);
+	e->key = arena_text(&f->arena, (struct slice){ key, (size_t)n });
+	e->part = (struct fetch_part){ .topic = arena_text(&f->arena, topic), .partition = partition, .at = -1, .need = -1, .known = -1 };
+	e->part.own = slice_is(topic, f->message_topic);
+	HASH_ADD_KEYPTR(hh, f->parts, e->key, (size_t)n, e);
+	return &e->part;
+}
+
+static enum rc
+start(struct fetch *f, struct fetch_part *p, int64_t from, struct err *err)
+{
+	if (!p->rkt)
+		p->rkt = rd_kafka_topic_new(f->rk, p->topic, NULL);
+	if (rd_kafka_consume_start(p->rkt, p->partition, from) < 0)
+		return kafka_fail(rd_kafka_last_error(), err, "read %s [%d]", p->topic, p->partition);
+	p->at = from == RD_KAFKA_OFFSET_BEGINNING ? 0 : from;
 	return OK;
 }
+
+enum rc
+fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64_t from, struct fetch_part **out, struct err *err)
+{
+	*out = part_of(f, topic, partition);
+	return (*out)->at >= 0 ? OK : start(f, *out, from, err);
+}
+
+void
+fetch_stop(struct fetch_part *p)
+{
+	if (p->at >= 0)
+		rd_kafka_consume_stop(p->rkt, p->partition);
+	p->at = -1;
+}
+
+/* ---- positions ---- */
+
+static void
+list(struct fetch *f, struct fetch_part *p)
+{
+	if (p->listed)
+		return;
+	p->listed = true;
+	p->next = f->moved;
+	f->moved = p;
+}
+
+void
+fetch_know(struct fetch *f, const struct position *p, bool written)
+{
+	struct fetch_part *part = part_of(f, slice_of(p->topic), p->partition);
+
+	part->known = p->next;
+	part->unwritten = !written;
+	if (!written)
+		list(f, part);
+}
+
+void
+fetch_know_others(struct fetch *f)
+{
+	f->others_known = true;
+}
+
+enum rc
+fetch_rows(struct fetch *f, struct slice topic, int32_t partition, int64_t first, struct fetch_part **out, struct err *err)
+{
+	struct fetch_part *p = *out = part_of(f, topic, partition);
+	int64_t from = first;
+
+	p->need = first;
+	list(f, p);
+	if (p->at >= 0)
+		return OK;
+	if (p->known >= 0 && p->known < first)
+		from = p->known;
+	else if (p->known < 0 && f->others_known && first > 0)
+		from = RD_KAFKA_OFFSET_BEGINNING;
+	return start(f, p, from, err);
+}
+
+const struct fetch_part *
+fetch_moved(struct fetch *f)
+{
+	struct fetch_part *p;
+
+	while ((p = f->moved)) {
+		f->moved = p->next;
+		p->listed = false;
+		if (p->at >= 0 && p->at != p->known)
+			p->known = p->at;
+		else if (!p->unwritten)
+			continue;
+		p->unwritten = false;
+		return p;
+	}
+	return NULL;
+}
+
+/* ---- records ---- */
 
 static enum rc
 no_topic(const struct fetch_part *p, struct err *err)
@@ -168,10 +249,35 @@ fetch_error(const struct fetch_part *p, const rd_kafka_message_t *m, struct err 
 	}
 }
 
+/*
+ * What is to be read next is not there any more. Nothing is lost when the rows that a group refers to still are: retention took
+ * left-overs or foreign records that nobody here has seen.
+ */
+static enum rc
+read_behind(struct fetch *f, struct fetch_part *p, struct err *err)
+{
+	int64_t low = 0, high = 0, from = p->at;
+	enum rc rc = kafka_offsets(f->rk, p->topic, p->partition, &low, &high, err);
+
+	if (rc != OK)
+		return rc;
+	if (low <= from || low > p->need || high <= p->need)
+		return REJECT;
+	fetch_stop(p);
+	log_warn("fetch", "records that no group refers to were removed from Kafka before they were read",
+	    "topic=%s partition=%d from=%" PRId64 " to=%" PRId64, p->topic, p->partition, from, low - 1);
+	return start(f, p, low, err);
+}
+
+static bool
+out_of_range(const rd_kafka_message_t *m)
+{
+	return m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+}
+
 enum rc
 fetch_next(struct fetch *f, struct fetch_part *p, int wait_ms, rd_kafka_message_t **out, bool *end, struct err *err)
 {
-	(void)f;
 	*end = false;
 	for (;;) {
 		rd_kafka_message_t *m = rd_kafka_consume(p->rkt, p->partition, wait_ms);
@@ -191,9 +297,12 @@ fetch_next(struct fetch *f, struct fetch_part *p, int wait_ms, rd_kafka_message_
 				return AGAIN;
 			continue;
 		}
-		rc = fetch_error(p, m, err);
+		rc = out_of_range(m) && p->at < p->need ? read_behind(f, p, err) : REJECT;
+		if (rc == REJECT)
+			rc = fetch_error(p, m, err);
 		rd_kafka_message_destroy(m);
-		return rc;
+		if (rc != OK)
+			return rc;
 	}
 }
 

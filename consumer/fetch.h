@@ -7,6 +7,7 @@
 #ifndef CONSUMER_FETCH_H
 #define CONSUMER_FETCH_H
 
+#include "consumer/sink.h"
 #include "core/kafka.h"
 
 struct fetch;
@@ -18,15 +19,39 @@ struct fetch_part {
 	int64_t at;              /* offset of the next record; -1: not started */
 	rd_kafka_topic_t *rkt;
 	bool own;                /* it is the topic of logical messages: no table */
+	int64_t need;            /* first offset that a group refers to and that was not read; -1: not known */
+	int64_t known;           /* position that the sink has, or is being sent; -1: none */
+	struct fetch_part *next; /* of those that were asked for since fetch_moved */
+	bool listed, unwritten;  /* unwritten: known, but not under this sink's name */
 };
 
 enum rc fetch_open(const struct kafka *k, struct fetch **out, struct err *err) MUST_CHECK;
 void fetch_close(struct fetch *f);
 rd_kafka_t *fetch_handle(struct fetch *f);
 
+/*
+ * Where the sink stands in a partition. written: the sink has it under this name; otherwise fetch_moved tells of it. And: the sink
+ * stands in all others at their beginning, as no group up to its marker referred to them.
+ */
+void fetch_know(struct fetch *f, const struct position *p, bool written);
+void fetch_know_others(struct fetch *f);
+
 /* The partition, started at offset `from` when this is the first time; it lives as long as f. */
 enum rc fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64_t from,
     struct fetch_part **out, struct err *err) MUST_CHECK;
+
+/*
+ * The same for a group that refers to rows from offset `first` on: started where the sink stands, so that what lies between is read too,
+ * or at `first` when that is not known. What retention cut away in between is passed over: no group refers to it.
+ */
+enum rc fetch_rows(struct fetch *f, struct slice topic, int32_t partition, int64_t first,
+    struct fetch_part **out, struct err *err) MUST_CHECK;
+
+/* Let go of a partition that is somebody else's. */
+void fetch_stop(struct fetch_part *p);
+
+/* The next of those whose position is not the one that the sink knows; NULL: no more. From now on it counts as known. */
+const struct fetch_part *fetch_moved(struct fetch *f);
 
 /*
  * The next record; the caller destroys it. AGAIN: none within wait_ms (what librdkafka says of the

@@ -89,7 +89,7 @@ part_start(struct foreign *f, const char *topic, int32_t partition, int siblings
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "%s [%d] holds offsets %" PRId64 " to %" PRId64
 		    ", and this sink goes on at %" PRId64
-		    ": %s; empty its tables and towline.foreign_position, and "
+		    ": %s; empty its tables and towline.position, and "
 		    "begin anew from a snapshot of the source",
 		    topic, partition, low, high, at->next,
 		    at->next < low ? "retention passed it"

@@ -324,7 +324,7 @@ rows_lost(const struct foreign *f, const struct end *end, const struct share *s,
 	    "transaction %.*s has %" PRId64 " rows of %.*s, and only %" PRId64
 	    " came within %" PRId64 " s (%s [%d], offset %" PRId64
 	    "%s%.*s); set apply: key, or empty "
-	    "the sink's tables and towline.foreign_position and begin anew from a snapshot",
+	    "the sink's tables and towline.position and begin anew from a snapshot",
 	    SLICE_ARG(end->id), s->count, SLICE_ARG(s->table), s->taken,
 	    f->kafka->conf->foreign_wait_ms / 1000, p->fp->topic, p->fp->partition, p->next,
 	    p->head ? ", is of transaction " : "", SLICE_ARG(p->head ? p->fr.txid : SLICE_LIT("")));

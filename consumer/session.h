@@ -11,6 +11,7 @@
 #include "consumer/fetch.h"
 #include "consumer/follow.h"
 #include "consumer/lane.h"
+#include "consumer/lanes.h"
 #include "core/flow.h"
 #include "core/gauge.h"
 #include "core/stop.h"
@@ -21,6 +22,8 @@
 struct sent {
 	struct batch batch;
 	struct marker expected, next;
+	struct position *positions; /* that moved; in the batch's arena */
+	int npositions;
 	uint64_t rows;
 	bool busy;
 };
@@ -43,6 +46,8 @@ struct session {
 	int fill;                  /* the one being filled */
 	bool open;                 /* a sink transaction is open: begin was called */
 	bool first;                /* no group yet in this session */
+	bool from_start;           /* positions are kept since the spine's beginning */
+	bool tell_start;           /* and the sink is to be told so */
 	bool cut;                  /* ends to begin anew at once: follow.h */
 	struct lane *lane;         /* apply: key; NULL: whole transactions */
 	struct spine_at last;      /* lane: place of the last record that counted, and its system id */
@@ -118,10 +123,22 @@ enum rc session_flush(struct session *s, struct err *err) MUST_CHECK;
 /* The batch is full inside a source transaction: send its rows, and leave the sink transaction open. */
 enum rc session_stream(struct session *s, struct err *err) MUST_CHECK;
 
+/* ---- session_position.c ---- */
+
+/* Tell fetch where the sink stands in each partition. After the marker, and before anything is fetched. */
+enum rc session_load_positions(struct session *s, struct err *err) MUST_CHECK;
+
+/* t is complete: what moved since the one before it. Then, in its transaction, each time that it is sent. */
+void session_note_positions(struct session *s, struct sent *t);
+enum rc session_put_positions(struct session *s, const struct sent *t, struct err *err) MUST_CHECK;
+
 /* ---- session_rows.c ---- */
 
 /* All rows of the group, in the order of the source, into batches. AGAIN: asked to stop. */
 enum rc session_take_rows(struct session *s, const struct spine_record *g, struct err *err) MUST_CHECK;
+
+/* The rows are another lane's work: read over them, so that what lies before them is not missed. AGAIN: asked to stop. */
+enum rc session_pass_rows(struct session *s, const struct spine_record *g, struct err *err) MUST_CHECK;
 bool session_full(struct session *s);
 
 /* ---- consumer.c ---- */

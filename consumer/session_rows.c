@@ -252,6 +252,13 @@ bring(struct session *s, struct assemble *as, struct heads *h, int i, struct err
 	}
 }
 
+/* A lane reads others' partitions at a barrier only. */
+static bool
+theirs(const struct session *s, const struct spine_part *p)
+{
+	return s->lane && lanes_of(p->topic, p->partition, s->lane->of) != s->lane->no;
+}
+
 static enum rc
 heads_open(struct session *s, const struct spine_record *g, struct heads *h, struct err *err)
 {
@@ -261,9 +268,39 @@ heads_open(struct session *s, const struct spine_record *g, struct heads *h, str
 	h->parts = arena_array(&s->group_arena, (size_t)g->nparts, sizeof *h->parts);
 	h->msgs = arena_array(&s->group_arena, (size_t)g->nparts, sizeof *h->msgs);
 	h->tls = arena_array(&s->group_arena, (size_t)g->nparts, sizeof *h->tls);
-	for (int i = 0; i < g->nparts && rc == OK; i++)
-		rc = fetch_part(s->fetch, g->parts[i].topic, g->parts[i].partition, g->parts[i].first, &h->parts[i], err);
+	for (int i = 0; i < g->nparts && rc == OK; i++) {
+		const struct spine_part *p = &g->parts[i];
+
+		/* What lies before a barrier's rows is the affair of the lane that has the partition. */
+		rc = theirs(s, p) ? fetch_part(s->fetch, p->topic, p->partition, p->first, &h->parts[i], err)
+		                  : fetch_rows(s->fetch, p->topic, p->partition, p->first, &h->parts[i], err);
+	}
 	return rc;
+}
+
+static void
+heads_close(struct session *s, const struct spine_record *g, struct heads *h)
+{
+	for (int i = 0; i < h->n; i++) {
+		if (h->msgs[i])
+			rd_kafka_message_destroy(h->msgs[i]);
+		if (h->parts[i] && theirs(s, &g->parts[i]))
+			fetch_stop(h->parts[i]);
+	}
+}
+
+/* A record up to the end of somebody else's rows. It takes the message. */
+static enum rc
+passed(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, int64_t first, struct err *err)
+{
+	struct tl tl;
+
+	if (m->offset < first && !decode_header(m, &tl, err))
+		return bad_record(s, m, p, NULL, false, err);
+	if (m->offset < first && s->flow)
+		atomic_fetch_add(&s->flow->skipped[s->number], 1);
+	rd_kafka_message_destroy(m);
+	return OK;
 }
 
 /* All rows of the group, in the order of the source, into batches. */
@@ -291,12 +328,29 @@ session_take_rows(struct session *s, const struct spine_record *g, struct err *e
 			b->bytes >= (size_t)s->conf->batch_bytes * 2))
 			rc = session_stream(s, err);
 	}
-	for (int i = 0; i < h.n; i++)
-		if (h.msgs[i])
-			rd_kafka_message_destroy(h.msgs[i]);
+	heads_close(s, g, &h);
 	return rc;
 }
 
+enum rc
+session_pass_rows(struct session *s, const struct spine_record *g, struct err *err)
+{
+	struct assemble as;
+	struct heads h = { 0 };
+	enum rc rc = heads_open(s, g, &h, err);
+
+	assemble_begin(&as, g, &s->group_arena);
+	for (int i = 0; i < h.n && rc == OK; i++)
+		while (rc == OK && h.parts[i]->at <= g->parts[i].last) {
+			rd_kafka_message_t *m;
+
+			rc = await(s, &as, &h, i, &m, err);
+			if (rc == OK)
+				rc = passed(s, m, h.parts[i], g->parts[i].first, err);
+		}
+	heads_close(s, g, &h);
+	return rc;
+}
 
 bool
 session_full(struct session *s)

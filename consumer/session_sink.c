@@ -113,6 +113,14 @@ redo(struct session *s, struct batch *b, struct err *err)
 	return rc;
 }
 
+static enum rc
+commit(struct session *s, struct sent *t, struct err *err)
+{
+	enum rc rc = session_put_positions(s, t, err);
+
+	return rc == OK ? s->sink->ops->commit(s->sink, &t->next, err) : rc;
+}
+
 /* Send a whole sink transaction: begin, rows, commit. */
 static enum rc
 send_whole(struct session *s, struct sent *t, struct err *err)
@@ -126,9 +134,7 @@ send_whole(struct session *s, struct sent *t, struct err *err)
 		rc = ops->apply(s->sink, &t->batch, err);
 	if (rc == OK)
 		rc = put_aside(s, &t->batch, NULL, 0, err);
-	if (rc == OK)
-		rc = ops->commit(s->sink, &t->next, err);
-	return rc;
+	return rc == OK ? commit(s, t, err) : rc;
 }
 
 /* Into the transaction that is open, and wait. */
@@ -156,13 +162,12 @@ plan(struct session *s, struct batch *b)
 static enum rc
 redo_whole(struct session *s, struct sent *t, struct err *err)
 {
-	const struct sink_ops *ops = s->sink->ops;
 	enum rc rc = redo(s, &t->batch, err);
 
 	if (rc == OK)
-		rc = ops->commit(s->sink, &t->next, err);
+		rc = commit(s, t, err);
 	if (rc == OK)
-		rc = ops->settle(s->sink, 0, err);
+		rc = s->sink->ops->settle(s->sink, 0, err);
 	if (rc == OK)
 		note_committed(s, t);
 	return rc;
@@ -240,12 +245,13 @@ session_flush(struct session *s, struct err *err)
 	t->next = s->f->next;
 	t->rows += (uint64_t)t->batch.nrows;
 	t->busy = true;
+	session_note_positions(s, t);
 	if (s->open) { /* the end of a streamed transaction */
 		rc = prepare(s, &t->batch, err);
 		if (rc == OK)
 			rc = send_part(s, t, err);
 		if (rc == OK)
-			rc = s->sink->ops->commit(s->sink, &t->next, err);
+			rc = commit(s, t, err);
 		if (rc == OK)
 			rc = s->sink->ops->settle(s->sink, 0, err);
 		s->open = false;

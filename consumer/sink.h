@@ -125,15 +125,18 @@ struct park_ops {
 	enum rc (*remove)(struct sink *s, const int64_t *ids, int n, struct err *err);
 };
 
-/* How far a partition of a foreign topic is (consumer/foreign.h). */
+/* How far a partition is (consumer/session_position.c; of a foreign topic: consumer/foreign.h). */
 struct position {
 	const char *topic;
 	int32_t partition;
 	int64_t next;          /* offset of the first record that is not applied */
-	int64_t value_id;      /* schema of the last value seen; 0: none yet */
+	int64_t value_id;      /* foreign: schema of the last value seen; 0: none yet */
 };
 
-/* Synchronous; verdicts as above. read: after marker, without a transaction; write: in the open one, after apply or redo. */
+/*
+ * Verdicts as above. read: synchronous, after marker, without a transaction. write: in the open one, after apply or redo, once read
+ * was called; it may only queue.
+ */
 struct position_ops {
 	enum rc (*read)(struct sink *s, struct arena *a, struct position **out, int *n, struct err *err);
 	enum rc (*write)(struct sink *s, const struct position *p, int n, struct err *err);

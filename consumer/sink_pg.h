@@ -6,7 +6,7 @@
  *   sink_pg_table.c  the table at the sink: catalogue, CREATE, ALTER, prepared statements
  *   sink_pg_batch.c  works and rows as statements with their parameters
  *   sink_pg_park.c   changes that are parked, and the way back
- *   sink_pg_position.c  how far foreign topics are applied
+ *   sink_pg_position.c  how far each partition is applied
  */
 #ifndef CONSUMER_SINK_PG_H
 #define CONSUMER_SINK_PG_H
@@ -85,7 +85,7 @@ struct sink_pg {
 	const struct batch *failure_batch;
 	bool failure_commit;      /* the COMMIT itself failed */
 	struct unconfirmed redo;  /* the transaction that failed */
-	bool claimed, advance_ready, replica, unindexed;
+	bool claimed, advance_ready, position_ready, replica, unindexed;
 	int64_t parked_version;   /* that the caller knows: compared by each begin */
 	uint64_t stmt_no;
 	struct buf *cols;         /* parameters in the making, one buffer each */

@@ -73,6 +73,8 @@ result_failed(struct sink_pg *s, const struct sent *e, const PGresult *res)
 	else if (state && e->counted && strcmp(state, "22012") == 0)
 		(void)fail(&why, REJECT, "%s: rows to change are not there; a foreign key's cascade may have taken them",
 		    e->target ? e->target->t.name : "sink");
+	else if (rc == REJECT && e->kind == SENT_CONTROL) /* what Towline itself writes is no row that could be set aside */
+		why.rc = FATAL;
 	pipe_fail(s, &why, e->batch);
 	s->failure_commit = e->kind == SENT_COMMIT;
 }

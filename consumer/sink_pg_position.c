@@ -1,4 +1,4 @@
-/* How far the partitions of foreign topics are applied, at a PostgreSQL sink. Rare enough not to be pipelined. */
+/* How far the partitions are applied, at a PostgreSQL sink. */
 #include "consumer/sink_pg.h"
 #include "schemas/sql.h"
 
@@ -24,12 +24,18 @@ ensure(struct sink_pg *s, struct err *err)
 {
 	PGresult *res = NULL;
 	bool there = false;
-	enum rc rc = pg_exec(s->conn, "look for the positions", "SELECT to_regclass('towline.foreign_position') IS NOT NULL", &res, err);
+	enum rc rc = pg_exec(s->conn, "look for the positions", "SELECT to_regclass('towline.position') IS NOT NULL", &res, err);
 
 	if (rc == OK)
 		there = *PQgetvalue(res, 0, 0) == 't';
 	PQclear(res);
-	return rc == OK && !there ? pg_ddl(s, "create the positions", SQL_PG_POSITION, err) : rc;
+	if (rc == OK && !there)
+		rc = pg_ddl(s, "create the positions", SQL_PG_POSITION_RENAME "; " SQL_PG_POSITION, err);
+	if (rc != OK || s->position_ready)
+		return rc;
+	rc = pg_exec(s->conn, "positions", "PREPARE towline_position AS " SQL_PG_POSITION_WRITE, NULL, err);
+	s->position_ready = rc == OK;
+	return rc;
 }
 
 static enum rc
@@ -43,7 +49,7 @@ pg_read(struct sink *sink, struct arena *a, struct position **out, int *n, struc
 	if (rc == OK)
 		rc = ensure(s, err);
 	if (rc == OK)
-		rc = ask(s, "read the positions", SQL_POSITION_READ("towline.foreign_position"), 1, &sink->pipeline, &res, err);
+		rc = ask(s, "read the positions", SQL_POSITION_READ("towline.position"), 1, &sink->pipeline, &res, err);
 	if (rc != OK)
 		return rc;
 	*n = PQntuples(res);
@@ -61,13 +67,15 @@ pg_write(struct sink *sink, const struct position *p, int n, struct err *err)
 {
 	struct sink_pg *s = self(sink);
 	const char *params[] = { sink->pipeline, NULL };
-	enum rc rc = pipe_leave(s, err);
 
-	if (rc != OK)
-		return rc;
+	pipe_enter(s);
+	if (s->broken)
+		return pipe_report(s, err);
 	position_json(p, n, &s->text);
 	params[1] = buf_cstr(&s->text);
-	return ask(s, "write the positions", SQL_PG_POSITION_WRITE, 2, params, NULL, err);
+	pipe_sent(s, PQsendQueryPrepared(s->conn, "towline_position", 2, params, NULL, NULL, 0),
+	    (struct sent){ .kind = SENT_CONTROL, .must_hit = -1 });
+	return pipe_report(s, err);
 }
 
 const struct position_ops pg_position_ops = {

@@ -1,4 +1,4 @@
-/* How far the partitions of foreign topics are applied, at a SQLite sink. */
+/* How far the partitions are applied, at a SQLite sink. */
 #include "consumer/sink_sqlite.h"
 #include "schemas/sql.h"
 
@@ -9,17 +9,26 @@ self(struct sink *sink)
 }
 
 static enum rc
+ensure(struct sink_sqlite *s, struct err *err)
+{
+	bool old = sqlite3_table_column_metadata(s->db, NULL, "towline_foreign_position", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK;
+	enum rc rc = old ? lite_exec(s, "rename the positions", SQL_SQLITE_POSITION_RENAME, err) : OK;
+
+	return rc == OK ? lite_exec(s, "create the positions", SQL_SQLITE_POSITION, err) : rc;
+}
+
+static enum rc
 lite_read(struct sink *sink, struct arena *a, struct position **out, int *n, struct err *err)
 {
 	struct sink_sqlite *s = self(sink);
 	sqlite3_stmt *st = NULL;
 	int step, cap = 0;
-	enum rc rc = lite_exec(s, "create the positions", SQL_SQLITE_POSITION, err);
+	enum rc rc = ensure(s, err);
 
 	*n = 0;
 	*out = NULL;
 	if (rc == OK)
-		rc = lite_compile(s, "read the positions", SQL_POSITION_READ("towline_foreign_position"), &st, err);
+		rc = lite_compile(s, "read the positions", SQL_POSITION_READ("towline_position"), &st, err);
 	if (rc != OK)
 		return rc;
 	sqlite3_bind_text(st, 1, sink->pipeline, -1, SQLITE_STATIC);

@@ -91,13 +91,14 @@
 	"SELECT spine_offset, spine_hash, gen, token, no, seq, lsn, commit_us, system_id FROM towline_marker WHERE name = ?1"
 
 /*
- * Where each partition of foreign topics begins that is not applied yet (consumer/foreign.h).
+ * Where each partition begins that is not applied yet (consumer/session_position.c, consumer/foreign.h).
  * Written in the transaction that writes the rows; the marker's compare-and-set guards it.
- * value_id: schema of the last value seen there, for the tombstones of flattened topics.
+ * value_id: schema of the last value seen there, for the tombstones of flattened foreign topics.
+ * foreign_position is its name in development versions before 0.1.
  */
 #define SQL_POSITION_COLUMNS "topic, topic_partition, next_offset, value_id"
 #define SQL_PG_POSITION \
-	"CREATE TABLE IF NOT EXISTS towline.foreign_position (\n" \
+	"CREATE TABLE IF NOT EXISTS towline.position (\n" \
 	"	pipeline        text NOT NULL,\n" \
 	"	topic           text NOT NULL,\n" \
 	"	topic_partition int NOT NULL,\n" \
@@ -106,7 +107,7 @@
 	"	PRIMARY KEY (pipeline, topic, topic_partition)\n" \
 	") WITH (fillfactor = 50)"
 #define SQL_SQLITE_POSITION \
-	"CREATE TABLE IF NOT EXISTS towline_foreign_position (\n" \
+	"CREATE TABLE IF NOT EXISTS towline_position (\n" \
 	"	pipeline        TEXT NOT NULL,\n" \
 	"	topic           TEXT NOT NULL,\n" \
 	"	topic_partition INTEGER NOT NULL,\n" \
@@ -117,12 +118,14 @@
 #define SQL_POSITION_READ(T) "SELECT " SQL_POSITION_COLUMNS " FROM " T " WHERE pipeline = $1"
 #define SQL_POSITION_SET \
 	" ON CONFLICT (pipeline, topic, topic_partition) DO UPDATE SET next_offset = excluded.next_offset, value_id = excluded.value_id"
+#define SQL_PG_POSITION_RENAME "ALTER TABLE IF EXISTS towline.foreign_position RENAME TO position"
+#define SQL_SQLITE_POSITION_RENAME "ALTER TABLE towline_foreign_position RENAME TO towline_position"
 #define SQL_PG_POSITION_WRITE \
-	"INSERT INTO towline.foreign_position (pipeline, " SQL_POSITION_COLUMNS ")\n" \
+	"INSERT INTO towline.position (pipeline, " SQL_POSITION_COLUMNS ")\n" \
 	"SELECT $1, " SQL_POSITION_COLUMNS " FROM json_to_recordset($2::json) AS e(topic text, topic_partition int, next_offset bigint,\n" \
 	"    value_id bigint)" SQL_POSITION_SET
 #define SQL_SQLITE_POSITION_WRITE \
-	"INSERT INTO towline_foreign_position (pipeline, " SQL_POSITION_COLUMNS ")\n" \
+	"INSERT INTO towline_position (pipeline, " SQL_POSITION_COLUMNS ")\n" \
 	"SELECT $1, json_extract(value, '$.topic'), json_extract(value, '$.topic_partition'), json_extract(value, '$.next_offset'),\n" \
 	"    json_extract(value, '$.value_id') FROM json_each($2) WHERE true" SQL_POSITION_SET
 

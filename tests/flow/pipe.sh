@@ -102,6 +102,8 @@ copied() {
 streams() { says "$1" msg=streaming msg=applying; }
 
 topic_tool() {
-	[ -x "$DIR/data/topic_tool" ] || "${CC:-cc}" -std=c11 -D_GNU_SOURCE -O1 -o "$DIR/data/topic_tool" "$ROOT/tests/flow/topic_tool.c" -lrdkafka
+	local cc
+	read -ra cc <<<"${CC:-cc}" # it may be two words
+	[ -x "$DIR/data/topic_tool" ] || "${cc[@]}" -std=c11 -D_GNU_SOURCE -O1 -o "$DIR/data/topic_tool" "$ROOT/tests/flow/topic_tool.c" -lrdkafka
 	"$DIR/data/topic_tool" "$BROKERS" "$@"
 }

@@ -5,6 +5,7 @@
  *   truncate TOPIC PARTITION OFFSET    the records before OFFSET are gone; -1: all
  *   replace TOPIC PARTITION OFFSET HEX the topic is made anew with the same records, but with another value there
  *   shift TOPIC                        the topic is made anew with the first record of each partition left out
+ *   grow TOPIC N                       it has N partitions from now on
  *   first TOPIC PARTITION OFFSET       the record's first bytes, in hex: key, value
  */
 #include <librdkafka/rdkafka.h>
@@ -98,6 +99,30 @@ delete_topic(rd_kafka_t *rk, const char *topic)
 	rd_kafka_DeleteTopic_destroy(dt);
 	rd_kafka_queue_destroy(q);
 	while (partitions_of(rk, topic))
+		;
+}
+
+static void
+grow_topic(rd_kafka_t *rk, const char *topic, int partitions)
+{
+	char text[256];
+	rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+	rd_kafka_NewPartitions_t *np = rd_kafka_NewPartitions_new(topic, (size_t)partitions, text, sizeof text);
+	rd_kafka_event_t *ev;
+	size_t n;
+	const rd_kafka_topic_result_t **res;
+
+	if (!np)
+		give_up("grow", text);
+	rd_kafka_CreatePartitions(rk, &np, 1, NULL, q);
+	ev = answer(q, "grow");
+	res = rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(ev), &n);
+	if (rd_kafka_topic_result_error(res[0]))
+		give_up("grow", rd_kafka_topic_result_error_string(res[0]));
+	rd_kafka_event_destroy(ev);
+	rd_kafka_NewPartitions_destroy(np);
+	rd_kafka_queue_destroy(q);
+	while (partitions_of(rk, topic) < partitions)
 		;
 }
 
@@ -278,6 +303,8 @@ main(int argc, char **argv)
 		truncate_topic(rk, topic, (int32_t)strtol(argv[4], NULL, 10), strtoll(argv[5], NULL, 10));
 	else if (strcmp(what, "replace") == 0 && argc == 7)
 		rewrite(brokers, rk, topic, (int32_t)strtol(argv[4], NULL, 10), strtoll(argv[5], NULL, 10), argv[6]);
+	else if (strcmp(what, "grow") == 0 && argc == 5)
+		grow_topic(rk, topic, (int)strtol(argv[4], NULL, 10));
 	else if (strcmp(what, "shift") == 0)
 		rewrite(brokers, rk, topic, 0, 0, NULL);
 	else if (strcmp(what, "first") == 0 && argc == 6)

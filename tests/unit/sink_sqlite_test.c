@@ -561,6 +561,40 @@ test_unindexed_key(void **state)
 	assert_string_equal(ask(w, "SELECT id, name, sum FROM orders"), "1|b|1.0");
 }
 
+/* How far partitions are read: written with the rows, gone with them; of an older version under another name. */
+static void
+test_positions(void **state)
+{
+	struct world *w = *state;
+	const struct position_ops *ops = w->sink->ops->positions;
+	struct position p[] = { { .topic = "shop.public.t", .partition = 2, .next = 70 }, { .topic = "it's", .next = 1 } }, *got;
+	struct marker next = w->at;
+	struct arena a = { 0 };
+	int n;
+
+	ok(ops->read(w->sink, &a, &got, &n, &w->err));
+	assert_int_equal(n, 0);
+	ask(w, "DROP TABLE towline_position");
+	ask(w, "CREATE TABLE towline_foreign_position (pipeline TEXT NOT NULL, topic TEXT NOT NULL, topic_partition INTEGER NOT NULL,"
+	       " next_offset INTEGER NOT NULL, value_id INTEGER NOT NULL, PRIMARY KEY (pipeline, topic, topic_partition))");
+	ask(w, "INSERT INTO towline_foreign_position VALUES ('shop', 'shop.public.t', 2, 69, 5), ('other', 'x', 0, 1, 0)");
+	ok(ops->read(w->sink, &a, &got, &n, &w->err));
+	assert_int_equal(n, 1);
+	assert_int_equal(got[0].next, 69);
+	next.no++;
+	next.spine_offset++;
+	ok(w->sink->ops->begin(w->sink, &w->at, &next, &w->err));
+	ok(ops->write(w->sink, p, 2, &w->err));
+	w->sink->ops->abort(w->sink);
+	assert_string_equal(ask(w, "SELECT next_offset FROM towline_position WHERE pipeline = 'shop'"), "69");
+	ok(w->sink->ops->begin(w->sink, &w->at, &next, &w->err));
+	ok(ops->write(w->sink, p, 2, &w->err));
+	ok(w->sink->ops->commit(w->sink, &next, &w->err));
+	assert_string_equal(ask(w, "SELECT topic, topic_partition, next_offset FROM towline_position WHERE pipeline = 'shop' ORDER BY 1"),
+	    "it's|0|1 shop.public.t|2|70");
+	arena_free(&a);
+}
+
 static void
 test_unknown_kind(void **state)
 {
@@ -591,6 +625,7 @@ main(void)
 		with_world(test_schema_change),
 		with_world(test_column_in_doubt),
 		with_world(test_unindexed_key),
+		with_world(test_positions),
 		cmocka_unit_test(test_unknown_kind),
 	};
 
