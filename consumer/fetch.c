@@ -57,6 +57,8 @@ open_handle(const struct kafka *k, rd_kafka_t **rk, struct err *err)
 	enum rc rc = kafka_consumer(k, QUEUE_KBYTES_MAX, rk, err);
 
 	if (rc == OK)
+		rc = kafka_reach(k, *rk, err);
+	if (rc == OK)
 		rc = count_partitions(k, *rk, &n, err);
 	if (rc != OK)
 		return rc;

@@ -1,5 +1,6 @@
 #include "core/kafka.h"
 #include "core/log.h"
+#include "core/stop.h"
 
 #include <inttypes.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -16,6 +17,7 @@
 
 enum {
 	REQUEST_MS = 15000,
+	REACH_MS = 3000, /* of a broker's silence, before it is told */
 	CLOSE_S = 5,
 	/* A broker that is gone without a word is noticed within a minute, also by who has nothing to send. */
 	PROBE_IDLE_S = 10,
@@ -352,6 +354,30 @@ kafka_queue_fd(rd_kafka_queue_t *q)
 		die("eventfd: out of descriptors");
 	kafka_queue_wake(q, fd);
 	return fd;
+}
+
+/* ---- reach ---- */
+
+enum rc
+kafka_reach(const struct kafka *k, rd_kafka_t *rk, struct err *err)
+{
+	const struct rd_kafka_metadata *md;
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+	const char *brokers = k->broker ? broker_address(k->broker) : k->conf->brokers;
+
+	for (int waited = 0; waited < REQUEST_MS && !stop_requested(); waited += REACH_MS) {
+		code = rd_kafka_metadata(rk, 0, NULL, &md, REACH_MS); /* of no topic */
+		if (!code) {
+			rd_kafka_metadata_destroy(md);
+			return OK;
+		}
+		if (!passing(code))
+			return kafka_fail(code, err, "ask Kafka at %s", brokers);
+		if (!waited)
+			log_warn("kafka", "cannot reach Kafka; still trying; is it up, and kafka.brokers right?", "brokers=%s reason=\"%s\"",
+			    brokers, rd_kafka_err2str(code));
+	}
+	return fail(err, RETRY, "cannot reach Kafka at %s: %s; is it up, and kafka.brokers right?", brokers, rd_kafka_err2str(code));
 }
 
 /* ---- topics ---- */

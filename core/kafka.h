@@ -51,6 +51,12 @@ void kafka_close(rd_kafka_t *rk);
 /* librdkafka's code as a verdict with the text "what: reason". */
 enum rc kafka_fail(rd_kafka_resp_err_t code, struct err *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/*
+ * Wait until a broker answers, some seconds; after the first ones of silence a warning says so. RETRY: none did, or the program is to end. So
+ * that nothing is made elsewhere for a Kafka that is not there.
+ */
+enum rc kafka_reach(const struct kafka *k, rd_kafka_t *rk, struct err *err) MUST_CHECK;
+
 /* Number of partitions of a topic; 0 when it does not exist. */
 enum rc kafka_partitions(rd_kafka_t *rk, const char *topic, int *n, struct err *err) MUST_CHECK;
 

@@ -224,9 +224,11 @@ session_open(struct session *s, struct err *err)
 	if (rc == OK)
 		s->source->text = s->carried->text;
 	snprintf(topic, sizeof topic, "%s.towline.spine", s->conf->name);
-	/* First, as it tells wrong options before anything is made at the source. */
+	/* First, as wrong options and a Kafka that is not there are told before anything is made at the source. */
 	if (rc == OK)
 		rc = kafka_consumer(s->kafka, 1024, &s->consumer, err);
+	if (rc == OK)
+		rc = kafka_reach(s->kafka, s->consumer, err);
 	if (rc == OK)
 		rc = s->source->ops->identify(s->source, &s->id, err);
 	s->g.system_id = s->id.system_id;
