@@ -25,7 +25,8 @@ E
 python3 "$DIR/data/registry.py" "$registry" "$golden/schemas.jsonl" >"$DIR/registry.log" 2>&1 &
 FLOW_PID[registry]=$!
 echo $! >>"$DIR/data/pids"
-"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O1 -o "$DIR/data/debezium_tool" "$ROOT/tests/flow/debezium_tool.c" -lrdkafka
+read -ra cc <<<"${CC:-cc}" # it may be two words
+"${cc[@]}" -std=c11 -D_GNU_SOURCE -O1 -o "$DIR/data/debezium_tool" "$ROOT/tests/flow/debezium_tool.c" -lrdkafka
 tool() { "$DIR/data/debezium_tool" "$BROKERS" "$NAME." "$@"; }
 
 for apply in key transaction; do
