@@ -52,8 +52,8 @@ void kafka_close(rd_kafka_t *rk);
 enum rc kafka_fail(rd_kafka_resp_err_t code, struct err *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /*
- * Wait until a broker answers, some seconds; after the first ones of silence a warning says so. RETRY: none did, or the program is to end. So
- * that nothing is made elsewhere for a Kafka that is not there.
+ * Wait until a broker answers, some seconds; after the first ones of silence a warning says so. RETRY: none did, or the program is to
+ * end. So that nothing is made elsewhere for a Kafka that is not there.
  */
 enum rc kafka_reach(const struct kafka *k, rd_kafka_t *rk, struct err *err) MUST_CHECK;
 
