@@ -374,8 +374,8 @@ kafka_reach(const struct kafka *k, rd_kafka_t *rk, struct err *err)
 		if (!passing(code))
 			return kafka_fail(code, err, "ask Kafka at %s", brokers);
 		if (!waited)
-			log_warn("kafka", "cannot reach Kafka; still trying; is it up, and kafka.brokers right?", "brokers=%s reason=\"%s\"",
-			    brokers, rd_kafka_err2str(code));
+			log_warn("kafka", "cannot reach Kafka; still trying; is it up, and kafka.brokers right?",
+			    "brokers=%s reason=\"%s\"", brokers, rd_kafka_err2str(code));
 	}
 	return fail(err, RETRY, "cannot reach Kafka at %s: %s; is it up, and kafka.brokers right?", brokers,
 	    rd_kafka_err2str(code));
