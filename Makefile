@@ -8,6 +8,7 @@ CLANG_FORMAT ?= clang-format-14
 FUZZ_CC ?= clang-14
 FUZZ_SECONDS ?= 60
 SEEDS  ?= 10000
+PG ?= $(PG_VERSION)
 B      := build/$(MODE)
 Q      := $(if $(V),,@)
 say     = $(if $(V),,@echo '  $(1)')
@@ -73,7 +74,7 @@ check:
 
 ## check-all: check, the unit tests under ASan and UBSan, and real PostgreSQL and Kafka
 check-all:
-	+$(Q)MAKE='$(MAKE)' tests/summary $(B)/check $(CHECK) 'MODE=asan build' 'MODE=asan unit' 'MODE=asan sim' 'MODE=asan fuzz-replay' flow bank
+	+$(Q)MAKE='$(MAKE)' tests/summary $(B)/check $(CHECK) 'MODE=asan build' 'MODE=asan unit' 'MODE=asan sim' 'MODE=asan fuzz-replay' flow versions bank
 
 # Everything that the parts of a check run, so that they themselves are only tests. (A directory has the name as well.)
 build: all $(TESTS:%.c=$(B)/%) $(FUZZ) $(B)/tests/sim/sim
@@ -130,10 +131,24 @@ cli: $(B)/towline
 house:
 	$(Q)tests/tidy_test.sh
 
-## flow: tests with real PostgreSQL and Kafka (Java 17 and Maven); one alone: tests/flow/run tests/flow/NAME.sh
+## flow: tests with real PostgreSQL and Kafka (Java 17 and Maven), PG=17: that version; one alone: tests/flow/run tests/flow/NAME.sh
 flow: build $(patsubst %.c,$(B)/%,$(wildcard tests/flow/*_test.c))
 	$(Q)tests/flow/selftest.sh
-	$(Q)MODE=$(MODE) tests/flow/run
+	$(Q)MODE=$(MODE) PG_VERSION=$(PG) tests/flow/run
+
+# What differs between versions of PostgreSQL: the stream, the slot, the types.
+VERSION_FLOWS := $(patsubst %,tests/flow/%.sh,10-main 20-kill)
+
+## versions: the flow tests of stream, slot and types with PostgreSQL 14, 16, 17 and 18 (the machine's is in flow)
+versions: build
+	+$(Q)MAKE='$(MAKE)' tests/summary $(B)/versions $(patsubst %,'version PG=%',14 16 17 18)
+
+version: build
+	$(Q)MODE=$(MODE) PG_VERSION=$(PG) tests/flow/run $(VERSION_FLOWS)
+
+## flow-versions: every flow test with each of PostgreSQL 14 to 18, fetched by Maven
+flow-versions: build $(patsubst %.c,$(B)/%,$(wildcard tests/flow/*_test.c))
+	+$(Q)MAKE='$(MAKE)' tests/summary $(B)/versions $(patsubst %,'flow PG=%',14 15 16 17 18)
 
 ## tsan: the stages of one process under ThreadSanitizer, on real servers
 tsan:
@@ -203,6 +218,6 @@ clean:
 help:
 	@sed -n 's/^## \([^:]*\): \(.*\)/\1\t\2/p' Makefile | expand -t 24
 
-.PHONY: all bank bench build check check-all check-faults clean cli demo deps flow format fuzz fuzz-replay fuzz-search golden headers help house install man sim sim-planted tidy uninstall unit
+.PHONY: all bank bench build check check-all check-faults clean cli demo deps flow flow-versions format fuzz fuzz-replay fuzz-search golden headers help house install man sim sim-planted tidy uninstall unit version versions
 .SECONDARY:
 -include $(patsubst %.c,$(B)/%.d,$(SRCS) $(TESTS) $(SIM)) $(FUZZ:=.d)

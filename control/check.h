@@ -4,6 +4,7 @@
  *   check.c          the command, results and how they are printed
  *   check_source.c   PostgreSQL as a source
  *   check_standby.c  and commits there that wait
+ *   check_versions.c what only some versions of it have
  *   check_kafka.c    Kafka, the topics, the spine, the registry
  *   check_sink.c     the sinks
  */
@@ -13,6 +14,7 @@
 #include "control/command.h"
 #include "core/pg.h"
 #include "producer/publication.h"
+#include "producer/server.h"
 #include "producer/source.h"
 #include "schemas/spine.h"
 
@@ -58,6 +60,7 @@ void check_source(struct checks *c);
 
 /* Do commits at the source wait for the producer as synchronous.mode says? */
 void check_standby(struct checks *c, PGconn *conn);
+void check_versions(struct checks *c, PGconn *conn, const struct server *server, const struct pg_slot *slot);
 void check_kafka(struct checks *c);
 void check_registry(struct checks *c);
 void check_sink(struct checks *c, const struct conf_sink *sink);

@@ -253,9 +253,7 @@ check_owners(struct look *l)
 	if (n) {
 		sql = pub->exists
 		    ? arena_printf(l->a, "ALTER PUBLICATION %s ADD TABLE %s", name, buf_cstr(&list))
-		    : arena_printf(l->a,
-			  "CREATE PUBLICATION %s FOR TABLE %s WITH (publish_via_partition_root = true)",
-			  name, buf_cstr(&list));
+		    : publication_sql_create(l->conn, slice_of(l->conf->publication), buf_cstr(&list), l->a);
 		check_fail(l->c, "table owners", check_psql(l->c, l->conn, sql),
 		    "role \"%s\" does not own %d of the wanted tables, so cannot publish them",
 		    l->server.role, n);
@@ -386,6 +384,7 @@ check_source(struct checks *c)
 			check_room(&l);
 			check_slot(&l);
 			check_wal_limit(&l);
+			check_versions(c, l.conn, &l.server, &l.slot);
 		}
 		check_standby(c, l.conn);
 		check_tables(&l);

@@ -49,6 +49,7 @@ struct conf {
 	const char *source_url; /* NULL: no source */
 	const char *slot, *publication; /* default towline_<name>, made fit for PostgreSQL */
 	int64_t heartbeat_ms;
+	bool failover;          /* PostgreSQL 17: the slot is kept on standbys too */
 	int64_t group_rows, group_ms; /* a group is closed at this many changes, or after this many ms */
 	enum on_large on_large; /* a row that is larger than a record of Kafka may be */
 	enum synchronous synchronous;

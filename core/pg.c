@@ -91,6 +91,7 @@ static const struct {
 	{ "is not permitted to log in", FATAL, "run ALTER ROLE ... LOGIN" },
 	{ "permission denied for database", FATAL, "grant CONNECT on it to this role" },
 	{ "must be superuser or replication role", FATAL, NULL },
+	{ "permission denied to start WAL sender", FATAL, NULL }, /* the same from 16 on */
 	{ "invalid connection option", FATAL, "correct the URL" },
 	{ "missing \"=\"", FATAL, "correct the URL" },
 	{ "invalid port number", FATAL, "correct the URL" },

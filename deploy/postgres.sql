@@ -40,8 +40,9 @@ GRANT :"owner" TO :"role";
 \else
 -- Somebody else owns the tables: make the publication here. Tables that are made later: ALTER PUBLICATION ... ADD TABLE as their
 -- owner, or FOR TABLES IN SCHEMA (15 and newer). Without a primary key a table needs REPLICA IDENTITY FULL first.
-SELECT format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish_via_partition_root = true)',
-	'towline_' || regexp_replace(lower(:'name'), '[^a-z0-9]', '_', 'g'), string_agg(format('%I.%I', n.nspname, c.relname), ', '))
+SELECT format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish_via_partition_root = true%s)',
+	'towline_' || regexp_replace(lower(:'name'), '[^a-z0-9]', '_', 'g'), string_agg(format('%I.%I', n.nspname, c.relname), ', '),
+	CASE WHEN current_setting('server_version_num')::int >= 180000 THEN ', publish_generated_columns = stored' ELSE '' END)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE :'name' <> '' AND n.nspname = :'schema' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
 	AND (c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))

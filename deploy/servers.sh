@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by kafka/kafka and registry/registry: jars by name from Maven, checked; a server as a pid in a directory.
+# Sourced by kafka/kafka, postgres/postgres and registry/registry: jars by name from Maven, checked; a server as a pid in a directory.
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 

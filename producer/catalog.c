@@ -1,17 +1,18 @@
 #include "producer/catalog.h"
 #include "core/buf.h"
+#include "producer/publication.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 static const char columns_sql[] =
-    "SELECT a.attname, a.atttypid, a.atttypmod, a.attnotnull, pg_get_expr(d.adbin, d.adrelid),"
+    "SELECT a.attname, a.atttypid, a.atttypmod, a.attnotnull, CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,"
     "       coalesce((SELECT array_position(i.indkey::int2[], a.attnum) FROM pg_index i"
     "                  WHERE i.indrelid = a.attrelid AND i.indexrelid = k.idx"
     "                    AND array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts), -1),"
     "       d.adbin IS NOT NULL OR a.attidentity <> '' OR EXISTS (SELECT FROM pg_type t WHERE "
     "t.oid = a.atttypid AND t.typdefault IS NOT NULL),"
-    "       (a.attmissingval::text::text[])[1]"
+    "       (a.attmissingval::text::text[])[1], a.attgenerated <> ''"
     "  FROM pg_attribute a"
     "  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
     " CROSS JOIN (SELECT coalesce("
@@ -195,7 +196,7 @@ fills_by_expression(const struct column *col, bool filled, const char *expr, con
 {
 	if (missing)
 		return !col->has_default || !same_constant(col, missing);
-	return filled && (!col->has_default || strncmp(expr, "nextval(", 8) == 0);
+	return filled && (!col->has_default || strncmp(expr, "nextval(", 8) == 0); /* expr is "" for a generated column */
 }
 
 /* Row of the catalogue for a column of RELATION, or -1: gone, or of another type by now. */
@@ -286,6 +287,27 @@ load_column(PGconn *conn, const PGresult *res, const struct pgo_column *msg, int
 	return OK;
 }
 
+/* Generated columns that the stream leaves out: before 18 all, later those that are VIRTUAL or not published. */
+static const char *
+unsent_columns(const PGresult *res, const struct pgo *msg, struct arena *a)
+{
+	struct buf b = { 0 };
+	const char *names = NULL;
+
+	for (int i = 0; i < PQntuples(res); i++) {
+		bool sent = *PQgetvalue(res, i, 8) != 't';
+
+		for (int k = 0; !sent && k < msg->ncols; k++)
+			sent = slice_is(msg->cols[k].name, PQgetvalue(res, i, 0));
+		if (!sent)
+			buf_printf(&b, "%s%s", b.n ? "," : "", PQgetvalue(res, i, 0));
+	}
+	if (b.n)
+		names = arena_text(a, buf_view(&b));
+	buf_free(&b);
+	return names;
+}
+
 enum rc
 catalog_relation(PGconn *conn, const struct pgo *msg, struct relation **out, struct err *err)
 {
@@ -311,6 +333,8 @@ catalog_relation(PGconn *conn, const struct pgo *msg, struct relation **out, str
 	rc = pg_exec_params(conn, "read the catalogue", columns_sql, 1, params, &res, err);
 	for (int i = 0; rc == OK && i < msg->ncols; i++)
 		rc = load_column(conn, res, &msg->cols[i], i, r, &found, err);
+	if (rc == OK)
+		r->unsent = unsent_columns(res, msg, &r->arena);
 	PQclear(res);
 	if (rc != OK) {
 		catalog_free(r);
@@ -339,14 +363,15 @@ enum rc
 catalog_all_binary(PGconn *conn, const char *publication, bool *yes, struct err *err)
 {
 	static const char sql[] =
-		"SELECT DISTINCT a.atttypid, a.atttypmod FROM pg_publication_tables p"
-		"  JOIN pg_namespace n ON n.nspname = p.schemaname"
-		"  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
+		"SELECT DISTINCT a.atttypid, a.atttypmod FROM pg_publication p"
+		"  JOIN pg_class c ON c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND %s"
 		"  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-		" WHERE p.pubname = $1";
+		" WHERE p.pubname = $1 AND c.relnamespace NOT IN ("
+		"   SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%%' OR nspname = 'information_schema')";
 	struct arena a = { 0 };
 	PGresult *res = NULL;
-	enum rc rc = pg_exec_params(conn, "read the published columns", sql, 1, &publication, &res, err);
+	enum rc rc = pg_exec_params(conn, "read the published columns", arena_printf(&a, sql, publication_has_sql(conn)), 1, &publication, &res,
+	    err);
 
 	*yes = true;
 	for (int i = 0; rc == OK && *yes && i < PQntuples(res); i++) {

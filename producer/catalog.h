@@ -20,6 +20,7 @@ struct relation {
 	struct table table;
 	struct pg_type *types;  /* table.ncols */
 	bool binary;            /* every column may travel in binary form */
+	const char *unsent;     /* generated columns that the server does not send, "a,b"; NULL: none */
 	struct relation *prev;  /* the version before */
 };
 

@@ -8,14 +8,24 @@
 /* Tables of the user's: roots of partition trees, permanent; with "may be published" and "is in the publication". */
 static const char tables_sql[] =
 	"SELECT n.nspname, c.relname, c.relreplident = 'f' OR k.yes, k.yes,"
-	"       EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname = $1 AND p.schemaname = n.nspname AND p.tablename = c.relname),"
+	"       EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $1 AND %s),"
 	"       pg_has_role(c.relowner, 'USAGE')"
 	"  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 	" CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND"
 	"         ((c.relreplident IN ('d', 'f') AND i.indisprimary) OR (c.relreplident = 'i' AND i.indisreplident))) AS yes) k"
 	" WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'"
-	"   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'towline')"
+	"   AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname NOT IN ('information_schema', 'towline')"
 	" ORDER BY 1, 2";
+
+const char *
+publication_has_sql(PGconn *conn)
+{
+	/* FOR TABLES IN SCHEMA came with 15. */
+	return PQserverVersion(conn) < 150000
+	    ? "(p.puballtables OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid))"
+	    : "(p.puballtables OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)"
+	      " OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace))";
+}
 
 static const char publication_sql[] =
     "SELECT pg_has_role(pubowner, 'USAGE'), concat_ws(', ', CASE WHEN NOT pubinsert THEN 'insert' "
@@ -48,7 +58,8 @@ publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct 
 	*out = (struct publication){ 0 };
 	rc = look_itself(conn, conf, a, out, err);
 	if (rc == OK)
-		rc = pg_exec_params(conn, "list the tables", tables_sql, 1, &conf->publication, &res, err);
+		rc = pg_exec_params(conn, "list the tables", arena_printf(a, tables_sql, publication_has_sql(conn)), 1,
+		    &conf->publication, &res, err);
 	if (rc != OK)
 		return rc;
 	out->tables = arena_array(a, (size_t)PQntuples(res) + 1, sizeof *out->tables);
@@ -67,12 +78,20 @@ publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct 
 	return OK;
 }
 
+const char *
+publication_sql_create(PGconn *conn, struct slice name, const char *tables, struct arena *a)
+{
+	/* 18 can send stored generated columns: a sink would not have them otherwise. */
+	const char *generated = PQserverVersion(conn) >= 180000 ? ", publish_generated_columns = stored" : "";
+
+	return arena_printf(a, "CREATE PUBLICATION %s%s%s WITH (publish_via_partition_root = true%s)", pg_ident(a, name),
+	    tables ? " FOR TABLE " : "", tables ? tables : "", generated);
+}
+
 static enum rc
 create(PGconn *conn, const struct conf *conf, struct arena *a, struct err *err)
 {
-	const char *sql =
-	    arena_printf(a, "CREATE PUBLICATION %s WITH (publish_via_partition_root = true)",
-		pg_ident(a, slice_of(conf->publication)));
+	const char *sql = publication_sql_create(conn, slice_of(conf->publication), NULL, a);
 	enum rc rc = pg_exec(conn, "create the publication", sql, NULL, err);
 
 	if (rc != OK)

@@ -30,6 +30,15 @@ struct publication {
 /* Look without touching. All in a. */
 enum rc publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct publication *out, struct err *err) MUST_CHECK;
 
+/*
+ * The condition "c, a row of pg_class, is in publication p". Not by pg_publication_tables: from 16 on that view opens every table,
+ * and waits for whoever has one of them locked.
+ */
+const char *publication_has_sql(PGconn *conn);
+
+/* The statement that makes it as this server can, with tables ("a, b") or NULL: none yet. In a. */
+const char *publication_sql_create(PGconn *conn, struct slice name, const char *tables, struct arena *a);
+
 struct publication_report {
 	int published;   /* wanted tables that are in it */
 	int added;       /* of these, added by this call */

@@ -12,6 +12,12 @@ static const char server_sql[] =
 	" (SELECT count(*) FROM pg_stat_replication), current_setting('max_wal_senders'),"
 	" (SELECT CASE WHEN setting = '-1' THEN '-1' ELSE pg_size_bytes(setting || unit)::text END FROM pg_settings"
 	"   WHERE name = 'max_slot_wal_keep_size'),"
+	/* These settings came with 17 and 18. */
+	" (SELECT current_setting(name) FROM pg_settings WHERE name = 'idle_replication_slot_timeout' AND setting <> '0'),"
+	" coalesce(current_setting('synchronized_standby_slots', true), ''),"
+	" (SELECT coalesce(string_agg(trim(n), ', '), '')"
+	"   FROM unnest(string_to_array(current_setting('synchronized_standby_slots', true), ',')) n"
+	"   WHERE trim(n) <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots r WHERE r.slot_name = trim(n) AND r.active)),"
 	" CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END";
 
 static bool
@@ -45,8 +51,10 @@ server_look(PGconn *conn, struct arena *a, struct server *out, struct err *err)
 		.role = text(res, 3, a), .replication = yes(res, 4), .may_create = yes(res, 5), .standby = yes(res, 6),
 		.large_objects = yes(res, 7), .slots = (int)number(res, 8),
 			.slots_max = (int)number(res, 9), .senders = (int)number(res, 10),
-		.senders_max = (int)number(res, 11), .slot_wal_max = number(res, 12) };
-	if (!pg_lsn_parse(PQgetvalue(res, 0, 13), &out->lsn))
+		.senders_max = (int)number(res, 11), .slot_wal_max = number(res, 12),
+		.slot_idle = PQgetisnull(res, 0, 13) ? NULL : text(res, 13, a),
+		.slot_waits = text(res, 14, a), .slot_holds = text(res, 15, a) };
+	if (!pg_lsn_parse(PQgetvalue(res, 0, 16), &out->lsn))
 		out->lsn = 0;
 	PQclear(res);
 	return OK;
@@ -83,11 +91,14 @@ slot_look(PGconn *conn, const char *name, struct arena *a, struct pg_slot *out, 
 {
 	static const char sql[] =
 	    "SELECT coalesce(plugin = 'pgoutput' AND database = current_database(), false), confirmed_flush_lsn, coalesce(wal_status, ''),"
-	    " active_pid, restart_lsn, safe_wal_size FROM pg_replication_slots WHERE slot_name = $1";
+	    " active_pid, restart_lsn, safe_wal_size, coalesce(to_jsonb(s)->>'invalidation_reason', ''),"
+	    /* Columns of 17. */
+	    " coalesce((to_jsonb(s)->>'failover')::bool, false)"
+	    " FROM pg_replication_slots s WHERE slot_name = $1";
 	PGresult *res = NULL;
 	enum rc rc = pg_exec_params(conn, "look for the slot", sql, 1, &name, &res, err);
 
-	*out = (struct pg_slot){ .wal_status = "", .safe_bytes = -1 };
+	*out = (struct pg_slot){ .wal_status = "", .invalid = "", .safe_bytes = -1 };
 	if (rc != OK)
 		return rc;
 	out->exists = PQntuples(res) == 1;
@@ -100,9 +111,39 @@ slot_look(PGconn *conn, const char *name, struct arena *a, struct pg_slot *out, 
 			out->restart = 0;
 		if (!PQgetisnull(res, 0, 5))
 			out->safe_bytes = number(res, 5);
+		out->invalid = text(res, 6, a);
+		out->failover = yes(res, 7);
 	}
 	PQclear(res);
 	return OK;
+}
+
+bool
+server_wants_failover(const struct server *server, const struct conf *conf)
+{
+	return conf->failover && server->major >= 17 && !server->standby;
+}
+
+/* Before 17 the server does not say why, and there was only one reason. */
+static const struct {
+	const char *invalid, *why, *fix;
+} lost[] = {
+	{ "idle_timeout", "was idle longer than idle_replication_slot_timeout", "raise it or set it to 0" },
+	{ "rows_removed", "is on a standby that removed catalogue rows it needs", "set hot_standby_feedback = on there" },
+	{ "wal_level_insufficient", "was made useless when the primary's wal_level fell below logical", "set it to logical" },
+	{ "", "has lost its WAL (max_slot_wal_keep_size)", "allow it more" }, /* wal_removed, and what is not known */
+};
+
+static enum rc
+slot_lost(const char *name, const struct pg_slot *slot, struct err *err)
+{
+	size_t i = 0;
+
+	while (*lost[i].invalid && strcmp(slot->invalid, lost[i].invalid) != 0)
+		i++;
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "slot %s %s, so changes are gone for good; %s, then drop the slot and start anew under another name, or copy the tables again",
+	    name, lost[i].why, lost[i].fix);
 }
 
 enum rc
@@ -115,9 +156,7 @@ slot_judge(const char *name, const struct pg_slot *slot, struct err *err)
 		    "slot %s is not a pgoutput slot of this database; choose another with source.slot",
 		    name);
 	if (strcmp(slot->wal_status, "lost") == 0)
-		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "slot %s has lost its WAL (max_slot_wal_keep_size), so changes are gone for good; drop the slot and start anew "
-		    "under another name, or copy the tables again", name);
+		return slot_lost(name, slot, err);
 	if (slot->active_pid)
 		return fail_exit(err, RETRY, EXIT_REFUSED,
 		    "slot %s is in use by process %s; stop the other producer, or choose another with source.slot",

@@ -23,6 +23,9 @@ struct server {
 	int slots, slots_max;   /* in use; max_replication_slots */
 	int senders, senders_max;
 	int64_t slot_wal_max;   /* max_slot_wal_keep_size, bytes; -1: no limit */
+	const char *slot_idle;  /* idle_replication_slot_timeout (18), "1d"; NULL: none */
+	const char *slot_waits; /* synchronized_standby_slots (17): slots that a failover slot must not overtake; "": none */
+	const char *slot_holds; /* those of them that nobody reads, which hold it; "": none */
 	uint64_t lsn;           /* end of its WAL now */
 };
 
@@ -39,11 +42,16 @@ struct pg_slot {
 	bool exists;
 	bool ours;              /* of pgoutput and of this database */
 	const char *wal_status; /* reserved, extended, unreserved, lost; "" */
+	const char *invalid;    /* why it is lost (17): wal_removed, rows_removed, wal_level_insufficient, idle_timeout; "" */
+	bool failover;          /* standbys have it too (17) */
 	const char *active_pid; /* NULL: nobody reads it */
 	bool placed;            /* confirmed holds: the slot is completely made */
 	uint64_t confirmed, restart;
 	int64_t safe_bytes;     /* WAL that may still be written before the slot is lost; -1: no limit */
 };
+
+/* Is the slot to be one that standbys have too? Only a primary from 17 on can make it. */
+bool server_wants_failover(const struct server *server, const struct conf *conf);
 
 enum rc slot_look(PGconn *conn, const char *name, struct arena *a, struct pg_slot *out, struct err *err) MUST_CHECK;
 
@@ -53,7 +61,13 @@ enum rc slot_look(PGconn *conn, const char *name, struct arena *a, struct pg_slo
  */
 enum rc slot_judge(const char *name, const struct pg_slot *slot, struct err *err) MUST_CHECK;
 
-/* Make it: changes count from *from on. sql asks meanwhile whom it waits for. AGAIN: stopped while it waited for older transactions. */
-enum rc slot_create(PGconn *sql, PGconn *repl, const char *name, uint64_t *from, struct err *err) MUST_CHECK;
+/*
+ * Make it: changes count from *from on. failover: standbys get it too (server_wants_failover). sql asks meanwhile whom it waits
+ * for. AGAIN: stopped while it waited for older transactions.
+ */
+enum rc slot_create(PGconn *sql, PGconn *repl, const char *name, bool failover, uint64_t *from, struct err *err) MUST_CHECK;
+
+/* 17 and later, on a primary, while nobody reads it. */
+enum rc slot_set_failover(PGconn *repl, const char *name, bool failover, struct err *err) MUST_CHECK;
 
 #endif

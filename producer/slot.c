@@ -95,11 +95,12 @@ exec_patiently(PGconn *sql, PGconn *repl, const char *name, const char *text, PG
 }
 
 enum rc
-slot_create(PGconn *sql, PGconn *repl, const char *name, uint64_t *from, struct err *err)
+slot_create(PGconn *sql, PGconn *repl, const char *name, bool failover, uint64_t *from, struct err *err)
 {
 	struct arena a = { 0 };
 	PGresult *res = NULL;
-	const char *text = arena_printf(&a, "CREATE_REPLICATION_SLOT %s LOGICAL pgoutput NOEXPORT_SNAPSHOT", pg_ident(&a, slice_of(name)));
+	const char *text = arena_printf(&a, "CREATE_REPLICATION_SLOT %s LOGICAL pgoutput %s", pg_ident(&a, slice_of(name)),
+	    failover ? "(SNAPSHOT 'nothing', FAILOVER true)" : "NOEXPORT_SNAPSHOT");
 	enum rc rc = exec_patiently(sql, repl, name, text, &res, err);
 
 	if (rc == OK) {
@@ -109,6 +110,20 @@ slot_create(PGconn *sql, PGconn *repl, const char *name, uint64_t *from, struct 
 	} else if (rc != AGAIN && strstr(err->text, "all replication slots are in use")) {
 		rc = fail_exit(err, FATAL, EXIT_CONFIG, "%s; raise max_replication_slots or drop an unused slot", err->text);
 	}
+	arena_free(&a);
+	return rc;
+}
+
+enum rc
+slot_set_failover(PGconn *repl, const char *name, bool failover, struct err *err)
+{
+	const char *yes = failover ? "true" : "false";
+	struct arena a = { 0 };
+	enum rc rc = pg_exec(repl, "alter the slot",
+	    arena_printf(&a, "ALTER_REPLICATION_SLOT %s (FAILOVER %s)", pg_ident(&a, slice_of(name)), yes), NULL, err);
+
+	if (rc == OK)
+		log_info("producer", "slot altered", "slot=%s failover=%s", name, yes);
 	arena_free(&a);
 	return rc;
 }

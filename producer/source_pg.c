@@ -50,6 +50,7 @@ struct source_pg {
 	size_t ncopy;
 	bool waiting;           /* it could not be taken yet, as the table is locked: comes again */
 	bool told_waiting, told_joining; /* and the user knows */
+	bool settle_failover, want_failover; /* the slot's mark for standbys is to be set, and to what */
 	bool binary, in_txn;
 	struct txn txn;
 	struct pgo truncate;    /* tables of a TRUNCATE that are still to be told */
@@ -88,6 +89,8 @@ check_server(struct source_pg *s, bool *standby, struct err *err)
 	if (rc == OK)
 		rc = server_judge(&server, err);
 	*standby = server.standby;
+	s->want_failover = server_wants_failover(&server, s->base.conf);
+	s->settle_failover = server.major >= 17 && !server.standby;
 	arena_free(&a);
 	return rc;
 }
@@ -124,7 +127,7 @@ connect_both(struct source_pg *s, bool *standby, struct err *err)
 		rc = check_server(s, standby, err);
 	if (rc == OK && !s->repl) {
 		rc = pg_connect(s->base.conf->source_url, true, &s->repl, err);
-		if (rc == FATAL && strstr(err->text, "replication"))
+		if (rc == FATAL && (strstr(err->text, "replication role") || strstr(err->text, "WAL sender")))
 			(void)fail_exit(err, FATAL, EXIT_CONFIG, "%s; run ALTER ROLE %s REPLICATION", err->text, PQuser(s->sql));
 	}
 	if (rc == OK)
@@ -144,6 +147,7 @@ look_at_slot(struct source_pg *s, struct source_identity *out, struct err *err)
 		rc = slot_judge(name, &slot, err);
 	out->exists = slot.exists;
 	out->confirmed = slot.confirmed;
+	s->settle_failover = s->settle_failover && slot.exists && slot.failover != s->want_failover;
 	arena_free(&a);
 	return rc;
 }
@@ -199,7 +203,7 @@ static enum rc
 pg_create(struct source *base, uint64_t *from, struct err *err)
 {
 	struct source_pg *s = self(base);
-	enum rc rc = slot_create(s->sql, s->repl, base->conf->slot, &s->confirmed, err);
+	enum rc rc = slot_create(s->sql, s->repl, base->conf->slot, s->want_failover, &s->confirmed, err);
 
 	*from = s->confirmed;
 	return rc;
@@ -244,6 +248,10 @@ pg_start(struct source *base, struct err *err)
 	PGresult *res;
 	enum rc rc = base->text ? OK : catalog_all_binary(s->sql, base->conf->publication, &s->binary, err);
 
+	/* A slot from before 17, or made by hand, or the user has changed his mind. */
+	if (rc == OK && s->settle_failover)
+		rc = slot_set_failover(s->repl, base->conf->slot, s->want_failover, err);
+	s->settle_failover = s->settle_failover && rc != OK;
 	if (rc == OK) {
 		sql = arena_printf(&a, "START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names %s, messages 'true'%s)",
 		    pg_ident(&a, slice_of(base->conf->slot)), pub, s->binary ? ", binary 'true'" : "");
@@ -298,6 +306,9 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 	log_info("producer", "table version",
 	    "table=\"%s.%s\" version=%u columns=%d key_columns=%d", rel->table.schema.p,
 	    rel->table.name.p, rel->table.version, rel->table.ncols, rel->table.nkeys);
+	if (rel->unsent)
+		log_warn("producer", "PostgreSQL does not send generated columns of this table; towline check says what to do",
+		    "table=\"%s.%s\" columns=%s", rel->table.schema.p, rel->table.name.p, rel->unsent);
 	/* The catalogue did not tell, for the table is gone, or was altered since. It must not be asked again, or this would never end. */
 	s->base.text = s->base.text || (s->binary && !rel->binary);
 	if (s->binary && !rel->binary)

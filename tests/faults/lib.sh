@@ -31,7 +31,7 @@ pg_crash() {
 # The shared memory of the one that was killed is busy until its last child is gone.
 pg_back() {
 	local until=$((${EPOCHREALTIME/./} + 60000000))
-	until flow_as_pg "$PGBIN/pg_ctl" -D "$DIR/data/pg-$1" -l "$DIR/pg-$1.log" -t 60 -w -s start </dev/null >/dev/null 2>&1; do
+	until flow_as_pg "${FLOW_BIN[$1]}/pg_ctl" -D "$DIR/data/pg-$1" -l "$DIR/pg-$1.log" -t 60 -w -s start </dev/null >/dev/null 2>&1; do
 		((${EPOCHREALTIME/./} < until)) || return 1
 		sleep 0.1
 	done

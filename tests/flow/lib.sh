@@ -10,6 +10,9 @@
 #	pg_sql src "insert into t values (1)"
 #	wait_for 10 'same_pg src dst t'
 #
+# PG_VERSION=14..18 (tests/flow/run, make flow PG=17) makes all servers of that version instead of the machine's; a test that wants
+# two says PG_VERSION=14 pg_start old OLD. psql, pgbench and pg_dump are always the machine's, in $PGBIN.
+#
 # A test passes when it ends with 0 and no sanitizer complained in a log; it ends with 77 by `skip`. Whatever happens, everything it
 # started is stopped by pid and its data removed; when it fails, the ends of the logs are shown.
 set -euo pipefail
@@ -18,7 +21,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 TOWLINE=${TOWLINE:-$ROOT/build/${MODE:-debug}/towline}
 DIR=${FLOW_DIR:-$(mktemp -d "${TMPDIR:-/tmp}/flow.XXXXXX")} # logs stay here when the test fails
 NAME=t$$                                                    # for topics, slots, publications: no other test's
-declare -A FLOW_PID=() FLOW_PG=()                           # programs and servers by name; the ports of the latter
+declare -A FLOW_PID=() FLOW_PG=() FLOW_BIN=()               # programs and servers by name; ports and binaries of the latter
 FLOW_OWN_KAFKA='' FLOW_OWN_REGISTRY=''
 
 chmod 711 "$DIR" # the postgres user passes through
@@ -56,6 +59,15 @@ flow_pgbin() {
 	flunk "no PostgreSQL server found; apt-get install -y postgresql, or set PGBIN"
 }
 
+# The server's programs, of PG_VERSION.
+flow_server_bin() {
+	if [ -n "${PG_VERSION:-}" ]; then
+		setsid -w "$ROOT/deploy/postgres/postgres" bin "$PG_VERSION"
+	else
+		flow_pgbin
+	fi
+}
+
 # PostgreSQL refuses to run as root.
 flow_as_pg() {
 	if [ "$(id -u)" = 0 ]; then
@@ -70,12 +82,13 @@ pg_start() {
 	local name=$1 var=$2 port data=$DIR/data/pg-$1
 	shift 2
 	PGBIN=$(flow_pgbin)
+	FLOW_BIN[$name]=$(flow_server_bin) || flunk "no PostgreSQL ${PG_VERSION:-}"
 	free_port port
 	mkdir "$data"
 	[ "$(id -u)" != 0 ] || chown postgres "$data"
 	touch "$DIR/pg-$name.log"
 	[ "$(id -u)" != 0 ] || chown postgres "$DIR/pg-$name.log"
-	flow_as_pg "$PGBIN/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions \
+	flow_as_pg "${FLOW_BIN[$name]}/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions \
 		>"$DIR/initdb-$name.log" 2>&1 || flunk "initdb: $(cat "$DIR/initdb-$name.log")"
 	rm "$DIR/initdb-$name.log"
 	{
@@ -87,15 +100,16 @@ pg_start() {
 	FLOW_PG[$name]=$port
 	pg_up "$name"
 	printf -v "$var" %s "postgresql://postgres@127.0.0.1:$port/postgres"
+	[ -z "${PG_VERSION:-}" ] || [ "$(pg_major "$name")" = "$PG_VERSION" ] || flunk "PostgreSQL $name is not version $PG_VERSION"
 }
 
 # pg_up NAME, pg_down NAME [fast|immediate]: a server that pg_start made stops and goes on, with its data and port.
 pg_up() {
-	flow_as_pg "$PGBIN/pg_ctl" -D "$DIR/data/pg-$1" -l "$DIR/pg-$1.log" -t 30 -w -s start </dev/null >&2 ||
+	flow_as_pg "${FLOW_BIN[$1]}/pg_ctl" -D "$DIR/data/pg-$1" -l "$DIR/pg-$1.log" -t 30 -w -s start </dev/null >&2 ||
 		flunk "PostgreSQL $1 does not start"
 }
 
-pg_down() { flow_as_pg "$PGBIN/pg_ctl" -D "$DIR/data/pg-$1" -m "${2:-fast}" -t 30 -w -s stop; }
+pg_down() { flow_as_pg "${FLOW_BIN[$1]}/pg_ctl" -D "$DIR/data/pg-$1" -m "${2:-fast}" -t 30 -w -s stop; }
 
 # pg_sql NAME [SQL]: run it, or standard input, statement by statement; prints rows with | between the columns.
 pg_sql() {
@@ -107,6 +121,9 @@ pg_sql() {
 		"$PGBIN/psql" -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres -d "${FLOW_DB:-postgres}" -f -
 	fi
 }
+
+# pg_major NAME: 15
+pg_major() { FLOW_DB=postgres pg_sql "$1" "select current_setting('server_version_num')::int / 10000"; }
 
 # digest_pg NAME TABLE: one number for all rows, whatever their order on disk.
 digest_pg() {
