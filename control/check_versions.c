@@ -10,8 +10,8 @@ static void
 check_failover(struct checks *c, PGconn *conn, const struct server *server, const struct pg_slot *slot)
 {
 	static const char name[] = "failover slot";
-	const char *standby = "a standby takes it over if it has sync_replication_slots = on, hot_standby_feedback = on, primary_slot_name, "
-			      "and dbname in primary_conninfo";
+	const char *standby = "a standby takes it over if it has sync_replication_slots = on, hot_standby_feedback = on, "
+			      "primary_slot_name, and dbname in primary_conninfo";
 
 	if (server->major < 17 || server->standby)
 		return;
@@ -64,7 +64,8 @@ check_generated(struct checks *c, PGconn *conn)
 		check_warn(c, arena_printf(&c->arena, "%s.%s", schema, table),
 		    stored ? fix : "make the sink's column GENERATED too, or the source's STORED",
 		    "PostgreSQL does not send generated columns%s: %s will be missing at sinks that do not generate them",
-		    PQserverVersion(conn) < 180000 ? " before 18" : stored ? " of this publication" : " that are VIRTUAL", PQgetvalue(res, i, 2));
+		    PQserverVersion(conn) < 180000 ? " before 18" : stored ? " of this publication" : " that are VIRTUAL",
+		    PQgetvalue(res, i, 2));
 	}
 	PQclear(res);
 }

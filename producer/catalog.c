@@ -370,8 +370,8 @@ catalog_all_binary(PGconn *conn, const char *publication, bool *yes, struct err 
 		"   SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%%' OR nspname = 'information_schema')";
 	struct arena a = { 0 };
 	PGresult *res = NULL;
-	enum rc rc = pg_exec_params(conn, "read the published columns", arena_printf(&a, sql, publication_has_sql(conn)), 1, &publication, &res,
-	    err);
+	enum rc rc = pg_exec_params(conn, "read the published columns", arena_printf(&a, sql, publication_has_sql(conn)), 1,
+	    &publication, &res, err);
 
 	*yes = true;
 	for (int i = 0; rc == OK && *yes && i < PQntuples(res); i++) {
