@@ -125,6 +125,17 @@ take_barrier(struct session *s, const struct spine_record *r, struct spine_at at
 	return rc == OK ? wait_for_lanes(s, r->no, err) : rc;
 }
 
+/* A table version may begin here for which a column is renamed: what comes before is applied under the old name first. */
+static enum rc
+clear_the_way(struct session *s, const struct spine_record *r, struct err *err)
+{
+	enum rc rc = OK;
+
+	if (filling(s)->nrows)
+		rc = r->flags & SPINE_CONTINUES ? session_stream(s, err) : session_flush(s, err);
+	return rc == OK ? session_settle(s, 0, err) : rc;
+}
+
 static enum rc
 take_group(struct session *s, const struct spine_record *r, const rd_kafka_message_t *m, struct err *err)
 {
@@ -136,6 +147,8 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 		rc = session_flush(s, err);
 	if (rc == OK && s->kafka->broker && more && !s->open)
 		rc = session_settle(s, 0, err);
+	if (rc == OK && (r->flags & SPINE_BARRIER))
+		rc = clear_the_way(s, r, err);
 	if (rc == OK)
 		rc = session_take_rows(s, s->lane ? lane_parts(s, r) : r, err);
 	if (rc != OK)

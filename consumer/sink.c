@@ -67,6 +67,20 @@ sink_default(enum dialect dialect, const struct column *c, struct arena *a)
 	return out;
 }
 
+enum sink_policy
+sink_policy(const struct conf_sink *conf)
+{
+	const char *policy = conf->on_schema_change;
+
+	return !policy || strcmp(policy, "apply") == 0 ? SINK_APPLY : strcmp(policy, "stop") == 0 ? SINK_STOP : SINK_IGNORE;
+}
+
+enum rc
+sink_refuse(const char *table, const char *what, const char *sql, struct err *err)
+{
+	return fail_exit(err, FATAL, EXIT_REFUSED, "table %s: %s; %s", table, what, sql);
+}
+
 /* Which column of the sink may be this one, by its old name; NULL: none. One of the same type rather than another. */
 static const struct sink_extra *
 may_be_renamed(const struct sink_adding *add)
@@ -90,7 +104,7 @@ enum rc
 sink_add_check(const struct sink_adding *add, struct arena *a, struct err *err)
 {
 	const struct column *c = add->col;
-	const struct sink_extra *old = may_be_renamed(add);
+	const struct sink_extra *old = c->fresh ? NULL : may_be_renamed(add);
 	const char *dflt = sink_default(add->dialect, c, a), *name = pg_ident(a, c->name), *sql;
 	/* Without a default the rows that were there have NULL at the source too. */
 	bool told = !c->default_expr && (*dflt || (!c->notnull && !c->has_default));

@@ -36,6 +36,13 @@ struct sink_adding {
 	const struct table *before; /* the version that came before; NULL: not known */
 };
 
+/* on_schema_change of a sink, with its default. */
+enum sink_policy { SINK_APPLY, SINK_STOP, SINK_IGNORE };
+enum sink_policy sink_policy(const struct conf_sink *conf);
+
+/* A change that the policy does not let us make, or that we cannot: what is wrong, and the statement that would help. FATAL/EXIT_REFUSED. */
+enum rc sink_refuse(const char *table, const char *what, const char *sql, struct err *err) MUST_CHECK;
+
 /*
  * Whether it may be added to a table with rows in it. FATAL, with the SQL, when it cannot be told which values they have at the
  * source: a default that no schema tells, or a column by another name until now.

@@ -4,6 +4,7 @@
  *   sink_pg.c        connection, marker, transactions, redo
  *   sink_pg_pipe.c   pipeline mode: what was sent and not answered yet, failures, recovery
  *   sink_pg_table.c  the table at the sink: catalogue, CREATE, ALTER, prepared statements
+ *   sink_pg_reshape.c  the same table renamed, widened, under another key
  *   sink_pg_batch.c  works and rows as statements with their parameters
  *   sink_pg_park.c   changes that are parked, and the way back
  *   sink_pg_position.c  how far each partition is applied
@@ -11,6 +12,7 @@
 #ifndef CONSUMER_SINK_PG_H
 #define CONSUMER_SINK_PG_H
 
+#include "consumer/reshape.h"
 #include "consumer/sink_impl.h"
 #include "core/pg.h"
 
@@ -148,6 +150,33 @@ void table_forget_open(struct sink_pg *s); /* those made in the transaction that
 void table_forget_all(struct sink_pg *s);
 struct stmt *table_stmt(
     struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const uint8_t *flags);
+
+/* What the sink has of a table. */
+struct pg_found {
+	const char *schema;
+	const char *oid;     /* NULL: the table does not exist */
+	bool children;
+	bool *generated;     /* of the table's columns: the sink works it out by itself */
+	struct reshape_pg *have; /* of the table's columns: their types */
+	bool *notnull;
+	struct sink_extra *extra; /* what the sink has and the table has not */
+	int nextra;
+};
+
+/* The version of the table that this session has met last; NULL: none. */
+const struct table *pg_version_before(const struct sink_pg *s, const struct pg_target *t);
+
+/* ---- sink_pg_reshape.c: renamed, widened; verdicts as of prepare ---- */
+
+/* The table had another name in the version before, and the sink has it under that. */
+enum rc pg_rename_table(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err) MUST_CHECK;
+enum rc pg_rename_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err) MUST_CHECK;
+
+/* Types, NOT NULL, labels. *changed: look at the columns again. */
+enum rc pg_fit_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, bool *changed, struct err *err) MUST_CHECK;
+
+/* The key is another than in the version before, and the sink's primary key is that of the version before. */
+enum rc pg_fit_key(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err) MUST_CHECK;
 
 /* ---- sink_pg_batch.c ---- */
 

@@ -157,7 +157,8 @@ static const char columns_sql[] =
 	" SELECT a.attname, t.oid, t.typarray, format_type(t.oid, -1), a.attgenerated <> '', a.attidentity = 'a', t.typtype,"
 	" (SELECT quote_ident(n.nspname) FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace"
 	"  WHERE o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.oid AND n.nspname <> 'pg_catalog' LIMIT 1),"
-	" a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', format_type(a.atttypid, a.atttypmod)"
+	" a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', format_type(a.atttypid, a.atttypmod),"
+	" a.atttypmod, a.attnotnull, a.atttypid <> t.oid"
 	" FROM base b JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd'"
 	" JOIN pg_attribute a ON a.attrelid = $1::oid AND a.attnum = b.attnum ORDER BY a.attnum";
 
@@ -172,17 +173,8 @@ static const char unique_sql[] =
 	" (SELECT array_agg(a.attnum ORDER BY a.attnum) FROM pg_attribute a"
 	"  WHERE a.attrelid = $1::oid AND a.attname = ANY ($2::text[]))";
 
-struct where {
-	const char *schema;
-	const char *oid;     /* NULL: the table does not exist */
-	bool children;
-	bool *generated;     /* of the table's columns: the sink works it out by itself */
-	struct sink_extra *extra; /* what the sink has and the table has not */
-	int nextra;
-};
-
 static enum rc
-find_relation(struct sink_pg *s, struct pg_target *t, struct where *w, struct err *err)
+find_relation(struct sink_pg *s, struct pg_target *t, struct pg_found *w, struct err *err)
 {
 	const char *params[] = { w->schema, t->tbl->name.p };
 	PGresult *res;
@@ -200,15 +192,15 @@ find_relation(struct sink_pg *s, struct pg_target *t, struct where *w, struct er
 }
 
 static void
-take_column(struct pg_target *t, const PGresult *res, int row)
+take_column(struct pg_target *t, struct pg_found *w, const PGresult *res, int row)
 {
 	int col = table_column(t->tbl, slice_of(PQgetvalue(res, row, 0)));
 	struct target_column *c;
-	const struct wire_type *w;
+	const struct wire_type *type;
 
 	if (col < 0 || *PQgetvalue(res, row, 4) == 't')
 		return;
-	w = &t->tbl->cols[col].type;
+	type = &t->tbl->cols[col].type;
 	c = &t->t.cols[col];
 	c->name = t->tbl->cols[col].name;
 	c->typid = (uint32_t)strtoul(PQgetvalue(res, row, 1), NULL, 10);
@@ -218,12 +210,16 @@ take_column(struct pg_target *t, const PGresult *res, int row)
 	c->by_text = !plan_has_equality(c->typid, *PQgetvalue(res, row, 6));
 	if (!PQgetisnull(res, row, 7))
 		c->operators = arena_text(&t->arena, slice_of(PQgetvalue(res, row, 7)));
+	w->have[col] = (struct reshape_pg){ .oid = c->typid,
+		.typmod = (int32_t)strtol(PQgetvalue(res, row, 10), NULL, 10),
+		.typtype = *PQgetvalue(res, row, 12) == 't' ? 'd' : *PQgetvalue(res, row, 6) };
+	w->notnull[col] = *PQgetvalue(res, row, 11) == 't';
 	/* Arrays of arrays cannot be unnested: an array column goes as text. */
-	c->binary = w->wire != W_ARRAY && c->arrayid && pgtype_can_binary(w, c->typid);
+	c->binary = type->wire != W_ARRAY && c->arrayid && pgtype_can_binary(type, c->typid);
 }
 
 static enum rc
-read_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct err *err)
+read_columns(struct sink_pg *s, struct pg_target *t, struct pg_found *w, struct err *err)
 {
 	PGresult *res;
 	enum rc rc =
@@ -236,7 +232,7 @@ read_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct err
 	for (int i = 0; i < PQntuples(res); i++) {
 		int col = table_column(t->tbl, slice_of(PQgetvalue(res, i, 0)));
 
-		take_column(t, res, i);
+		take_column(t, w, res, i);
 		if (col >= 0)
 			w->generated[col] = *PQgetvalue(res, i, 4) == 't';
 		else if (*PQgetvalue(res, i, 4) != 't')
@@ -250,7 +246,7 @@ read_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct err
 }
 
 static enum rc
-find_unique(struct sink_pg *s, struct pg_target *t, const struct where *w, struct err *err)
+find_unique(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err)
 {
 	struct buf names = { 0 };
 	const char *params[] = { w->oid, NULL };
@@ -292,7 +288,7 @@ column_type(struct pg_target *t, int col)
 }
 
 static enum rc
-create_schema(struct sink_pg *s, struct pg_target *t, const struct where *w, struct err *err)
+create_schema(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err)
 {
 	PGresult *res;
 	enum rc rc = pg_exec_params(s->conn, "look up the schema",
@@ -342,7 +338,7 @@ create_sql(struct pg_target *t)
 }
 
 static enum rc
-create_table(struct sink_pg *s, struct pg_target *t, struct where *w, struct err *err)
+create_table(struct sink_pg *s, struct pg_target *t, struct pg_found *w, struct err *err)
 {
 	enum rc rc;
 
@@ -364,13 +360,13 @@ static enum rc
 add_column(struct sink_pg *s, struct pg_target *t, int col, struct err *err)
 {
 	const struct column *c = &t->tbl->cols[col];
-	const char *policy = s->sink.conf->on_schema_change;
+	enum sink_policy policy = sink_policy(s->sink.conf);
 	const char *sql = arena_printf(&t->arena, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s%s",
 	    t->t.name, pg_ident(&t->arena, c->name), column_type(t, col),
 	    sink_default(DIALECT_PG, c, &t->arena));
 	enum rc rc;
 
-	if (policy && strcmp(policy, "ignore") == 0) {
+	if (policy == SINK_IGNORE) {
 		if (is_key(t->tbl, col))
 			return fail_exit(err, FATAL, EXIT_REFUSED,
 			    "table %s lacks the key column %s at the sink; %s", t->t.name,
@@ -379,7 +375,7 @@ add_column(struct sink_pg *s, struct pg_target *t, int col, struct err *err)
 		    s->sink.conf->name, t->t.name, c->name.p);
 		return OK;
 	}
-	if (policy && strcmp(policy, "stop") == 0)
+	if (policy == SINK_STOP)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "table %s lacks column %s at the sink; %s", t->t.name, c->name.p, sql);
 	if ((rc = pg_ddl(s, t->t.name, sql, err)) != OK)
@@ -390,16 +386,15 @@ add_column(struct sink_pg *s, struct pg_target *t, int col, struct err *err)
 }
 
 /*
- * The newest other version of the table that this session has met. What it did not have either was not
- * lost by a change that came after it.
+ * The version of the table that this session has met last. What it did not have either was not lost by a change that came after it.
  */
-static const struct table *
-version_before(const struct sink_pg *s, const struct pg_target *t)
+const struct table *
+pg_version_before(const struct sink_pg *s, const struct pg_target *t)
 {
 	const struct table *last = NULL;
 
 	for (const struct pg_target *o = s->targets; o; o = o->hh.next)
-		if (strcmp(o->t.name, t->t.name) == 0 && (!last || o->tbl->version > last->version))
+		if (strcmp(o->t.name, t->t.name) == 0)
 			last = o->tbl;
 	return last;
 }
@@ -420,14 +415,14 @@ has_rows(struct sink_pg *s, struct pg_target *t, bool *rows, struct err *err)
 
 /* Columns to add must be such that the rows which are there get the source's values. */
 static enum rc
-check_added(struct sink_pg *s, struct pg_target *t, const struct where *w, struct err *err)
+check_added(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err)
 {
-	const char *policy = s->sink.conf->on_schema_change;
-	const struct table *before = version_before(s, t);
+	enum sink_policy policy = sink_policy(s->sink.conf);
+	const struct table *before = pg_version_before(s, t);
 	bool rows = before != NULL; /* its rows may be about to come */
 	enum rc rc = OK;
 
-	if (policy && strcmp(policy, "apply") != 0)
+	if (policy != SINK_APPLY)
 		return OK;
 	for (int i = 0; rc == OK && i < t->tbl->ncols; i++) {
 		struct sink_adding add = { .dialect = DIALECT_PG, .table = t->t.name, .before = before,
@@ -438,7 +433,8 @@ check_added(struct sink_pg *s, struct pg_target *t, const struct where *w, struc
 		add.type = column_type(t, i);
 		if (sink_add_check(&add, &t->arena, err) == OK)
 			continue;
-		if (!rows)
+		/* Known to be new, it is our producer's: what it published before is here. */
+		if (!rows || add.col->fresh)
 			rc = has_rows(s, t, &rows, err);
 		if (rc == OK && !rows)
 			return OK;
@@ -452,12 +448,12 @@ check_added(struct sink_pg *s, struct pg_target *t, const struct where *w, struc
 static enum rc
 free_column(struct sink_pg *s, struct pg_target *t, const struct sink_extra *x, struct err *err)
 {
-	const char *policy = s->sink.conf->on_schema_change;
+	enum sink_policy policy = sink_policy(s->sink.conf);
 	const char *sql = arena_printf(&t->arena, "ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", t->t.name,
 	    pg_ident(&t->arena, slice_of(x->name)));
 	enum rc rc;
 
-	if (policy && strcmp(policy, "apply") != 0)
+	if (policy != SINK_APPLY)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "table %s: column %s is NOT NULL without a default at the sink, and the source does not have it; %s", t->t.name,
 		    x->name, sql);
@@ -469,13 +465,17 @@ free_column(struct sink_pg *s, struct pg_target *t, const struct sink_extra *x, 
 }
 
 static enum rc
-match_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct err *err)
+match_columns(struct sink_pg *s, struct pg_target *t, struct pg_found *w, struct err *err)
 {
 	bool added = false;
 	enum rc rc;
 
 	w->generated = arena_array(&t->arena, (size_t)t->tbl->ncols + 1, sizeof *w->generated);
-	rc = read_columns(s, t, w, err);
+	w->have = arena_array(&t->arena, (size_t)t->tbl->ncols + 1, sizeof *w->have);
+	w->notnull = arena_array(&t->arena, (size_t)t->tbl->ncols + 1, sizeof *w->notnull);
+	rc = pg_rename_columns(s, t, w, err);
+	if (rc == OK)
+		rc = read_columns(s, t, w, err);
 	if (rc == OK)
 		rc = check_added(s, t, w, err);
 	for (int i = 0; rc == OK && i < t->tbl->ncols; i++)
@@ -486,6 +486,10 @@ match_columns(struct sink_pg *s, struct pg_target *t, struct where *w, struct er
 	for (int i = 0; rc == OK && i < w->nextra; i++)
 		if (w->extra[i].needed)
 			rc = free_column(s, t, &w->extra[i], err);
+	if (rc == OK && added)
+		rc = read_columns(s, t, w, err);
+	if (rc == OK)
+		rc = pg_fit_columns(s, t, w, &added, err);
 	if (rc == OK && added)
 		rc = read_columns(s, t, w, err);
 	for (int i = 0; rc == OK && i < t->tbl->nkeys; i++)
@@ -533,7 +537,7 @@ static enum rc
 target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 {
 	const struct table *tbl = t->tbl;
-	struct where w = { .schema = s->sink.conf->schema && *s->sink.conf->schema
+	struct pg_found w = { .schema = s->sink.conf->schema && *s->sink.conf->schema
 		    ? s->sink.conf->schema
 		    : tbl->schema.p };
 	enum rc rc;
@@ -551,10 +555,14 @@ target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 	t->flags = arena_alloc(&t->arena, (size_t)tbl->ncols * 2 + 1);
 	if ((rc = check_collision(s, t, err)) != OK || (rc = find_relation(s, t, &w, err)) != OK)
 		return rc;
-	if (!w.oid && (rc = create_table(s, t, &w, err)) != OK)
+	if (!w.oid && tbl->was_name.n && (rc = pg_rename_table(s, t, &w, err)) == OK)
+		rc = find_relation(s, t, &w, err);
+	if (rc == OK && !w.oid)
+		rc = create_table(s, t, &w, err);
+	if (rc != OK)
 		return rc;
 	t->t.children = w.children;
-	if ((rc = match_columns(s, t, &w, err)) != OK || (rc = find_unique(s, t, &w, err)) != OK)
+	if ((rc = match_columns(s, t, &w, err)) != OK || (rc = pg_fit_key(s, t, &w, err)) != OK || (rc = find_unique(s, t, &w, err)) != OK)
 		return rc;
 	return warn_unindexed(s, t, err);
 }

@@ -61,6 +61,31 @@ extern const struct park_ops lite_park_ops;
 /* ---- sink_sqlite_position.c: how far foreign topics are applied ---- */
 extern const struct position_ops lite_position_ops;
 
+/* What the sink has of a table. */
+struct lite_found {
+	bool there;
+	bool *generated;     /* of the table's columns: the sink works it out by itself */
+	const char **declared; /* their types */
+	bool *notnull;       /* and not of the primary key */
+	struct sink_extra *extra; /* what the sink has and the table has not */
+	int nextra;
+};
+
+/* The version of the table that this session has met last; NULL: none. */
+const struct table *lite_version_before(const struct sink_sqlite *s, const struct lite_target *t);
+
+/* ---- sink_sqlite_reshape.c: renamed, widened; verdicts as of prepare ---- */
+
+/* The table was `old` in the version before, and has not its new name here yet. */
+enum rc lite_rename_table(struct sink_sqlite *s, struct lite_target *t, struct slice old, struct err *err) MUST_CHECK;
+enum rc lite_rename_columns(struct sink_sqlite *s, struct lite_target *t, struct err *err) MUST_CHECK;
+
+/* Types, NOT NULL; columns that only the sink has, too. */
+enum rc lite_fit_columns(struct sink_sqlite *s, struct lite_target *t, const struct lite_found *f, struct err *err) MUST_CHECK;
+
+/* The key is another than in the version before, and the sink's is that of the version before. */
+enum rc lite_fit_key(struct sink_sqlite *s, struct lite_target *t, struct err *err) MUST_CHECK;
+
 /* ---- sink_sqlite_table.c: look up, create, widen; t has its tbl ---- */
 enum rc lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err) MUST_CHECK;
 

@@ -83,18 +83,18 @@ static enum rc
 add_column(struct sink_sqlite *s, struct lite_target *t, int col, struct err *err)
 {
 	const struct column *c = &t->tbl->cols[col];
-	const char *policy = s->sink.conf->on_schema_change;
+	enum sink_policy policy = sink_policy(s->sink.conf);
 	const char *sql = arena_printf(&t->arena, "ALTER TABLE %s ADD COLUMN %s %s%s", t->t.name,
 	    pg_ident(&t->arena, c->name), sqlite_create(&c->type),
 	    sink_default(DIALECT_SQLITE, c, &t->arena));
 	enum rc rc;
 
-	if (policy && strcmp(policy, "ignore") == 0 && !is_key(t->tbl, col)) {
+	if (policy == SINK_IGNORE && !is_key(t->tbl, col)) {
 		log_warn("sink", "a column is left out", "sink=%s table=%s column=%s",
 		    s->sink.conf->name, t->t.name, c->name.p);
 		return OK;
 	}
-	if ((policy && strcmp(policy, "stop") == 0) || is_key(t->tbl, col))
+	if (policy == SINK_STOP || is_key(t->tbl, col))
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "table %s lacks column %s at the sink; %s", t->t.name, c->name.p, sql);
 	if ((rc = lite_exec(s, t->t.name, sql, err)) != OK)
@@ -105,16 +105,8 @@ add_column(struct sink_sqlite *s, struct lite_target *t, int col, struct err *er
 	return OK;
 }
 
-/* What the table is at the sink. */
-struct found {
-	bool there;
-	bool *generated;     /* of the table's columns: the sink works it out by itself */
-	struct sink_extra *extra; /* what the sink has and the table has not */
-	int nextra;
-};
-
 static void
-found_extra(struct lite_target *t, struct found *f, sqlite3_stmt *st)
+found_extra(struct lite_target *t, struct lite_found *f, sqlite3_stmt *st)
 {
 	struct sink_extra *more = arena_array(&t->arena, (size_t)f->nextra + 1, sizeof *more);
 
@@ -129,7 +121,7 @@ found_extra(struct lite_target *t, struct found *f, sqlite3_stmt *st)
 
 /* Columns as they are. table_xinfo lists generated ones too (hidden 2 and 3). */
 static enum rc
-read_columns(struct sink_sqlite *s, struct lite_target *t, struct found *f, struct err *err)
+read_columns(struct sink_sqlite *s, struct lite_target *t, struct lite_found *f, struct err *err)
 {
 	sqlite3_stmt *st = NULL;
 	enum rc rc = lite_compile(s, "look up the columns",
@@ -149,6 +141,8 @@ read_columns(struct sink_sqlite *s, struct lite_target *t, struct found *f, stru
 			if (sqlite3_stricmp(name, t->tbl->cols[i].name.p) == 0) {
 				known = true;
 				f->generated[i] = sqlite3_column_int(st, 6) >= 2;
+				f->declared[i] = arena_text(&t->arena, slice_of((const char *)sqlite3_column_text(st, 2)));
+				f->notnull[i] = sqlite3_column_int(st, 3) && !sqlite3_column_int(st, 5);
 				if (!f->generated[i])
 					t->t.cols[i].name = t->tbl->cols[i].name;
 			}
@@ -177,13 +171,13 @@ find_unique(struct sink_sqlite *s, struct lite_target *t)
 		    "sink=%s table=%s", s->sink.conf->name, t->t.name);
 }
 
-static const struct table *
-version_before(const struct sink_sqlite *s, const struct lite_target *t)
+const struct table *
+lite_version_before(const struct sink_sqlite *s, const struct lite_target *t)
 {
 	const struct table *last = NULL;
 
 	for (const struct lite_target *o = s->targets; o; o = o->hh.next)
-		if (strcmp(o->t.name, t->t.name) == 0 && (!last || o->tbl->version > last->version))
+		if (strcmp(o->t.name, t->t.name) == 0)
 			last = o->tbl;
 	return last;
 }
@@ -204,14 +198,14 @@ has_rows(struct sink_sqlite *s, struct lite_target *t, bool *rows, struct err *e
 
 /* Columns to add must be such that the rows which are there get the source's values. */
 static enum rc
-check_added(struct sink_sqlite *s, struct lite_target *t, const struct found *f, struct err *err)
+check_added(struct sink_sqlite *s, struct lite_target *t, const struct lite_found *f, struct err *err)
 {
-	const char *policy = s->sink.conf->on_schema_change;
-	const struct table *before = version_before(s, t);
+	enum sink_policy policy = sink_policy(s->sink.conf);
+	const struct table *before = lite_version_before(s, t);
 	bool rows = before != NULL; /* its rows may be about to come */
 	enum rc rc = OK;
 
-	if (policy && strcmp(policy, "apply") != 0)
+	if (policy != SINK_APPLY)
 		return OK;
 	for (int i = 0; rc == OK && i < t->tbl->ncols; i++) {
 		struct sink_adding add = { .dialect = DIALECT_SQLITE, .table = t->t.name, .before = before,
@@ -222,7 +216,8 @@ check_added(struct sink_sqlite *s, struct lite_target *t, const struct found *f,
 		add.type = sqlite_create(&add.col->type);
 		if (sink_add_check(&add, &t->arena, err) == OK)
 			continue;
-		if (!rows)
+		/* Known to be new, it is our producer's: what it published before is here. */
+		if (!rows || add.col->fresh)
 			rc = has_rows(s, t, &rows, err);
 		if (rc == OK && !rows)
 			return OK;
@@ -232,29 +227,15 @@ check_added(struct sink_sqlite *s, struct lite_target *t, const struct found *f,
 	return rc;
 }
 
-/* SQLite cannot take NOT NULL away from a column. */
 static enum rc
-check_extra(struct lite_target *t, const struct found *f, struct err *err)
-{
-	for (int i = 0; i < f->nextra; i++)
-		if (f->extra[i].needed)
-			return fail_exit(err, FATAL, EXIT_REFUSED,
-			    "table %s: column %s is NOT NULL without a default at the sink, and the source does not have it; make the table"
-			    " anew without that, or, if its values are not wanted: ALTER TABLE %s DROP COLUMN %s",
-			    t->t.name, f->extra[i].name, t->t.name,
-			    pg_ident(&t->arena, slice_of(f->extra[i].name)));
-	return OK;
-}
-
-static enum rc
-match_columns(struct sink_sqlite *s, struct lite_target *t, const struct found *f, struct err *err)
+match_columns(struct sink_sqlite *s, struct lite_target *t, const struct lite_found *f, struct err *err)
 {
 	enum rc rc = check_added(s, t, f, err);
 
 	for (int i = 0; i < t->tbl->ncols && rc == OK; i++)
 		if (!t->t.cols[i].name.n && !f->generated[i])
 			rc = add_column(s, t, i, err);
-	return rc == OK ? check_extra(t, f, err) : rc;
+	return rc == OK ? lite_fit_columns(s, t, f, err) : rc;
 }
 
 enum rc
@@ -262,7 +243,9 @@ lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 {
 	const struct table *tbl = t->tbl;
 	struct slice name = sink_name(tbl, &t->arena);
-	struct found f = { .generated = arena_array(&t->arena, (size_t)tbl->ncols + 1, sizeof *f.generated) };
+	size_t n = (size_t)tbl->ncols + 1;
+	struct lite_found f = { .generated = arena_array(&t->arena, n, sizeof *f.generated),
+		.declared = arena_array(&t->arena, n, sizeof *f.declared), .notnull = arena_array(&t->arena, n, sizeof *f.notnull) };
 	enum rc rc;
 
 	t->t = (struct target){ .dialect = DIALECT_SQLITE,
@@ -272,16 +255,23 @@ lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 	t->t.name = pg_ident(&t->arena, name);
 	t->t.cols = arena_array(&t->arena, (size_t)tbl->ncols + 1, sizeof *t->t.cols);
 	t->flags = arena_alloc(&t->arena, (size_t)tbl->ncols * 2 + 1);
-	if ((rc = claim_name(s, t, name, err)) != OK ||
+	if ((rc = claim_name(s, t, name, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
 	    (rc = read_columns(s, t, &f, err)) != OK)
 		return rc;
+	if (!f.there && tbl->was_name.n) {
+		struct table old = { .schema = tbl->was_schema, .name = tbl->was_name };
+
+		if ((rc = lite_rename_table(s, t, sink_name(&old, &t->arena), err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
+		    (rc = read_columns(s, t, &f, err)) != OK)
+			return rc;
+	}
 	if (!f.there) {
 		if ((rc = create_table(s, t, err)) != OK)
 			return rc;
 		if ((rc = read_columns(s, t, &f, err)) != OK)
 			return rc;
 	}
-	if ((rc = match_columns(s, t, &f, err)) != OK)
+	if ((rc = match_columns(s, t, &f, err)) != OK || (rc = lite_fit_key(s, t, err)) != OK)
 		return rc;
 	if (tbl->nkeys)
 		find_unique(s, t);

@@ -41,6 +41,7 @@ struct change {
 	const struct value *before; /* tbl->ncols values, V_ABSENT where not sent; NULL: no old row */
 	const struct value *after;  /* likewise, V_ABSENT where unchanged (TOAST); NULL: none */
 	uint64_t lsn;               /* LSN of this very change: information, never a position */
+	bool reshaped;              /* the first of a table version that follows another: whoever applies it has all that came before */
 	bool transactional;         /* OP_MESSAGE */
 	struct slice prefix, content; /* OP_MESSAGE */
 };

@@ -9,6 +9,24 @@ table_column(const struct table *tbl, struct slice name)
 	return -1;
 }
 
+bool
+table_is_key(const struct table *tbl, int column)
+{
+	for (int i = 0; i < tbl->nkeys; i++)
+		if (tbl->keys[i] == column)
+			return true;
+	return false;
+}
+
+bool
+table_was_key(const struct table *tbl, struct slice name)
+{
+	for (int i = 0; i < tbl->nwas_keys; i++)
+		if (slice_eq(tbl->was_keys[i], name))
+			return true;
+	return false;
+}
+
 static bool
 text_same(const char *a, const char *b)
 {
@@ -27,6 +45,9 @@ wire_same(const struct wire_type *a, const struct wire_type *b)
 static bool
 column_same(const struct column *a, const struct column *b)
 {
+	/* Dropped and made anew under its name, it is another column. */
+	if (a->attnum && b->attnum && a->attnum != b->attnum)
+		return false;
 	return slice_eq(a->name, b->name) && wire_same(&a->type, &b->type) &&
 	    slice_eq(a->type_name, b->type_name) && a->typid == b->typid &&
 	    a->typmod == b->typmod && a->notnull == b->notnull && a->identity == b->identity &&

@@ -46,6 +46,9 @@ struct column {
 	bool identity;          /* part of what the source sends as old key (REPLICA IDENTITY) */
 	bool has_default;       /* a default stands in the schema */
 	struct slice default_json; /* the default as JSON of its Avro type, e.g. `0` or `"x"` */
+	int attnum;             /* PostgreSQL: the column itself, whatever its name; 0: not known for certain */
+	struct slice was;       /* the name by which the version before had this very column; empty: the same, or not known */
+	bool fresh;             /* known to be new: the version before had it under no name */
 	bool default_expr;      /* rows that were there when the column came got values that no schema tells: now(), nextval(), ... */
 };
 
@@ -53,6 +56,10 @@ enum replica_identity { IDENTITY_DEFAULT = 'd', IDENTITY_NOTHING = 'n', IDENTITY
 
 struct table {
 	struct slice schema, name; /* end in a NUL */
+	struct slice was_schema, was_name; /* what the version before was called; empty: the same, or not known */
+	bool rekeyed;              /* the version before had another key: */
+	int nwas_keys;
+	struct slice *was_keys;    /* its columns, by the names that they have now */
 	uint32_t relid;            /* PostgreSQL: oid at the source */
 	uint32_t version;          /* dense per topic, from 1: stands in the `tl` header */
 	char identity;             /* enum replica_identity */
@@ -65,7 +72,11 @@ struct table {
 /* Index of the column of that name, or -1. */
 int table_column(const struct table *tbl, struct slice name);
 
-/* True when both describe the same shape: a repeated RELATION message needs no new version. */
+/* Is that column part of the key; of the key that the version before had? */
+bool table_is_key(const struct table *tbl, int column);
+bool table_was_key(const struct table *tbl, struct slice name);
+
+/* True when both describe the same shape, of the same columns: a repeated RELATION message needs no new version. */
 bool table_same(const struct table *a, const struct table *b);
 
 #endif

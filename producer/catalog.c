@@ -1,5 +1,6 @@
 #include "producer/catalog.h"
 #include "core/buf.h"
+#include "producer/lineage.h"
 #include "producer/publication.h"
 
 #include <stdio.h>
@@ -39,6 +40,13 @@ static const char type_sql[] =
 	" SELECT p.oid, t.typmod, p.typtype, format_type(p.oid, t.typmod),"
 	"        (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum e WHERE e.enumtypid = p.oid)"
 	"   FROM t JOIN pg_type p ON p.oid = t.oid ORDER BY depth";
+
+/* Does the publication list columns? Only since 15: to_jsonb looks without naming what 14 has not. */
+static const char attrs_sql[] =
+	"SELECT a.attnum, a.attname, a.atttypid, a.atttypmod, a.attisdropped, a.attgenerated <> '',"
+	"       EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
+	"                WHERE r.prrelid = $1 AND p.pubname = $2 AND to_jsonb(r) ->> 'prattrs' IS NOT NULL)"
+	"  FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum > 0 ORDER BY a.attnum";
 
 static const char *
 number(char buf[static 24], int64_t v)
@@ -308,8 +316,40 @@ unsent_columns(const PGresult *res, const struct pgo *msg, struct arena *a)
 	return names;
 }
 
+static bool
+is_true(const PGresult *res, int row, int col)
+{
+	return *PQgetvalue(res, row, col) == 't';
+}
+
+static enum rc
+number_columns(PGconn *conn, const char *publication, const char *relid, const struct table *before, struct relation *r, struct err *err)
+{
+	const char *params[2] = { relid, publication };
+	struct lineage_attr *attrs;
+	struct arena a = { 0 };
+	PGresult *res = NULL;
+	enum rc rc = pg_exec_params(conn, "read the columns' numbers", attrs_sql, 2, params, &res, err);
+	int n = rc == OK ? PQntuples(res) : 0;
+
+	attrs = arena_array(&a, (size_t)n + 1, sizeof *attrs);
+	for (int i = 0; i < n; i++)
+		attrs[i] = (struct lineage_attr){ .attnum = (int)strtol(PQgetvalue(res, i, 0), NULL, 10),
+			.name = slice_of(PQgetvalue(res, i, 1)),
+			.typid = (uint32_t)strtoul(PQgetvalue(res, i, 2), NULL, 10),
+			.typmod = (int32_t)strtol(PQgetvalue(res, i, 3), NULL, 10),
+			.dropped = is_true(res, i, 4),
+			.generated = is_true(res, i, 5) };
+	if (n)
+		lineage_number(&r->table, before, attrs, n, is_true(res, 0, 6));
+	PQclear(res);
+	arena_free(&a);
+	return rc;
+}
+
 enum rc
-catalog_relation(PGconn *conn, const struct pgo *msg, struct relation **out, struct err *err)
+catalog_relation(PGconn *conn, const struct pgo *msg, const char *publication, const struct table *before, struct relation **out,
+    struct err *err)
 {
 	struct relation *r = calloc(1, sizeof *r);
 	char relid[24];
@@ -336,6 +376,8 @@ catalog_relation(PGconn *conn, const struct pgo *msg, struct relation **out, str
 	if (rc == OK)
 		r->unsent = unsent_columns(res, msg, &r->arena);
 	PQclear(res);
+	if (rc == OK)
+		rc = number_columns(conn, publication, relid, before, r, err);
 	if (rc != OK) {
 		catalog_free(r);
 		return fail_in(err, "table %.*s.%.*s", SLICE_ARG(msg->schema), SLICE_ARG(msg->name));

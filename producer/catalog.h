@@ -22,10 +22,15 @@ struct relation {
 	bool binary;            /* every column may travel in binary form */
 	const char *unsent;     /* generated columns that the server does not send, "a,b"; NULL: none */
 	struct relation *prev;  /* the version before */
+	bool follows;           /* no change of it was given yet, and it follows another version: reshaped */
 };
 
-/* Make the version; conn is an ordinary connection. RETRY: connection, or the table is locked; FATAL: the catalogue refuses. */
-enum rc catalog_relation(PGconn *conn, const struct pgo *msg, struct relation **out, struct err *err) MUST_CHECK;
+/*
+ * Make the version; conn is an ordinary connection. before: the version before, of the same relation, or NULL: the columns are numbered by it
+ * (producer/lineage.h). RETRY: connection, or the table is locked; FATAL: the catalogue refuses.
+ */
+enum rc catalog_relation(PGconn *conn, const struct pgo *msg, const char *publication, const struct table *before, struct relation **out,
+    struct err *err) MUST_CHECK;
 void catalog_free(struct relation *r);
 
 /* Can all columns of all published tables be sent in binary form? */

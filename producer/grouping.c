@@ -129,6 +129,8 @@ grouping_begin(struct grouping *g, const struct txn *txn)
 bool
 grouping_apart(const struct change *ch)
 {
+	if (ch->reshaped)
+		return true;
 	if (!change_moves_key(ch))
 		return ch->op == OP_TRUNCATE;
 	for (int i = 0; i < ch->tbl->ncols; i++)

@@ -360,6 +360,9 @@ take_change(struct session *s, const struct source_event *ev, struct err *err)
 	struct group *g;
 	enum rc rc;
 
+	/* A new table version begins a group also behind another barrier. */
+	if (ev->change.reshaped)
+		grouping_barrier(&s->g, false);
 	grouping_barrier(&s->g, grouping_apart(&ev->change));
 	rc = make_room(s, err);
 	if (rc != OK)

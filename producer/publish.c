@@ -135,16 +135,64 @@ register_schema(struct publisher *p, const char *topic, const char *half, struct
 	return registry_put(p->registry, arena_printf(&p->arena, "%s-%s", topic, half), json, out, err);
 }
 
+/* With every column but the key's nullable: as what a NOT NULL column without default cannot be, when it comes or its NOT NULL does. */
+static struct table *
+relaxed(const struct table *tbl, struct arena *a)
+{
+	struct table *copy = arena_new(a, struct table);
+
+	*copy = *tbl;
+	copy->cols = arena_array(a, (size_t)tbl->ncols, sizeof *copy->cols);
+	memcpy(copy->cols, tbl->cols, (size_t)tbl->ncols * sizeof *copy->cols);
+	for (int i = 0; i < tbl->ncols; i++)
+		copy->cols[i].notnull = false;
+	for (int i = 0; i < tbl->nkeys; i++)
+		copy->cols[tbl->keys[i]].notnull = tbl->cols[tbl->keys[i]].notnull;
+	return copy;
+}
+
+/*
+ * The value's schema, registered. A registry that asks for compatibility (BACKWARD) takes no field without default that is new, or was
+ * nullable in an older version; the same with null allowed it does. *as: the table as the schema has it.
+ */
+static enum rc
+register_value(struct publisher *p, const char *topic, const struct table *tbl, const struct table **as, struct frame *out, struct err *err)
+{
+	struct slice prefix = slice_of(p->kafka->conf->name), json;
+	struct err second;
+	enum rc rc = schema_value(prefix, tbl, &p->arena, &json, err);
+
+	*as = tbl;
+	if (rc != OK)
+		return rc;
+	rc = register_schema(p, topic, "value", json, out, err);
+	if (rc != REJECT)
+		return rc;
+	*as = relaxed(tbl, &p->arena);
+	rc = schema_value(prefix, *as, &p->arena, &json, &second);
+	if (rc == OK)
+		rc = register_schema(p, topic, "value", json, out, &second);
+	if (rc == OK)
+		log_warn("producer", "registered with nullable columns, as the registry takes no other: what is NOT NULL is not told",
+		    "table=\"%s.%s\" reason=\"%s\"", tbl->schema.p, tbl->name.p, err->text);
+	if (rc == RETRY)
+		*err = second;
+	return rc; /* refused twice: the first reason says more */
+}
+
 static enum rc
 route_make(struct publisher *p, const struct table *tbl, struct route **out, struct err *err)
 {
 	struct arena *a = &p->arena;
 	const struct conf *conf = p->kafka->conf;
-	struct slice prefix = slice_of(conf->name), key = schema_key(prefix, tbl, a), value;
+	struct slice key = schema_key(slice_of(conf->name), tbl, a);
 	struct slice owner = slice_of(arena_printf(a, "%s.%s", tbl->schema.p, tbl->name.p));
 	const char *topic = topic_name(a, conf->topic, conf->name, tbl->schema, tbl->name);
 	struct route *r = arena_new(a, struct route);
-	enum rc rc = schema_value(prefix, tbl, a, &value, err);
+	const struct table *as;
+	struct slice value;
+	/* First, as it tells what the key's cannot: names that clash, types without a form. */
+	enum rc rc = schema_value(slice_of(conf->name), tbl, a, &value, err);
 
 	r->tbl = tbl;
 	/*
@@ -158,10 +206,10 @@ route_make(struct publisher *p, const struct table *tbl, struct route **out, str
 	if (rc == OK && key.n)
 		rc = register_schema(p, topic, "key", key, &r->key, err);
 	if (rc == OK)
-		rc = register_schema(p, topic, "value", value, &r->value, err);
+		rc = register_value(p, topic, tbl, &as, &r->value, err);
 	if (rc != OK)
 		return rc == REJECT ? fail(err, FATAL, "table %s: %s", owner.p, err->text) : fail_in(err, "table %s", owner.p);
-	r->writer = writer_compile(tbl, a);
+	r->writer = writer_compile(as, a);
 	HASH_ADD_PTR(p->routes, tbl, r);
 	gauge_table(p->gauge, tbl->schema, tbl->name);
 	log_info("producer", "topic ready", "table=\"%s\" topic=%s partitions=%d", owner.p, r->topic->name, r->topic->partitions);

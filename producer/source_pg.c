@@ -12,6 +12,7 @@
 #include "core/pg.h"
 #include "core/stop.h"
 #include "producer/catalog.h"
+#include "producer/lineage.h"
 #include "producer/publication.h"
 #include "producer/server.h"
 #include "producer/source.h"
@@ -268,6 +269,40 @@ pg_start(struct source *base, struct err *err)
 
 /* ---- tables ---- */
 
+/* Another relation that has the name, as far as the stream has told. */
+static const struct relation *
+namesake(const struct source_pg *s, uint32_t relid, struct slice schema, struct slice name)
+{
+	for (const struct slot *o = s->rels; o; o = o->hh.next)
+		if (o->rel && o->relid != relid && slice_eq(o->rel->table.schema, schema) && slice_eq(o->rel->table.name, name))
+			return o->rel;
+	return NULL;
+}
+
+/* What became of the table since the version before is said where it is known, and what sinks cannot follow is told. */
+static void
+follow_version(struct source_pg *s, struct slot *slot, struct relation *rel)
+{
+	struct table *t = &rel->table;
+	const struct relation *before = slot->rel ? slot->rel : namesake(s, t->relid, t->schema, t->name);
+
+	t->version = slot->rel ? slot->rel->table.version + 1 : 1;
+	rel->follows = before != NULL;
+	if (before)
+		lineage_compare(t, &before->table, &rel->arena);
+	if (before && !slot->rel)
+		log_warn("producer", "another table has the name now: at sinks its rows join those of the one that was dropped or renamed",
+		    "table=\"%s.%s\" fix=\"delete the old ones there\"", t->schema.p, t->name.p);
+	/* Then the sink's table of the old name has the rows of two tables by now. */
+	if (t->was_name.n && namesake(s, t->relid, t->was_schema, t->was_name))
+		t->was_schema = t->was_name = (struct slice){ NULL, 0 };
+	for (int i = slot->rel ? lineage_replaced(t, &before->table, 0) : -1; i >= 0; i = lineage_replaced(t, &before->table, i + 1))
+		log_warn("producer", "a column was dropped and made anew: at sinks, rows that are not written again keep the old one's values",
+		    "table=\"%s.%s\" column=\"%s\"", t->schema.p, t->name.p, t->cols[i].name.p);
+	rel->prev = slot->rel;
+	slot->rel = rel;
+}
+
 static enum rc
 learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 {
@@ -287,7 +322,7 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 	slot->skip = slice_is(m->schema, "towline") || !conf_wants(s->base.conf, m->schema, m->name);
 	if (slot->skip)
 		return OK;
-	rc = catalog_relation(s->sql, m, &rel, err);
+	rc = catalog_relation(s->sql, m, s->base.conf->publication, slot->rel ? &slot->rel->table : NULL, &rel, err);
 	s->waiting = is_locked(rc, err);
 	if (s->waiting && !s->told_waiting)
 		log_warn("producer", "changes wait: another session has their table locked, so its "
@@ -300,9 +335,7 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 		catalog_free(rel);
 		return OK;
 	}
-	rel->table.version = slot->rel ? slot->rel->table.version + 1 : 1;
-	rel->prev = slot->rel;
-	slot->rel = rel;
+	follow_version(s, slot, rel);
 	log_info("producer", "table version",
 	    "table=\"%s.%s\" version=%u columns=%d key_columns=%d", rel->table.schema.p,
 	    rel->table.name.p, rel->table.version, rel->table.ncols, rel->table.nkeys);
@@ -388,6 +421,48 @@ read_change(struct source_pg *s, const struct pgo *m, const struct relation *rel
 	return rc;
 }
 
+/* Is the label among those, with commas between them? */
+static bool
+has_label(const char *labels, struct slice label)
+{
+	for (const char *p = labels; *p;) {
+		size_t n = strcspn(p, ",");
+
+		if (slice_eq((struct slice){ p, n }, label))
+			return true;
+		p += n + (p[n] == ',');
+	}
+	return false;
+}
+
+/* A label that the table version does not know: PostgreSQL sends no new description when a type gets one. */
+static bool
+new_label(const struct table *tbl, const struct value *row)
+{
+	for (int i = 0; row && i < tbl->ncols; i++) {
+		const char *allowed = tbl->cols[i].type.allowed;
+
+		/* One with a comma in it is never found so, and must not be looked for each time. */
+		if (allowed && row[i].kind == V_STRING && !memchr(row[i].s.p, ',', row[i].s.n) && !has_label(allowed, row[i].s))
+			return true;
+	}
+	return false;
+}
+
+/* The description that was sent, with the catalogue of today. */
+static enum rc
+learn_again(struct source_pg *s, struct slot *slot, struct err *err)
+{
+	const struct table *t = &slot->rel->table;
+	struct pgo m = { .type = 'R', .relid = t->relid, .identity = t->identity, .schema = t->schema, .name = t->name, .ncols = t->ncols,
+		.cols = arena_array(&s->arena, (size_t)t->ncols, sizeof *m.cols) };
+
+	for (int i = 0; i < t->ncols; i++)
+		m.cols[i] = (struct pgo_column){ .flags = t->cols[i].identity ? RELATION_KEY : 0, .name = t->cols[i].name,
+			.typid = t->cols[i].typid, .typmod = t->cols[i].typmod };
+	return learn_relation(s, &m, err);
+}
+
 /* ---- events ---- */
 
 /* The tables of one TRUNCATE come as one change each. AGAIN: no more. */
@@ -457,6 +532,13 @@ take_message(struct source_pg *s, const struct pgo *m, uint64_t lsn, struct sour
 			return rc == OK ? AGAIN : rc;
 		ev->kind = SRC_CHANGE;
 		rc = read_change(s, m, slot->rel, &ev->change, err);
+		if (rc == OK && new_label(&slot->rel->table, ev->change.after)) {
+			rc = learn_again(s, slot, err);
+			if (rc == OK)
+				rc = read_change(s, m, slot->rel, &ev->change, err);
+		}
+		ev->change.reshaped = slot->rel->follows;
+		slot->rel->follows = false;
 		ev->change.lsn = lsn;
 		ev->txn = s->txn;
 		return rc;

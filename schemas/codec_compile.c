@@ -127,7 +127,7 @@ col_compile(struct compile *cc, const struct node *record, int field, struct col
 	struct slice name = record->labels[field];
 	const struct column *col;
 
-	o->col = table_column(cc->tbl, name);
+	o->col = schema_field_column(cc->tbl, name, cc->a);
 	if (o->col < 0)
 		return fail(cc->err, REJECT, "field \"%.*s\" of %.*s is not a column", SLICE_ARG(name),
 		    SLICE_ARG(record->name));

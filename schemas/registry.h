@@ -23,8 +23,8 @@ void registry_close(struct registry *r);
 /*
  * Register the schema under subject (<topic>-key or <topic>-value) and give the frame to write
  * before each body. Known ones answer from memory. With OK the schema is where every reader finds
- * it, so that a row may be sent next. RETRY: registry or Kafka down, 5xx. FATAL: it refuses (409
- * incompatible, 401, 403, 422), with its words and the fix.
+ * it, so that a row may be sent next. RETRY: registry or Kafka down, 5xx. REJECT: not
+ * compatible with the subject's other versions (409). FATAL: it refuses (401, 403, 422). With its words and the fix.
  */
 enum rc registry_put(struct registry *r, const char *subject, struct slice json, struct frame *out, struct err *err) MUST_CHECK;
 

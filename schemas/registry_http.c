@@ -283,7 +283,7 @@ refused(struct http *h, const struct reply *r, const char *what, struct err *err
 		fix = "nothing answers at that path; Apicurio's is http://HOST:PORT/apis/ccompat/v7";
 		break;
 	case 409:
-		fix = "make the change compatible, or set the subject's compatibility to NONE";
+		fix = "make the change compatible, or set this subject's compatibility to NONE at the registry";
 		break;
 	case 422:
 		fix = "the registry does not take this schema; see its log";
@@ -291,7 +291,7 @@ refused(struct http *h, const struct reply *r, const char *what, struct err *err
 	default:
 		break;
 	}
-	return fail(err, FATAL, "registry %s, %s: status %ld: %.*s; %s", h->base, what, r->status, SLICE_ARG(r->message), fix);
+	return fail(err, r->status == 409 ? REJECT : FATAL, "registry %s, %s: status %ld: %.*s; %s", h->base, what, r->status, SLICE_ARG(r->message), fix);
 }
 
 /* Status 200, but not what the API promises: a login page, a proxy, another service. */

@@ -1,5 +1,6 @@
 #include "schemas/schema.h"
 #include "core/buf.h"
+#include "schemas/schema_own.h"
 
 #include <assert.h>
 #include <jansson.h>
@@ -7,7 +8,6 @@
 
 #define DECIMAL     "org.apache.kafka.connect.data.Decimal"
 #define SOURCE_TYPE "__debezium.source.column.type"
-#define DEFAULT     "towline.default"
 #define POSTGRESQL  "io.debezium.connector.postgresql"
 
 enum { DECIMAL_PRECISION_UNKNOWN = 64 /* what AvroData writes when Connect's schema names none */ };
@@ -154,6 +154,17 @@ schema_adjust(struct slice name, bool ns, struct arena *a)
 		out[n++] = '_'; /* nor the name */
 	out[n] = '\0';
 	return (struct slice){ out, n };
+}
+
+int
+schema_field_column(const struct table *tbl, struct slice field, struct arena *a)
+{
+	int at = table_column(tbl, field);
+
+	for (int i = 0; at < 0 && i < tbl->ncols; i++)
+		if (slice_eq(schema_adjust(tbl->cols[i].name, false, a), field))
+			at = i;
+	return at;
 }
 
 struct slice
@@ -448,6 +459,58 @@ columns_check(const struct table *tbl, struct arena *a, struct err *err)
 	return rc;
 }
 
+/* Only what PostgreSQL says of a name can be no UTF-8 (a database in SQL_ASCII); then it cannot be told. */
+static void
+set_name(json_t *o, const char *attribute, struct slice name)
+{
+	if (name.n && is_utf8(name))
+		set(o, attribute, json_stringn(name.p, name.n));
+}
+
+/*
+ * What Avro has no words for stands in attributes of the field, where it fits any type; not in the key, whose bytes (by the schema's
+ * number) decide the partition.
+ */
+static void
+own_words(json_t *f, const struct column *col, struct arena *a)
+{
+	static const char limited[] = "character varying(";
+
+	if (!slice_eq(schema_adjust(col->name, false, a), col->name))
+		set_name(f, OWN_NAME, col->name);
+	if (!col->type.source_type && col->type_name.n > sizeof limited && memcmp(col->type_name.p, limited, sizeof limited - 1) == 0)
+		set_name(f, OWN_TYPE, col->type_name);
+	if (col->default_expr)
+		set_text(f, OWN_DEFAULT, "expression");
+	set_name(f, OWN_WAS, col->was);
+	if (col->fresh)
+		set(f, OWN_NEW, json_true());
+}
+
+static json_t *
+value_record(const struct table *tbl, json_t *fields, const char *ns, struct arena *a)
+{
+	json_t *r = record("Value", NULL, fields, 0, arena_printf(a, "%s.Value", ns)), *was;
+
+	if (!tbl->was_name.n && !tbl->rekeyed)
+		return r;
+	was = must(json_object());
+	if (is_utf8(tbl->was_schema) && is_utf8(tbl->was_name)) {
+		set_name(was, "schema", tbl->was_schema);
+		set_name(was, "table", tbl->was_name);
+	}
+	if (tbl->rekeyed) {
+		json_t *keys = must(json_array());
+
+		for (int i = 0; i < tbl->nwas_keys; i++)
+			if (is_utf8(tbl->was_keys[i]))
+				add(keys, json_stringn(tbl->was_keys[i].p, tbl->was_keys[i].n));
+		set(was, "key", keys);
+	}
+	set(r, OWN_WAS, was);
+	return r;
+}
+
 static json_t *
 columns_json(const struct table *tbl, struct arena *a, struct err *err)
 {
@@ -459,9 +522,7 @@ columns_json(const struct table *tbl, struct arena *a, struct err *err)
 		bool bad = false;
 		json_t *f = column_field(&pr, col, &bad);
 
-		/* At the field, where it fits any type; not in the key, whose bytes (by the schema's number) decide the partition. */
-		if (col->default_expr)
-			set_text(f, DEFAULT, "expression");
+		own_words(f, col, a);
 		add(fields, f);
 		if (bad) {
 			json_decref(fields);
@@ -486,7 +547,7 @@ schema_value(struct slice prefix, const struct table *tbl, struct arena *a, stru
 	if (columns_check(tbl, a, err) != OK || !(cols = columns_json(tbl, a, err)))
 		return err->rc;
 	f = must(json_array());
-	add(f, optional("before", record("Value", NULL, cols, 0, arena_printf(a, "%s.Value", ns))));
+	add(f, optional("before", value_record(tbl, cols, ns, a)));
 	add(f, optional("after", json_string("Value")));
 	add(f, field("source", constant(source_text), NULL));
 	add(f, optional("transaction", constant(block_text)));

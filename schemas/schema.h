@@ -15,6 +15,9 @@
  * digit in front gets one. ns: dots are kept and each part adjusted. In a. */
 struct slice schema_adjust(struct slice name, bool ns, struct arena *a);
 
+/* Index of the column whose field has that name, or -1. a: scratch. */
+int schema_field_column(const struct table *tbl, struct slice field, struct arena *a);
+
 /* Namespace of the table's records: adjusted "<prefix>.<schema>.<table>". In a. */
 struct slice schema_namespace(struct slice prefix, const struct table *tbl, struct arena *a);
 

@@ -8,6 +8,7 @@
  *   row:      any other record: its fields are the columns, as in a flattened topic.
  */
 #include "schemas/schema.h"
+#include "schemas/schema_own.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -18,7 +19,6 @@ enum { DEPTH_MAX = 64, FIELDS_MAX = 10000 };
 #define DECIMAL     "org.apache.kafka.connect.data.Decimal"
 #define VARDECIMAL  "io.debezium.data.VariableScaleDecimal"
 #define SOURCE_TYPE "__debezium.source.column.type"
-#define DEFAULT     "towline.default"
 
 /* One schema text being read. */
 struct reading {
@@ -387,22 +387,35 @@ wire_read(struct reading *r, struct node n, struct wire_type *w, bool *null_too)
 
 /* ---- the row ---- */
 
+/* The column's own name, where the field could not have it. */
+static struct slice
+own_name(struct reading *r, const json_t *f)
+{
+	const char *field = text_at(f, "name"), *own = text_at(f, OWN_NAME);
+
+	if (!own || !slice_is(schema_adjust(slice_of(own), false, r->a), field))
+		own = field;
+	return arena_slice(r->a, slice_of(own));
+}
+
 static enum rc
 column_read(struct reading *r, json_t *f, const char *ns, struct column *col)
 {
 	json_t *dflt = json_object_get(f, "default");
-	const char *dflt_kind = text_at(f, DEFAULT);
+	const char *dflt_kind = text_at(f, OWN_DEFAULT);
 	struct node n = resolve(r, json_object_get(f, "type"), ns);
 	bool null_too;
 	char *text;
 
 	if (!n.def || wire_read(r, n, &col->type, &null_too) != OK)
 		return r->err->rc;
-	col->name = arena_slice(r->a, slice_of(text_at(f, "name")));
+	col->name = own_name(r, f);
 	col->notnull = !null_too;
 	col->typmod = -1;
 	col->default_expr = dflt_kind && strcmp(dflt_kind, "expression") == 0;
-	col->type_name = col->type.source_type ? slice_of(col->type.source_type) : SLICE_LIT("");
+	col->was = slice_of(keep(r, text_at(f, OWN_WAS)));
+	col->fresh = json_is_true(json_object_get(f, OWN_NEW));
+	col->type_name = slice_of(col->type.source_type ? col->type.source_type : keep(r, text_at(f, OWN_TYPE)));
 	if (!dflt || json_is_null(dflt))
 		return OK;
 	text = json_dumps(dflt, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -548,6 +561,22 @@ reading_open(struct reading *r, struct slice json, struct node *root)
 	return OK;
 }
 
+/* What the table was in the version before. */
+static void
+was_read(struct reading *r, const json_t *was, struct table *tbl)
+{
+	json_t *keys = json_object_get(was, "key"), *name;
+	size_t i;
+
+	tbl->was_schema = slice_of(keep(r, text_at(was, "schema")));
+	tbl->was_name = slice_of(keep(r, text_at(was, "table")));
+	tbl->rekeyed = json_is_array(keys);
+	tbl->was_keys = arena_array(r->a, json_array_size(keys) + 1, sizeof *tbl->was_keys);
+	json_array_foreach(keys, i, name)
+		if (json_is_string(name))
+			tbl->was_keys[tbl->nwas_keys++] = slice_of(keep(r, json_string_value(name)));
+}
+
 static enum rc
 value_read(struct reading *r, struct slice json, struct table *tbl)
 {
@@ -558,6 +587,7 @@ value_read(struct reading *r, struct slice json, struct table *tbl)
 	if (reading_open(r, json, &root) != OK || row_find(r, root, &row) != OK)
 		return r->err->rc;
 	names_hint(r, root, tbl);
+	was_read(r, json_object_get(row.def, OWN_WAS), tbl);
 	fields = json_object_get(row.def, "fields");
 	tbl->ncols = (int)json_array_size(fields);
 	tbl->cols = arena_array(r->a, (size_t)tbl->ncols, sizeof *tbl->cols);
@@ -579,7 +609,7 @@ key_read(struct reading *r, struct slice json, struct table *tbl)
 	fields = json_object_get(root.def, "fields");
 	tbl->keys = arena_array(r->a, json_array_size(fields), sizeof *tbl->keys);
 	json_array_foreach(fields, i, f) {
-		int at = table_column(tbl, slice_of(text_at(f, "name")));
+		int at = schema_field_column(tbl, slice_of(text_at(f, "name")), r->a);
 
 		if (at < 0)
 			return fail(r->err, REJECT,
