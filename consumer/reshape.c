@@ -26,7 +26,8 @@ moved_already(const struct reshape_move *out, int n, int col)
 
 /* One column whose old name is there and whose new one is free; -1: none. */
 static int
-next_move(const struct table *tbl, const char *const *have, const bool *gone, int n, const struct reshape_move *out, int nout, int *from)
+next_move(const struct table *tbl, const char *const *have, const bool *gone, int n,
+    const struct reshape_move *out, int nout, int *from)
 {
 	for (int i = 0; i < tbl->ncols; i++) {
 		const struct column *c = &tbl->cols[i];
@@ -59,7 +60,8 @@ in_circle(const struct table *tbl, int col)
 }
 
 enum rc
-reshape_moves(const struct table *tbl, const char *const *have, int n, struct reshape_move *out, int *nout, struct err *err)
+reshape_moves(const struct table *tbl, const char *const *have, int n, struct reshape_move *out,
+    int *nout, struct err *err)
 {
 	bool *gone = calloc((size_t)n + 1, sizeof *gone);
 	int col, from;
@@ -71,9 +73,10 @@ reshape_moves(const struct table *tbl, const char *const *have, int n, struct re
 	for (int i = 0; i < tbl->ncols && rc == OK; i++)
 		if (in_circle(tbl, i))
 			rc = fail_exit(err, FATAL, EXIT_REFUSED,
-			    "table %.*s.%.*s: columns have swapped their names at the source (%.*s was %.*s); do the same at the sink, and start once"
-			    " with on_schema_change: ignore",
-			    SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name), SLICE_ARG(tbl->cols[i].name), SLICE_ARG(tbl->cols[i].was));
+			    "table %.*s.%.*s: columns have swapped their names at the source (%.*s was %.*s);"
+			    " do the same at the sink, and start once with on_schema_change: ignore",
+			    SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name),
+			    SLICE_ARG(tbl->cols[i].name), SLICE_ARG(tbl->cols[i].was));
 	while (rc == OK && (col = next_move(tbl, have, gone, n, out, *nout, &from)) >= 0) {
 		out[(*nout)++] = (struct reshape_move){ have[from], col };
 		gone[from] = true;
@@ -118,7 +121,8 @@ fit_int(int bytes, uint32_t oid, const char **to)
 	if (int_bytes(oid) && int_bytes(oid) < bytes)
 		return widen(to, bytes == 8 ? "bigint" : "integer");
 	/* It would be rounded without a word. */
-	return (oid == PG_FLOAT4 && bytes > 2) || (oid == PG_FLOAT8 && bytes > 4) ? FIT_NOT : FIT_AS_IS;
+	return (oid == PG_FLOAT4 && bytes > 2) || (oid == PG_FLOAT8 && bytes > 4) ? FIT_NOT
+										  : FIT_AS_IS;
 }
 
 static enum fit
@@ -135,14 +139,18 @@ fit_float(const struct wire_type *w, uint32_t oid, const char **to)
 }
 
 static enum fit
-fit_decimal(const struct wire_type *w, const struct reshape_pg *have, struct arena *a, const char **to)
+fit_decimal(
+    const struct wire_type *w, const struct reshape_pg *have, struct arena *a, const char **to)
 {
-	int precision = (have->typmod - 4) >> 16 & 0xffff, scale = (((have->typmod - 4) & 0x7ff) ^ 1024) - 1024;
+	int precision = (have->typmod - 4) >> 16 & 0xffff,
+	    scale = (((have->typmod - 4) & 0x7ff) ^ 1024) - 1024;
 	bool bounded = w->wire == W_DECIMAL && w->precision > 0;
 	int whole = w->precision - w->scale;
 
 	if (int_bytes(have->oid))
-		return widen(to, bounded ? arena_printf(a, "numeric(%d,%d)", w->precision, w->scale) : "numeric");
+		return widen(to,
+		    bounded ? arena_printf(a, "numeric(%d,%d)", w->precision, w->scale)
+			    : "numeric");
 	if (have->oid == PG_FLOAT4 || have->oid == PG_FLOAT8)
 		return FIT_NOT;
 	if (have->oid != PG_NUMERIC || have->typmod < 4)
@@ -172,9 +180,11 @@ begins(struct slice s, const char *with)
 
 /* varchar(n) or char(n) at the sink. Without a length in the schema it is known only from a version before that had one. */
 static enum fit
-fit_length(const struct column *c, const struct column *before, const struct reshape_pg *have, struct arena *a, const char **to)
+fit_length(const struct column *c, const struct column *before, const struct reshape_pg *have,
+    struct arena *a, const char **to)
 {
-	bool fixed = begins(c->type_name, "character("), varying = begins(c->type_name, "character varying(");
+	bool fixed = begins(c->type_name, "character("),
+	     varying = begins(c->type_name, "character varying(");
 	int n = fixed || varying ? length_of(c->type_name) : 0;
 
 	if (have->typmod < 4)
@@ -186,9 +196,11 @@ fit_length(const struct column *c, const struct column *before, const struct res
 
 /* Text at the source: what else can hold any of it as it is? */
 static enum fit
-fit_text(const struct column *c, const struct column *before, const struct reshape_pg *have, struct arena *a, const char **to)
+fit_text(const struct column *c, const struct column *before, const struct reshape_pg *have,
+    struct arena *a, const char **to)
 {
-	static const uint32_t other[] = { PG_INT2, PG_INT4, PG_INT8, PG_NUMERIC, PG_BOOL, PG_FLOAT4, PG_FLOAT8, PG_UUID, PG_DATE };
+	static const uint32_t other[] = { PG_INT2, PG_INT4, PG_INT8, PG_NUMERIC, PG_BOOL, PG_FLOAT4,
+		PG_FLOAT8, PG_UUID, PG_DATE };
 	bool was_enum = before && means(&before->type, "io.debezium.data.Enum");
 
 	if (have->oid == PG_VARCHAR || have->oid == PG_BPCHAR)
@@ -199,7 +211,8 @@ fit_text(const struct column *c, const struct column *before, const struct resha
 	for (size_t i = 0; i < COUNTOF(other); i++)
 		if (have->oid == other[i])
 			return widen(to, "text");
-	if (have->oid == PG_TIMESTAMP || have->oid == PG_TIMESTAMPTZ || have->oid == PG_TIME || have->oid == PG_TIMETZ || have->oid == PG_INTERVAL)
+	if (have->oid == PG_TIMESTAMP || have->oid == PG_TIMESTAMPTZ || have->oid == PG_TIME ||
+	    have->oid == PG_TIMETZ || have->oid == PG_INTERVAL)
 		return FIT_NOT; /* how the source printed them is not known */
 	return was_enum && have->typtype == 'e' ? widen(to, "text") : FIT_AS_IS;
 }
@@ -209,7 +222,8 @@ fit_time(const struct wire_type *w, const struct reshape_pg *have, const char **
 {
 	bool coarse = have->typmod >= 0 && have->typmod <= 3;
 
-	if (have->oid == PG_DATE && (means(w, "io.debezium.time.MicroTimestamp") || means(w, "io.debezium.time.Timestamp")))
+	if (have->oid == PG_DATE &&
+	    (means(w, "io.debezium.time.MicroTimestamp") || means(w, "io.debezium.time.Timestamp")))
 		return widen(to, "timestamp without time zone");
 	if (coarse && have->oid == PG_TIMESTAMP && means(w, "io.debezium.time.MicroTimestamp"))
 		return widen(to, "timestamp without time zone");
@@ -219,7 +233,8 @@ fit_time(const struct wire_type *w, const struct reshape_pg *have, const char **
 }
 
 enum fit
-reshape_pg_type(const struct column *c, const struct column *before, const struct reshape_pg *have, struct arena *a, const char **to)
+reshape_pg_type(const struct column *c, const struct column *before, const struct reshape_pg *have,
+    struct arena *a, const char **to)
 {
 	const struct wire_type *w = &c->type;
 	enum fit fit = FIT_AS_IS;
@@ -273,7 +288,8 @@ affinity_of(const char *declared)
 
 /* A column of numbers makes numbers of texts that look like one: of '007' a 7, of a long decimal a double. */
 enum fit
-reshape_lite_type(const struct column *c, const struct column *before, const char *declared, const char **to, const char **using)
+reshape_lite_type(const struct column *c, const struct column *before, const char *declared,
+    const char **to, const char **using)
 {
 	enum affinity have = affinity_of(declared);
 	bool text = strcmp(sqlite_create(&c->type), "TEXT") == 0;
@@ -293,5 +309,6 @@ reshape_lite_type(const struct column *c, const struct column *before, const cha
 		return FIT_WIDEN;
 	}
 	/* 0.1 has more than one text. A DATE or a DECIMAL that somebody declared so is his choice. */
-	return c->type.wire == W_STRING && !c->type.semantic && !c->type.source_type ? FIT_NOT : FIT_AS_IS;
+	return c->type.wire == W_STRING && !c->type.semantic && !c->type.source_type ? FIT_NOT
+										     : FIT_AS_IS;
 }

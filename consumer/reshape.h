@@ -23,17 +23,19 @@ enum fit {
 struct reshape_pg {
 	uint32_t oid;
 	int32_t typmod;
-	char typtype;        /* pg_type.typtype */
+	char typtype; /* pg_type.typtype */
 };
 
 /*
  * before: the column in the version before, when this session has met one; NULL: not known. to: of the source, as the sink would have
  * it (schemas/pgtypes.h: pgtype_create), in a.
  */
-enum fit reshape_pg_type(const struct column *c, const struct column *before, const struct reshape_pg *have, struct arena *a, const char **to);
+enum fit reshape_pg_type(const struct column *c, const struct column *before,
+    const struct reshape_pg *have, struct arena *a, const char **to);
 
 /* Likewise for SQLite, by the type that its column was declared with. using: an expression of column `x`, with x for %s. */
-enum fit reshape_lite_type(const struct column *c, const struct column *before, const char *declared, const char **to, const char **using);
+enum fit reshape_lite_type(const struct column *c, const struct column *before,
+    const char *declared, const char **to, const char **using);
 
 /* A column of the sink to be renamed to tbl->cols[col]. */
 struct reshape_move {
@@ -45,6 +47,7 @@ struct reshape_move {
  * What has to be renamed, in order, for tbl's columns to be found among the n of the sink; into out, room for tbl->ncols. What was
  * done before is not done again. FATAL/EXIT_REFUSED: columns have swapped their names, and the sink does not show whether it knows.
  */
-enum rc reshape_moves(const struct table *tbl, const char *const *have, int n, struct reshape_move *out, int *nout, struct err *err) MUST_CHECK;
+enum rc reshape_moves(const struct table *tbl, const char *const *have, int n,
+    struct reshape_move *out, int *nout, struct err *err) MUST_CHECK;
 
 #endif

@@ -40,7 +40,7 @@ struct sink_adding {
 enum sink_policy { SINK_APPLY, SINK_STOP, SINK_IGNORE };
 enum sink_policy sink_policy(const struct conf_sink *conf);
 
-/* A change that the policy does not let us make, or that we cannot: what is wrong, and the statement that would help. FATAL/EXIT_REFUSED. */
+/* A change that the policy does not let us make, or that we cannot, with the statement that would. FATAL/EXIT_REFUSED. */
 enum rc sink_refuse(const char *table, const char *what, const char *sql, struct err *err) MUST_CHECK;
 
 /*

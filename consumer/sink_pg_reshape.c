@@ -7,7 +7,8 @@
 
 /* One statement that makes the table fit, as the policy says. *done: it was carried out. */
 static enum rc
-reshape(struct sink_pg *s, struct pg_target *t, const char *what, const char *sql, bool *done, struct err *err)
+reshape(struct sink_pg *s, struct pg_target *t, const char *what, const char *sql, bool *done,
+    struct err *err)
 {
 	enum sink_policy policy = sink_policy(s->sink.conf);
 	enum rc rc;
@@ -16,16 +17,20 @@ reshape(struct sink_pg *s, struct pg_target *t, const char *what, const char *sq
 	if (policy == SINK_STOP)
 		return sink_refuse(t->t.name, what, sql, err);
 	if (policy == SINK_IGNORE) {
-		log_warn("sink", "left as it is", "sink=%s table=%s change=\"%s\"", s->sink.conf->name, t->t.name, what);
+		log_warn("sink", "left as it is", "sink=%s table=%s change=\"%s\"",
+		    s->sink.conf->name, t->t.name, what);
 		return OK;
 	}
 	rc = pg_ddl(s, what, sql, err);
 	if (rc == OK) {
 		*done = true;
-		log_info("sink", "table changed", "sink=%s table=%s change=\"%s\"", s->sink.conf->name, t->t.name, what);
+		log_info("sink", "table changed", "sink=%s table=%s change=\"%s\"",
+		    s->sink.conf->name, t->t.name, what);
 		return OK;
 	}
-	return rc == RETRY ? rc : fail_exit(err, FATAL, EXIT_REFUSED, "%s: %s; run what fits, and start again", err->text, sql);
+	return rc == RETRY ? rc
+			   : fail_exit(err, FATAL, EXIT_REFUSED,
+				 "%s: %s; run what fits, and start again", err->text, sql);
 }
 
 static const char *
@@ -42,10 +47,13 @@ pg_rename_table(struct sink_pg *s, struct pg_target *t, const struct pg_found *w
 	const struct table *tbl = t->tbl;
 	bool fixed = s->sink.conf->schema && *s->sink.conf->schema, done;
 	struct slice schema = fixed ? slice_of(w->schema) : tbl->was_schema;
-	const char *old = arena_printf(&t->arena, "%s.%s", ident(t, schema), ident(t, tbl->was_name)), *sql = "";
+	const char *old =
+		       arena_printf(&t->arena, "%s.%s", ident(t, schema), ident(t, tbl->was_name)),
+		   *sql = "";
 	PGresult *res;
 	bool there;
-	enum rc rc = pg_exec_params(s->conn, "look up the table's old name", "SELECT to_regclass($1) IS NOT NULL", 1, &old, &res, err);
+	enum rc rc = pg_exec_params(s->conn, "look up the table's old name",
+	    "SELECT to_regclass($1) IS NOT NULL", 1, &old, &res, err);
 
 	if (rc != OK)
 		return rc;
@@ -54,10 +62,12 @@ pg_rename_table(struct sink_pg *s, struct pg_target *t, const struct pg_found *w
 	if (!there)
 		return OK;
 	if (!slice_is(schema, w->schema))
-		sql = arena_printf(&t->arena, "ALTER TABLE %s SET SCHEMA %s", old, ident(t, slice_of(w->schema)));
+		sql = arena_printf(
+		    &t->arena, "ALTER TABLE %s SET SCHEMA %s", old, ident(t, slice_of(w->schema)));
 	if (!slice_eq(tbl->was_name, tbl->name))
-		sql = arena_printf(&t->arena, "%s%sALTER TABLE %s.%s RENAME TO %s", sql, *sql ? "; " : "", ident(t, slice_of(w->schema)),
-		    ident(t, tbl->was_name), ident(t, tbl->name));
+		sql = arena_printf(&t->arena, "%s%sALTER TABLE %s.%s RENAME TO %s", sql,
+		    *sql ? "; " : "", ident(t, slice_of(w->schema)), ident(t, tbl->was_name),
+		    ident(t, tbl->name));
 	return reshape(s, t, arena_printf(&t->arena, "it was %s before", old), sql, &done, err);
 }
 
@@ -72,11 +82,13 @@ any_was(const struct table *tbl)
 
 /* All names that the sink's table has. */
 static enum rc
-column_names(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, const char ***out, int *n, struct err *err)
+column_names(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, const char ***out,
+    int *n, struct err *err)
 {
 	PGresult *res;
 	enum rc rc = pg_exec_params(s->conn, "look up the columns",
-	    "SELECT attname FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped", 1, &w->oid, &res, err);
+	    "SELECT attname FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped",
+	    1, &w->oid, &res, err);
 
 	if (rc != OK)
 		return rc;
@@ -107,8 +119,10 @@ pg_rename_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found 
 	for (int i = 0; i < nmoves && rc == OK; i++) {
 		const struct column *c = &tbl->cols[moves[i].col];
 
-		rc = reshape(s, t, arena_printf(&t->arena, "column %s is called %s now", moves[i].from, c->name.p),
-		    arena_printf(&t->arena, "ALTER TABLE %s RENAME COLUMN %s TO %s", t->t.name, ident(t, slice_of(moves[i].from)), ident(t, c->name)),
+		rc = reshape(s, t,
+		    arena_printf(&t->arena, "column %s is called %s now", moves[i].from, c->name.p),
+		    arena_printf(&t->arena, "ALTER TABLE %s RENAME COLUMN %s TO %s", t->t.name,
+			ident(t, slice_of(moves[i].from)), ident(t, c->name)),
 		    &done, err);
 	}
 	return rc;
@@ -117,21 +131,29 @@ pg_rename_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found 
 /* ---- columns ---- */
 
 static enum rc
-fit_type(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, const struct table *before, int col, bool *done, struct err *err)
+fit_type(struct sink_pg *s, struct pg_target *t, const struct pg_found *w,
+    const struct table *before, int col, bool *done, struct err *err)
 {
 	const struct column *c = &t->tbl->cols[col];
 	int old = before ? table_column(before, c->was.n ? c->was : c->name) : -1;
 	const char *to, *what, *sql, *name = ident(t, c->name);
-	enum fit fit = reshape_pg_type(c, old >= 0 ? &before->cols[old] : NULL, &w->have[col], &t->arena, &to);
+	enum fit fit =
+	    reshape_pg_type(c, old >= 0 ? &before->cols[old] : NULL, &w->have[col], &t->arena, &to);
 
 	*done = false;
 	if (fit == FIT_AS_IS)
 		return OK;
-	what = arena_printf(&t->arena, "column %s is %s here and cannot hold what the source has in it (%s)", c->name.p, t->t.cols[col].type, to);
-	sql = arena_printf(&t->arena, "ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %s::%s", t->t.name, name, to, name, to);
+	what = arena_printf(&t->arena,
+	    "column %s is %s here and cannot hold what the source has in it (%s)", c->name.p,
+	    t->t.cols[col].type, to);
+	sql = arena_printf(&t->arena, "ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %s::%s",
+	    t->t.name, name, to, name, to);
 	if (fit == FIT_NOT && sink_policy(s->sink.conf) == SINK_APPLY)
 		return sink_refuse(t->t.name, what,
-		    arena_printf(&t->arena, "%s, if that keeps the values as you want them, or set on_schema_change: ignore", sql), err);
+		    arena_printf(&t->arena,
+			"%s, if that keeps the values as you want them, or set on_schema_change: ignore",
+			sql),
+		    err);
 	return reshape(s, t, what, sql, done, err);
 }
 
@@ -141,12 +163,15 @@ fit_null(struct sink_pg *s, struct pg_target *t, int col, bool *done, struct err
 	const char *name = ident(t, t->tbl->cols[col].name);
 
 	return reshape(s, t, arena_printf(&t->arena, "column %s may be NULL at the source", name),
-	    arena_printf(&t->arena, "ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", t->t.name, name), done, err);
+	    arena_printf(
+		&t->arena, "ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", t->t.name, name),
+	    done, err);
 }
 
 /* Labels that the source's enum has and the sink's lacks, in the source's order: each is put behind the one before it. */
 static enum rc
-fit_labels(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, int col, struct err *err)
+fit_labels(
+    struct sink_pg *s, struct pg_target *t, const struct pg_found *w, int col, struct err *err)
 {
 	static const char missing_sql[] =
 	    "SELECT format('ALTER TYPE %s ADD VALUE IF NOT EXISTS %L', $1::oid::regtype, l) ||"
@@ -157,16 +182,20 @@ fit_labels(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, int
 	const char *params[] = { arena_printf(&t->arena, "%u", w->have[col].oid), c->type.allowed };
 	PGresult *res;
 	bool done;
-	enum rc rc = pg_exec_params(s->conn, "look up the labels", missing_sql, 2, params, &res, err);
+	enum rc rc =
+	    pg_exec_params(s->conn, "look up the labels", missing_sql, 2, params, &res, err);
 
 	for (int i = 0; rc == OK && i < PQntuples(res); i++)
-		rc = reshape(s, t, arena_printf(&t->arena, "the type of column %s lacks a label", c->name.p), PQgetvalue(res, i, 0), &done, err);
+		rc = reshape(s, t,
+		    arena_printf(&t->arena, "the type of column %s lacks a label", c->name.p),
+		    PQgetvalue(res, i, 0), &done, err);
 	PQclear(res);
 	return rc;
 }
 
 enum rc
-pg_fit_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, bool *changed, struct err *err)
+pg_fit_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, bool *changed,
+    struct err *err)
 {
 	const struct table *before = pg_version_before(s, t);
 	enum rc rc = OK;
@@ -182,7 +211,8 @@ pg_fit_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found *w,
 		*changed |= done;
 		if (rc == OK && w->have[i].typtype == 'e' && c->type.allowed && *c->type.allowed)
 			rc = fit_labels(s, t, w, i, err);
-		if (rc == OK && w->notnull[i] && !c->notnull && !table_is_key(t->tbl, i) && !table_was_key(t->tbl, c->name))
+		if (rc == OK && w->notnull[i] && !c->notnull && !table_is_key(t->tbl, i) &&
+		    !table_was_key(t->tbl, c->name))
 			rc = fit_null(s, t, i, &done, err);
 	}
 	return rc;
@@ -192,7 +222,8 @@ pg_fit_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found *w,
 
 /* The primary key at the sink: its name, and whether it is that of the source now, or before. */
 static enum rc
-primary_key(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, const char **name, bool *now, bool *before, struct err *err)
+primary_key(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, const char **name,
+    bool *now, bool *before, struct err *err)
 {
 	static const char sql[] =
 	    "SELECT c.conname, a.attname FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)"
@@ -220,7 +251,8 @@ key_list(struct pg_target *t)
 	const char *list = "";
 
 	for (int i = 0; i < t->tbl->nkeys; i++)
-		list = arena_printf(&t->arena, "%s%s%s", list, i ? ", " : "", ident(t, t->tbl->cols[t->tbl->keys[i]].name));
+		list = arena_printf(&t->arena, "%s%s%s", list, i ? ", " : "",
+		    ident(t, t->tbl->cols[t->tbl->keys[i]].name));
 	return list;
 }
 
@@ -239,6 +271,7 @@ pg_fit_key(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, str
 		return OK; /* not the source's, or done already */
 	drop = name ? arena_printf(&t->arena, "DROP CONSTRAINT %s", ident(t, slice_of(name))) : "";
 	add = t->tbl->nkeys ? arena_printf(&t->arena, "ADD PRIMARY KEY (%s)", key_list(t)) : "";
-	sql = arena_printf(&t->arena, "ALTER TABLE %s %s%s%s", t->t.name, drop, *drop && *add ? ", " : "", add);
+	sql = arena_printf(
+	    &t->arena, "ALTER TABLE %s %s%s%s", t->t.name, drop, *drop && *add ? ", " : "", add);
 	return reshape(s, t, "its key is another one now", sql, &done, err);
 }

@@ -388,6 +388,33 @@ catalog_relation(PGconn *conn, const struct pgo *msg, const char *publication, c
 	return OK;
 }
 
+/* Is the label among those, with commas between them? */
+static bool
+has_label(const char *labels, struct slice label)
+{
+	for (const char *p = labels; *p;) {
+		size_t n = strcspn(p, ",");
+
+		if (slice_eq((struct slice){ p, n }, label))
+			return true;
+		p += n + (p[n] == ',');
+	}
+	return false;
+}
+
+bool
+catalog_new_label(const struct table *tbl, const struct value *row)
+{
+	for (int i = 0; row && i < tbl->ncols; i++) {
+		const char *allowed = tbl->cols[i].type.allowed;
+
+		/* One with a comma in it is never found so, and must not be looked for each time. */
+		if (allowed && row[i].kind == V_STRING && !memchr(row[i].s.p, ',', row[i].s.n) && !has_label(allowed, row[i].s))
+			return true;
+	}
+	return false;
+}
+
 void
 catalog_free(struct relation *r)
 {

@@ -26,11 +26,19 @@ struct relation {
 };
 
 /*
- * Make the version; conn is an ordinary connection. before: the version before, of the same relation, or NULL: the columns are numbered by it
- * (producer/lineage.h). RETRY: connection, or the table is locked; FATAL: the catalogue refuses.
+ * Make the version; conn is an ordinary connection. before: the version before, of the same
+ * relation, or NULL: the columns are numbered by it (producer/lineage.h).
+ * RETRY: connection, or the table is locked; FATAL: the catalogue refuses.
  */
-enum rc catalog_relation(PGconn *conn, const struct pgo *msg, const char *publication, const struct table *before, struct relation **out,
-    struct err *err) MUST_CHECK;
+enum rc catalog_relation(PGconn *conn, const struct pgo *msg, const char *publication,
+    const struct table *before, struct relation **out, struct err *err) MUST_CHECK;
+
+/*
+ * Does the row have a label that the table version does not know? PostgreSQL sends no new description
+ * when a type gets one: then the version is to be made again.
+ */
+bool catalog_new_label(const struct table *tbl, const struct value *row);
+
 void catalog_free(struct relation *r);
 
 /* Can all columns of all published tables be sent in binary form? */

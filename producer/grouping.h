@@ -71,7 +71,8 @@ bool grouping_room(const struct grouping *g);
 void grouping_begin(struct grouping *g, const struct txn *txn);
 
 /*
- * Must readers stop at this change? At the first of a new table version, which may rename what is behind it; at a truncate; and when a row moves to another key without all of its values (unchanged TOAST):
+ * Must readers stop at this change? At the first of a new table version, which may rename what
+ * is behind it; at a truncate; and when a row moves to another key without all of its values (unchanged TOAST):
  * the reader of the new key's partition has them only once the reader of the old key's has come so far.
  */
 bool grouping_apart(const struct change *ch);

@@ -296,8 +296,10 @@ follow_version(struct source_pg *s, struct slot *slot, struct relation *rel)
 	/* Then the sink's table of the old name has the rows of two tables by now. */
 	if (t->was_name.n && namesake(s, t->relid, t->was_schema, t->was_name))
 		t->was_schema = t->was_name = (struct slice){ NULL, 0 };
-	for (int i = slot->rel ? lineage_replaced(t, &before->table, 0) : -1; i >= 0; i = lineage_replaced(t, &before->table, i + 1))
-		log_warn("producer", "a column was dropped and made anew: at sinks, rows that are not written again keep the old one's values",
+	for (int i = slot->rel ? lineage_replaced(t, &before->table, 0) : -1; i >= 0;
+	     i = lineage_replaced(t, &before->table, i + 1))
+		log_warn("producer",
+		    "a column was dropped and made anew: sinks keep the old one's values in rows not written since",
 		    "table=\"%s.%s\" column=\"%s\"", t->schema.p, t->name.p, t->cols[i].name.p);
 	rel->prev = slot->rel;
 	slot->rel = rel;
@@ -322,7 +324,8 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 	slot->skip = slice_is(m->schema, "towline") || !conf_wants(s->base.conf, m->schema, m->name);
 	if (slot->skip)
 		return OK;
-	rc = catalog_relation(s->sql, m, s->base.conf->publication, slot->rel ? &slot->rel->table : NULL, &rel, err);
+	rc = catalog_relation(s->sql, m, s->base.conf->publication,
+	    slot->rel ? &slot->rel->table : NULL, &rel, err);
 	s->waiting = is_locked(rc, err);
 	if (s->waiting && !s->told_waiting)
 		log_warn("producer", "changes wait: another session has their table locked, so its "
@@ -421,34 +424,6 @@ read_change(struct source_pg *s, const struct pgo *m, const struct relation *rel
 	return rc;
 }
 
-/* Is the label among those, with commas between them? */
-static bool
-has_label(const char *labels, struct slice label)
-{
-	for (const char *p = labels; *p;) {
-		size_t n = strcspn(p, ",");
-
-		if (slice_eq((struct slice){ p, n }, label))
-			return true;
-		p += n + (p[n] == ',');
-	}
-	return false;
-}
-
-/* A label that the table version does not know: PostgreSQL sends no new description when a type gets one. */
-static bool
-new_label(const struct table *tbl, const struct value *row)
-{
-	for (int i = 0; row && i < tbl->ncols; i++) {
-		const char *allowed = tbl->cols[i].type.allowed;
-
-		/* One with a comma in it is never found so, and must not be looked for each time. */
-		if (allowed && row[i].kind == V_STRING && !memchr(row[i].s.p, ',', row[i].s.n) && !has_label(allowed, row[i].s))
-			return true;
-	}
-	return false;
-}
-
 /* The description that was sent, with the catalogue of today. */
 static enum rc
 learn_again(struct source_pg *s, struct slot *slot, struct err *err)
@@ -532,7 +507,7 @@ take_message(struct source_pg *s, const struct pgo *m, uint64_t lsn, struct sour
 			return rc == OK ? AGAIN : rc;
 		ev->kind = SRC_CHANGE;
 		rc = read_change(s, m, slot->rel, &ev->change, err);
-		if (rc == OK && new_label(&slot->rel->table, ev->change.after)) {
+		if (rc == OK && catalog_new_label(&slot->rel->table, ev->change.after)) {
 			rc = learn_again(s, slot, err);
 			if (rc == OK)
 				rc = read_change(s, m, slot->rel, &ev->change, err);

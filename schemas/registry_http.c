@@ -291,7 +291,8 @@ refused(struct http *h, const struct reply *r, const char *what, struct err *err
 	default:
 		break;
 	}
-	return fail(err, r->status == 409 ? REJECT : FATAL, "registry %s, %s: status %ld: %.*s; %s", h->base, what, r->status, SLICE_ARG(r->message), fix);
+	return fail(err, r->status == 409 ? REJECT : FATAL, "registry %s, %s: status %ld: %.*s; %s",
+	    h->base, what, r->status, SLICE_ARG(r->message), fix);
 }
 
 /* Status 200, but not what the API promises: a login page, a proxy, another service. */

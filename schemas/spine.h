@@ -18,8 +18,9 @@ enum {
 	SPINE_CONTINUES = 1, /* the first transaction's earlier rows are in the groups before */
 	SPINE_MORE = 2,      /* the last transaction goes on in the next group */
 	/*
-	 * Truncates, changed keys that came without all values, and the first change of a new table version, alone: a reader by key waits for
-	 * its other lanes before and behind; any reader applies what comes before, before it makes its tables fit.
+	 * Truncates, changed keys that came without all values, and the first change of a new table
+	 * version, alone: a reader by key waits for its other lanes before and behind; any reader
+	 * applies what comes before, before it makes its tables fit.
 	 */
 	SPINE_BARRIER = 4,
 };

@@ -197,7 +197,38 @@ source_type_travels(void **state UNUSED)
 	    "{\"__debezium.source.column.type\":\"bit varying(5)[]\"}}],\"default\":null}");
 	column_prints((struct column){ NAMED("c"), .type = { .wire = W_STRING },
 	    .type_name = SLICE_LIT("character varying(20)") },
-	    "{\"name\":\"c\",\"type\":[\"null\",\"string\"],\"default\":null}");
+	    "{\"name\":\"c\",\"type\":[\"null\",\"string\"],\"default\":null,\"towline.type\":\"character varying(20)\"}");
+	column_prints((struct column){ NAMED("va lue"), .type = { .wire = W_STRING }, .was = SLICE_LIT("b"), .fresh = true },
+	    "{\"name\":\"va_lue\",\"type\":[\"null\",\"string\"],\"default\":null,\"towline.name\":\"va lue\",\"towline.was\":\"b\","
+	    "\"towline.new\":true}");
+}
+
+/* What became of a table and its columns since the version before, and their own names, come out as they went in; also in a key. */
+static void
+own_words_travel(void **state UNUSED)
+{
+	struct column cols[] = { { NAMED("the id"), .type = { .wire = W_INT32 }, .notnull = true, .was = SLICE_LIT("1st") },
+		{ NAMED("v"), .type = { .wire = W_STRING }, .fresh = true } };
+	struct table tbl = table_of(cols, 2), *back;
+	struct slice was[] = { SLICE_LIT("v") }, value;
+	struct arena a = { 0 };
+	int keys[] = { 0 };
+
+	tbl.keys = keys;
+	tbl.nkeys = 1;
+	tbl.rekeyed = true;
+	tbl.was_keys = was;
+	tbl.nwas_keys = 1;
+	tbl.was_schema = SLICE_LIT("old.schema");
+	tbl.was_name = SLICE_LIT("t \"2\"");
+	value = value_of(&tbl, &a);
+	assert_int_equal(schema_table(schema_key(SLICE_LIT("srv"), &tbl, &a), value, &a, &back, &err), OK);
+	assert_true(slice_is(back->cols[0].name, "the id") && slice_is(back->cols[0].was, "1st") && !back->cols[0].fresh);
+	assert_true(slice_is(back->cols[1].name, "v") && !back->cols[1].was.n && back->cols[1].fresh);
+	assert_true(back->nkeys == 1 && back->keys[0] == 0);
+	assert_true(back->rekeyed && back->nwas_keys == 1 && slice_is(back->was_keys[0], "v"));
+	assert_true(slice_is(back->was_schema, "old.schema") && slice_is(back->was_name, "t \"2\""));
+	arena_free(&a);
 }
 
 static void
@@ -682,6 +713,7 @@ main(void)
 		cmocka_unit_test(debezium_to_the_letter),
 		cmocka_unit_test(column_fields),
 		cmocka_unit_test(source_type_travels),
+		cmocka_unit_test(own_words_travel),
 		cmocka_unit_test(value_refuses),
 		cmocka_unit_test(names_adjusted),
 		cmocka_unit_test(every_layout),
