@@ -75,6 +75,8 @@ lineage_number(struct table *t, const struct table *before, const struct lineage
 	bool counted = !listed && by_place(t, before, attrs, n);
 	int last = 0;
 
+	for (int i = 0; i < n; i++)
+		t->shrunk |= attrs[i].dropped;
 	for (int i = 0, at = 0; i < t->ncols; i++, at++) {
 		while (counted && attrs[at].dropped)
 			at++;
@@ -122,7 +124,7 @@ lineage_compare(struct table *t, const struct table *before, struct arena *a)
 		if (old && !slice_eq(old->name, c->name))
 			c->was = old->name;
 		if (!old)
-			c->fresh = same ? c->attnum && all_numbered(before) : table_column(before, c->name) < 0;
+			c->fresh = same ? t->shrunk && c->attnum && all_numbered(before) : table_column(before, c->name) < 0;
 	}
 }
 

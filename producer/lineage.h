@@ -31,7 +31,8 @@ void lineage_number(struct table *t, const struct table *before, const struct li
 
 /*
  * Say of t's columns what became of them since `before`: was, fresh; and of the table. Both are numbered as far as can be;
- * before may be another table of that name, dropped since: then all are new that it had no name for. a: t's.
+ * before may be another table of that name, dropped since: then all are new that it had no name for. Where nothing was
+ * ever dropped, fresh goes without saying: a schema without it is the same after a restart. a: t's.
  */
 void lineage_compare(struct table *t, const struct table *before, struct arena *a);
 

@@ -283,7 +283,7 @@ refused(struct http *h, const struct reply *r, const char *what, struct err *err
 		fix = "nothing answers at that path; Apicurio's is http://HOST:PORT/apis/ccompat/v7";
 		break;
 	case 409:
-		fix = "make the change compatible, or set this subject's compatibility to NONE at the registry";
+		fix = "make the change compatible, or set the subject's compatibility to NONE";
 		break;
 	case 422:
 		fix = "the registry does not take this schema; see its log";

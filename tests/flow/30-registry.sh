@@ -67,6 +67,25 @@ case_incompatible() {
 	end run
 }
 
+# BACKWARD takes no field without default that is new or was nullable: such columns are registered as nullable, and the rows go on.
+case_notnull() {
+	world notnull <<<"schemas: $REGISTRY"
+	pg_sql src "create table t(id int primary key, v text)"
+	tl run run -c "$CONF"
+	streams run
+	pg_sql src "insert into t values (1, 'one')"
+	copied t
+	curl -fsS -X PUT -H 'Content-Type: application/json' -d '{"compatibility": "BACKWARD"}' "$REGISTRY/config/$PIPE.public.t-value" >/dev/null
+	pg_sql src "alter table t alter v set not null; insert into t values (2, 'two')"
+	copied t
+	says run 'registered with nullable columns'
+	pg_sql src "delete from t; alter table t add column must int not null; insert into t values (3, 'three', 33)"
+	copied t
+	pg_sql src "alter table t drop column v; alter table t alter must type bigint; alter table t rename must to n; insert into t values (4, 5000000000)"
+	wait_for 20 "[ \"\$(pg_sql dst 'select id, n from t order by id')\" = \"\$(pg_sql src 'select id, n from t order by id')\" ]"
+	end run
+}
+
 # A value that names a schema which nobody knows.
 case_unknown() {
 	world unknown <<<"schemas: $REGISTRY"
@@ -185,4 +204,4 @@ case_away() {
 	shut
 }
 
-cases main incompatible unknown refuses away
+cases main incompatible notnull unknown refuses away
