@@ -63,21 +63,29 @@ int cmd_consumer(struct call *call);
 int cmd_demo(struct call *call);
 int cmd_dlq(struct call *call);
 int cmd_help(struct call *call);
+int cmd_log(struct call *call);
 int cmd_producer(struct call *call);
+int cmd_read(struct call *call);
 int cmd_run(struct call *call);
 int cmd_stats(struct call *call);
 int cmd_status(struct call *call);
 int cmd_tail(struct call *call);
 int cmd_version(struct call *call);
+int cmd_wait(struct call *call);
+int cmd_write(struct call *call);
 
 extern const struct command command_check, command_config, command_consumer, command_demo, command_dlq, command_help,
-    command_producer, command_run, command_stats, command_status, command_tail, command_version;
+    command_log, command_producer, command_read, command_run, command_stats, command_status, command_tail, command_version, command_wait,
+    command_write;
 
 /* The value of one of the command's own options: NULL when not given, "" for a flag. Asking for an unknown name dies. */
 const char *call_option(const struct call *call, const char *name);
 
 /* The same as a number in [min, max]; standard when not given. REJECT with EXIT_USAGE when it is none. */
 enum rc call_number(struct call *call, const char *name, int64_t standard, int64_t min, int64_t max, int64_t *out) MUST_CHECK;
+
+/* An LSN as users write it: PostgreSQL's X/Y, or a decimal number. */
+bool log_lsn(const char *text, uint64_t *lsn);
 
 /* Wrong use: REJECT with EXIT_USAGE, and a hint at the command's help behind the text. */
 enum rc call_usage(struct call *call, const char *fmt, ...) PRINTF_LIKE(2, 3);

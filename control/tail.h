@@ -17,6 +17,7 @@ struct tail_change {
 	const struct value *key;      /* NULL: the record has none, or it was not needed */
 	int32_t partition;
 	int64_t offset;
+	bool named;                   /* the line tells the table */
 };
 
 /*

@@ -216,6 +216,8 @@ tail_text(struct buf *out, const struct tail_change *c)
 	else
 		buf_text(out, "  -");
 	buf_printf(out, "  %c", c->env->op ? c->env->op : '-');
+	if (c->named)
+		buf_printf(out, "  %.*s.%.*s", SLICE_ARG(c->tbl->schema), SLICE_ARG(c->tbl->name));
 	put_key(out, c);
 	put_columns(out, c);
 	buf_byte(out, '\n');
