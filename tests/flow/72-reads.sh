@@ -101,6 +101,8 @@ refused 1 'sink copy is at .* and has not reached FFFFFFFF/0 in time' wait --lsn
 
 say 'a replica that is down is left out; the primary when there is none; a replica when the primary is down'
 pg_down dst immediate
+for i in 1 2 3 4; do t read acc x 1 --json | grep -q '"node":"edge"'; done # by the refused connection
+t write update acc id=1 part=x bal=7 >"$DIR/data/out"
 wait_for 20 'test "$(t stats --json | python3 -c "import json, sys; print(json.load(sys.stdin)[\"active_replicas\"])")" = 1'
 for i in 1 2 3 4; do t read acc x 1 --json | grep -q '"node":"edge"'; done
 towline_kill run
