@@ -35,8 +35,8 @@ enum rc history_open(const struct kafka *k, uint64_t from, const char *topic, st
 void history_close(struct history *h);
 
 /*
- * The next change. AGAIN: none within some 100 ms. REJECT: this record is bad, the next call goes on behind it. FATAL/EXIT_REFUSED: rows that
- * were asked for are no longer in Kafka.
+ * The next change. AGAIN: none within some 100 ms. REJECT: this record is bad, the next call goes on behind it. FATAL/EXIT_REFUSED: rows
+ * that were asked for are no longer in Kafka.
  */
 enum rc history_next(struct history *h, struct history_entry *out, struct err *err) MUST_CHECK;
 

@@ -157,7 +157,7 @@ cmd_log(struct call *call)
 
 	if (call->conf->embedded)
 		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG,
-		    "kafka: embedded lives inside towline run, so nothing else can read its topics; use a real broker with kafka: HOST:PORT");
+		    "kafka: embedded lives inside towline run, so nothing else reads its topics; use a real broker with kafka: HOST:PORT");
 	if (rc == OK)
 		rc = take_args(&l);
 	if (rc == OK)

@@ -49,7 +49,8 @@ enum rc store_get(struct store *s, const struct store_table *t, const struct sto
 enum store_write { STORE_INSERT, STORE_UPDATE, STORE_DELETE };
 
 /*
- * One row, in a transaction of its own; an update or delete finds it by its key, and fails (FATAL) where it is not there, with nothing written.
+ * One row, in a transaction of its own; an update or delete finds it by its key, and fails (FATAL) where it is not there, with
+ * nothing written.
  * *xid: of the transaction; *lsn: a place in the source's log behind every commit before ours.
  */
 enum rc store_write(struct store *s, const struct store_table *t, enum store_write what,

@@ -171,7 +171,7 @@ run(struct write_call *w, struct err *err)
 		printf("%s\n", pg_lsn_text(text, lsn));
 	if (!exact)
 		fprintf(stderr,
-		    "towline: written, but the log does not have it within %d s: the commit stands behind the LSN shown; does a producer run?\n",
+		    "towline: written, but the log does not have it within %d s: the commit is behind this LSN; does a producer run?\n",
 		    SEEN_MS / 1000);
 	return OK;
 }
