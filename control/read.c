@@ -380,8 +380,8 @@ const struct command command_read = {
 		    "towline read orders 7 --consistency at-least=0/153C9B0 --timeout 2s --json\n",
 	.detail =
 	    "KEY: the primary key's columns in their order, a word each, or COLUMN=VALUE. Replicas that are healthy by the\n"
-	    "progress topic are drawn at random; where there is none the primary is asked. at-least= reads the marker in the replica itself: a row that is\n"
-	    "printed is of that LSN or later. Ends with 1 when there is no such row.\n",
+	    "progress topic are drawn at random; where there is none the primary is asked. at-least= reads the marker in\n"
+	    "the replica itself: a row that is printed is of that LSN or later. Ends with 1 when there is no such row.\n",
 	.options = read_options,
 	.noptions = COUNTOF(read_options),
 	.args_min = 2,
