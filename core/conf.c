@@ -347,6 +347,8 @@ conf_free(struct conf *c)
 {
 	struct arena a = c->arena;
 
+	for (int i = 0; i < c->ntables; i++)
+		pattern_free(c->tables[i].regex);
 	arena_free(&a);
 	*c = (struct conf){ 0 };
 }
@@ -362,52 +364,14 @@ conf_sink(const struct conf *c, const char *name)
 
 /* ---- table patterns ---- */
 
-/* One character of UTF-8 on: '?' stands for a character, not for a byte of one. */
-static size_t
-next_char(struct slice s, size_t i)
-{
-	i++;
-	while (i < s.n && (s.p[i] & 0xc0) == 0x80)
-		i++;
-	return i;
-}
-
-/* '*' and '?' only. After a mismatch the last star takes one character more: never exponential. */
-static bool
-glob(struct slice pattern, struct slice s)
-{
-	size_t p = 0, i = 0, star = SIZE_MAX, mark = 0;
-
-	while (i < s.n) {
-		if (p < pattern.n && pattern.p[p] == '*') {
-			star = p++;
-			mark = i;
-		} else if (p < pattern.n && pattern.p[p] == '?') {
-			p++;
-			i = next_char(s, i);
-		} else if (p < pattern.n && pattern.p[p] == s.p[i]) {
-			p++;
-			i++;
-		} else if (star != SIZE_MAX) {
-			p = star + 1;
-			i = mark = next_char(s, mark);
-		} else {
-			return false;
-		}
-	}
-	while (p < pattern.n && pattern.p[p] == '*')
-		p++;
-	return p == pattern.n;
-}
-
 bool
 conf_wants(const struct conf *c, struct slice schema, struct slice table)
 {
 	for (int i = c->ntables - 1; i >= 0; i--) {
-		const char *pattern = c->tables[i].pattern, *dot = strchr(pattern, '.');
+		const struct conf_table *t = &c->tables[i];
 
-		if (dot && glob((struct slice){ pattern, (size_t)(dot - pattern) }, schema) && glob(slice_of(dot + 1), table))
-			return !c->tables[i].exclude;
+		if (pattern_matches(t->pattern, t->regex, schema, table))
+			return !t->exclude;
 	}
 	return c->ntables == 0 || c->tables[0].exclude;
 }

@@ -10,10 +10,12 @@
 
 #include "core/arena.h"
 #include "core/err.h"
+#include "core/pattern.h"
 
-/* One of `tables:`; patterns are SCHEMA.TABLE with * and ? in both, first match from the end wins. */
+/* One of `tables:` (core/pattern.h); the first match from the end wins. */
 struct conf_table {
 	const char *pattern;
+	struct pattern_regex *regex; /* NULL: none; of the pattern */
 	bool exclude; /* written "!pattern" */
 };
 
@@ -60,6 +62,7 @@ struct conf {
 	bool embedded;
 	const char *topic;      /* template: {name}.{schema}.{table} */
 	int64_t partitions, replication;
+	bool tombstones;        /* a null value behind each delete */
 	bool transactions;      /* each group in a Kafka transaction */
 	struct conf_pair *kafka_options; /* for librdkafka as they are */
 	int nkafka_options;

@@ -132,7 +132,7 @@ const struct conf_option conf_options[] = {
 	    CONF_TEXT, 0, AT(synchronous_sinks), .sample = "ANY 1 (reports, edge)" },
 
 	{ "tables",
-	    "Tables to copy: SCHEMA.TABLE with * and ?; '!' leaves out; the last that matches wins. Nothing: every table.",
+	    "Tables to copy: SCHEMA.TABLE with * and ?, or /REGEX/; '!' leaves out; the last that matches wins. Nothing: every table.",
 	    CONF_TABLES, CONF_OPEN, AT(tables), .sample = "[public.*, \"!public.audit_*\"]" },
 
 	{ "kafka.brokers",
@@ -146,6 +146,8 @@ const struct conf_option conf_options[] = {
 	{ "kafka.replication",
 	    "Replicas of a topic that Towline makes; -1: what the broker has as its default.",
 	    CONF_INT, 0, AT(replication), .standard = "-1", .min = -1, .max = 100 },
+	{ "kafka.tombstones", "A null value behind each delete, by which a compacted topic forgets the key; sinks do not need it.",
+	    CONF_BOOL, 0, AT(tombstones), .standard = "on" },
 	{ "kafka.transactions",
 	    "Each group in a Kafka transaction, for read_committed readers that are not Towline's; costs latency.",
 	    CONF_BOOL, 0, AT(transactions), .standard = "off" },

@@ -446,6 +446,13 @@ set_list(struct conf_loader *ld, const struct conf_target *to, const struct conf
 	return OK;
 }
 
+static void
+free_patterns(const struct conf_table *t, int n)
+{
+	for (int i = 0; i < n; i++)
+		pattern_free(t[i].regex);
+}
+
 static enum rc
 set_tables(struct conf_loader *ld, const struct conf_item *it, int n)
 {
@@ -455,10 +462,23 @@ set_tables(struct conf_loader *ld, const struct conf_item *it, int n)
 		return conf_fail(ld, &it[0].at, "tables is empty; leave it out to copy every table");
 	for (int i = 0; i < n; i++) {
 		const char *p = it[i].text, *dot;
+		char why[128];
+		size_t at;
 
 		t[i].exclude = *p == '!';
 		t[i].pattern = p + t[i].exclude;
+		if (pattern_is_regex(t[i].pattern)) {
+			t[i].regex = pattern_compile(t[i].pattern, why, &at);
+			if (!t[i].regex) {
+				free_patterns(t, i);
+				return conf_fail(ld, &it[i].at, "pattern '%.60s' is no regular expression: %s at its character %zu", p, why,
+				    at + t[i].exclude + 1);
+			}
+			continue;
+		}
 		dot = strchr(t[i].pattern, '.');
+		if (!dot || dot == t[i].pattern || !dot[1])
+			free_patterns(t, i);
 		if (!dot)
 			return conf_fail(ld, &it[i].at,
 			    "pattern '%.60s' names no schema; write 'public.%.60s', or '*.%.60s' for every schema",
@@ -466,6 +486,7 @@ set_tables(struct conf_loader *ld, const struct conf_item *it, int n)
 		if (dot == t[i].pattern || !dot[1])
 			return conf_fail(ld, &it[i].at, "pattern '%.60s' is not SCHEMA.TABLE", p);
 	}
+	free_patterns(ld->conf->tables, ld->conf->ntables); /* of the file, say, where --set has others */
 	ld->conf->tables = t;
 	ld->conf->ntables = n;
 	return OK;

@@ -413,7 +413,7 @@ send_delete(struct sending *s, uint32_t flags, const char *extra_name, struct sl
 
 	if (rc == OK)
 		rc = send_record(s, OP_DELETE, s->ch->before, NULL, flags, &r, err);
-	if (rc != OK || !r.key.n || s->aside)
+	if (rc != OK || !r.key.n || s->aside || !s->p->kafka->conf->tombstones)
 		return rc;
 	r.nextra = 0;
 	return send_record(s, OP_DELETE, NULL, NULL, TL_TOMBSTONE, &r, err);

@@ -265,6 +265,13 @@ test_wants(void **state UNUSED)
 		{ "public.a.b", "public", "a.b", true },
 		{ "public.a*b*c*d", "public", "aabbccd", true },
 		{ "public.a*b*c*d", "public", "aabbccdx", false },
+		{ "/public\\.(orders|items)/", "public", "items", true },
+		{ "/public\\.(orders|items)/", "public", "items2", false }, /* the whole name */
+		{ "/public\\.(orders|items)/", "xpublic", "items", false },
+		{ "public.*, !/.*\\.audit_\\d+/", "public", "audit_17", false },
+		{ "public.*, !/.*\\.audit_\\d+/", "public", "audit_x", true },
+		{ "/public\\.t.?/", "public", "t\xc3\xbc", true },
+		{ "/(a+)+\\.b/", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac", "b", false }, /* ends all the same */
 	};
 
 	for (size_t i = 0; i < COUNTOF(cases); i++) {
@@ -281,6 +288,19 @@ test_wants(void **state UNUSED)
 		conf_free(&c);
 	}
 	assert_true(conf_wants(&(struct conf){ 0 }, SLICE_LIT("any"), SLICE_LIT("thing")));
+}
+
+static void
+test_bad_regex(void **state UNUSED)
+{
+	const char *const sets[] = { "name=n", "source=sqlite:a.db", "tables=/public.t[0-9]/, !/public.(x/" };
+	struct conf c = { 0 };
+	struct err err = { 0 };
+
+	assert_int_equal(conf_load(&c, NULL, sets, 3, &err), FATAL);
+	assert_int_equal(err.exit, EXIT_CONFIG);
+	assert_non_null(strstr(err.text, "pattern '!/public.(x/' is no regular expression: missing closing parenthesis"));
+	conf_free(&c);
 }
 
 static void
@@ -417,6 +437,7 @@ main(void)
 		cmocka_unit_test(test_missing_file),
 		cmocka_unit_test(test_expansion),
 		cmocka_unit_test(test_wants),
+		cmocka_unit_test(test_bad_regex),
 		cmocka_unit_test(test_mask_url),
 		cmocka_unit_test(test_example),
 		cmocka_unit_test(test_show_json),
