@@ -29,6 +29,7 @@ const struct command *const command_table[] = {
 	&command_write,
 	&command_read,
 	&command_wait,
+	&command_replica,
 	&command_dlq,
 	&command_demo,
 	&command_config,

@@ -6,6 +6,7 @@
 #include "control/command.h"
 #include "control/health.h"
 #include "control/human.h"
+#include "control/replicas.h"
 #include "control/store.h"
 #include "core/pg.h"
 #include "core/stop.h"
@@ -29,7 +30,8 @@ struct read_call {
 	uint64_t at_least; /* 0: any */
 	enum prefer prefer;
 	int64_t timeout_us, lag_us; /* lag_us -1: any */
-	const char *node;	    /* who was asked */
+	const char *node; /* who was asked */
+	struct replica_list replicas;
 };
 
 /* How far the sink is: of lanes the one that is least far. */
@@ -101,7 +103,9 @@ cmd_wait(struct call *call)
 {
 	const char *text = call_option(call, "lsn"), *name = call_option(call, "sink");
 	const struct conf *conf = call->conf;
-	const struct conf_sink *one = name ? conf_sink(conf, name) : NULL;
+	const struct replica *one = NULL;
+	struct kafka k = { .conf = conf };
+	struct replica_list l = { .n = 0 };
 	int64_t us, begun = human_clock_us();
 	uint64_t lsn;
 	enum rc rc = take_timeout(call, &us);
@@ -110,15 +114,19 @@ cmd_wait(struct call *call)
 		rc = call_usage(call, "wait needs --lsn LSN, as in --lsn 0/153C9B0");
 	if (rc == OK && name && call_option(call, "all"))
 		rc = call_usage(call, "--sink and --all exclude each other");
+	if (rc == OK)
+		rc = replicas_load(&k, &l, &call->err);
+	one = name && rc == OK ? replicas_find(&l, name) : NULL;
 	if (rc == OK && name && !one)
 		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG,
-		    "there is no sink '%s' in the configuration", name);
-	if (rc == OK && !conf->nsinks)
+		    "there is no sink '%s'", name);
+	if (rc == OK && !l.n)
 		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG,
 		    "there is no sink in the configuration to wait for");
-	for (int i = 0; rc == OK && i < conf->nsinks; i++)
-		if (!one || one == &conf->sinks[i])
-			rc = wait_sink(call, &conf->sinks[i], lsn, begun + us);
+	for (const struct replica *r = rc == OK ? l.first : NULL; r && rc == OK; r = r->next)
+		if (!one || one == r)
+			rc = wait_sink(call, r->sink, lsn, begun + us);
+	replicas_free(&l);
 	if (rc == OK && call->json)
 		printf("{\"reached\":true,\"waited_ms\":%" PRId64 "}\n",
 		    (human_clock_us() - begun) / 1000);
@@ -276,12 +284,11 @@ draw(void)
 static int
 draw_sink(struct read_call *r, const struct board *b, bool *tried)
 {
-	const struct conf *conf = r->call->conf;
 	const struct progress *list[SINKS_MAX];
-	int which[SINKS_MAX], n = 0, i;
+	int which[SINKS_MAX], n = 0, k = 0, i;
 
-	for (int k = 0; k < conf->nsinks && k < SINKS_MAX; k++) {
-		const struct progress *p = board_sink(b, conf->sinks[k].name);
+	for (const struct replica *at = r->replicas.first; at && k < SINKS_MAX; at = at->next, k++) {
+		const struct progress *p = board_sink(b, at->sink->name);
 
 		if (p && !tried[k]) {
 			list[n] = p;
@@ -301,9 +308,15 @@ ask_replicas(struct read_call *r, const struct board *b)
 	int k;
 
 	while ((k = draw_sink(r, b, tried)) >= 0) {
-		const struct conf_sink *sink = &conf->sinks[k];
+		const struct replica *which = r->replicas.first;
+		const struct conf_sink *sink;
 		uint64_t at = UINT64_MAX;
-		enum rc rc = r->at_least ? sink_lsn(conf, sink, &at, &r->call->err) : OK;
+		enum rc rc;
+
+		for (int i = 0; i < k; i++)
+			which = which->next;
+		sink = which->sink;
+		rc = r->at_least ? sink_lsn(conf, sink, &at, &r->call->err) : OK;
 
 		tried[k] = true;
 		if (rc == OK && at < r->at_least)
@@ -354,9 +367,12 @@ cmd_read(struct call *call)
 	if (rc == OK || rc == RETRY)
 		rc = board_open(&r.kafka, &b, &call->err);
 	if (rc == OK)
+		rc = replicas_load(&r.kafka, &r.replicas, &call->err);
+	if (rc == OK)
 		rc = serve(&r, b);
 out:
 	board_close(b);
+	replicas_free(&r.replicas);
 	arena_free(&r.arena);
 	if (rc == OK)
 		call->err = (struct err){ .rc = OK };

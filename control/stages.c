@@ -2,6 +2,7 @@
 
 #include "consumer/consumer.h"
 #include "consumer/foreign.h"
+#include "control/replicas.h"
 #include "core/log.h"
 #include "core/stop.h"
 #include "schemas/topic.h"
@@ -165,6 +166,8 @@ stages_start(struct stages *s, struct err *err)
 			die("cannot start a thread");
 		s->list[i].started = true;
 	}
+	if (rc == OK && s->joint && !s->kafka.broker && !s->kafka.conf->foreign_topics)
+		replicas_start(&s->kafka, s->report, &s->replicas);
 	return rc;
 }
 
@@ -185,6 +188,8 @@ stages_join(struct stages *s, struct err *err)
 			rc = st->rc;
 		}
 	}
+	replicas_join(s->replicas);
+	s->replicas = NULL;
 	return rc;
 }
 

@@ -12,12 +12,14 @@
 #include "core/kafka.h"
 #include "producer/producer.h"
 
+struct replicas;
 struct stage;
 struct stages {
 	struct kafka kafka;
 	struct producer_begin begin;
 	struct flow flow;
 	struct report *report; /* says how the stages are */
+	struct replicas *replicas; /* sinks that the control topic adds */
 	struct stage *list;
 	int n;
 	bool joint; /* both sides are here and tell each other by flow */

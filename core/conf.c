@@ -342,6 +342,29 @@ conf_load(struct conf *c, const char *path, const char *const *sets, int nsets, 
 	return rc;
 }
 
+enum rc
+conf_sink_new(struct conf *own, const char *name, const char *url, int64_t delay_ms, const struct conf_sink **out, struct err *err)
+{
+	struct conf_loader ld = { .conf = own, .err = err };
+	struct conf_place at = { .what = "replica" };
+	struct conf_item item = { .at = at, .text = arena_text(&own->arena, slice_of(url)) };
+	struct conf_target to;
+	struct conf_sink *s = NULL;
+	enum rc rc;
+
+	/* One at a time: those before keep their place in memory. */
+	own->sinks = NULL;
+	own->nsinks = 0;
+	rc = conf_sink_add(&ld, name, &at, &s);
+	if (rc != OK)
+		return rc;
+	to = conf_target_sink(own, s);
+	rc = conf_set(&ld, &to, conf_option_find(&to, "url"), &item, 1, false);
+	s->delay_ms = delay_ms;
+	*out = s;
+	return rc;
+}
+
 void
 conf_free(struct conf *c)
 {

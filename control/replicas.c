@@ -1,0 +1,377 @@
+#include "control/replicas.h"
+#include "consumer/consumer.h"
+#include "control/human.h"
+#include "core/log.h"
+#include "core/stop.h"
+#include "schemas/control.h"
+
+#include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { WAIT_MS = 200, LOAD_MS = 10000, FLUSH_MS = 10000, AGAIN_US = 5000000, NEW_US = 2000000 };
+
+static const char prefix[] = "replica/";
+
+/* ---- records ---- */
+
+/* NULL: the key is about something else. */
+static const char *
+name_of(struct slice key, struct arena *a)
+{
+	size_t n = strlen(prefix);
+
+	if (key.n <= n || memcmp(key.p, prefix, n) != 0)
+		return NULL;
+	return arena_text(a, (struct slice){ key.p + n, key.n - n });
+}
+
+/* What the record says. REJECT: it makes no sense. */
+static enum rc
+take(struct conf *own, const char *name, struct slice value, const struct conf_sink **sink,
+    const char **node, struct err *err)
+{
+	json_t *o = json_loadb(value.p, value.n, 0, NULL);
+	const char *url = json_string_value(json_object_get(o, "url")),
+		   *at = json_string_value(json_object_get(o, "node"));
+	int64_t delay = (int64_t)json_integer_value(json_object_get(o, "delay_ms"));
+	enum rc rc = OK;
+
+	if (!url || !at || delay < 0)
+		rc = fail(err, REJECT,
+		    "the record of replica %s in the control topic makes no sense", name);
+	if (rc == OK)
+		rc = conf_sink_new(own, name, url, delay, sink, err);
+	if (rc == OK)
+		*node = arena_text(&own->arena, slice_of(at));
+	json_decref(o);
+	return rc == FATAL ? REJECT : rc;
+}
+
+/* ---- the list ---- */
+
+static void
+push(struct replica_list *l, const struct conf_sink *sink, const char *node)
+{
+	struct replica **at = &l->first, *r = arena_new(&l->own.arena, struct replica);
+
+	while (*at)
+		at = &(*at)->next;
+	*r = (struct replica){ .sink = sink, .node = node };
+	*at = r;
+	l->n++;
+}
+
+static void
+drop(struct replica_list *l, const char *name)
+{
+	for (struct replica **at = &l->first; *at; at = &(*at)->next)
+		if (*(*at)->node && strcmp((*at)->sink->name, name) == 0) {
+			*at = (*at)->next;
+			l->n--;
+			return;
+		}
+}
+
+static void
+change(struct replica_list *l, const struct control_record *rec)
+{
+	const char *name = name_of(rec->key, &l->own.arena), *node;
+	const struct conf_sink *sink;
+	struct err err;
+
+	if (!name)
+		return;
+	drop(l, name);
+	if (rec->value.n && !replicas_find(l, name) &&
+	    take(&l->own, name, rec->value, &sink, &node, &err) == OK)
+		push(l, sink, node);
+}
+
+enum rc
+replicas_load(const struct kafka *k, struct replica_list *out, struct err *err)
+{
+	int64_t until = human_clock_us() + LOAD_MS * INT64_C(1000);
+	struct control *c = NULL;
+	struct control_record rec;
+	enum rc rc = OK;
+
+	*out = (struct replica_list){ .n = 0 };
+	for (int i = 0; i < k->conf->nsinks; i++)
+		push(out, &k->conf->sinks[i], "");
+	if (k->conf->embedded)
+		return OK;
+	rc = control_open(k, CONTROL_ALL, false, &c, err);
+	while (rc == OK && !control_current(c)) {
+		rc = control_next(c, WAIT_MS, &rec, err);
+		if (rc == OK)
+			change(out, &rec);
+		if (rc == AGAIN && human_clock_us() > until)
+			rc = fail(err, RETRY, "the control topic does not answer within %d s",
+			    LOAD_MS / 1000);
+		else if (rc == AGAIN)
+			rc = OK;
+	}
+	control_close(c);
+	return rc;
+}
+
+void
+replicas_free(struct replica_list *l)
+{
+	conf_free(&l->own);
+	*l = (struct replica_list){ .n = 0 };
+}
+
+const struct replica *
+replicas_find(const struct replica_list *l, const char *name)
+{
+	for (const struct replica *r = l->first; r; r = r->next)
+		if (strcmp(r->sink->name, name) == 0)
+			return r;
+	return NULL;
+}
+
+static enum rc
+put(const struct kafka *k, const char *name, struct slice value, struct err *err)
+{
+	struct arena a = { 0 };
+	struct control *c = NULL;
+	enum rc rc = control_open(k, CONTROL_NEWS, true, &c, err);
+
+	if (rc == OK)
+		rc = control_put(c, arena_printf(&a, "%s%s", prefix, name), value, err);
+	if (rc == OK)
+		rc = control_flush(c, FLUSH_MS, err);
+	control_close(c);
+	arena_free(&a);
+	return rc;
+}
+
+enum rc
+replicas_add(const struct kafka *k, const char *name, const char *url, int64_t delay_ms,
+    const char *node, struct err *err)
+{
+	struct replica_list l;
+	const struct conf_sink *sink;
+	json_t *o;
+	char *text;
+	enum rc rc = replicas_load(k, &l, err);
+
+	if (rc == OK)
+		rc = conf_sink_new(&l.own, name, url, delay_ms, &sink, err);
+	if (rc == OK && replicas_find(&l, name))
+		rc = fail_exit(err, FATAL, EXIT_USAGE,
+		    "there is a replica '%s' already; take another name, or remove that one first",
+		    name);
+	if (rc == OK) {
+		o = json_pack(
+		    "{s:s,s:I,s:s}", "url", url, "delay_ms", (json_int_t)delay_ms, "node", node);
+		text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+		rc = text ? put(k, name, slice_of(text), err)
+			  : fail_exit(err, FATAL, EXIT_USAGE, "the URL is not UTF-8");
+		free(text);
+		json_decref(o);
+	}
+	replicas_free(&l);
+	return rc;
+}
+
+enum rc
+replicas_remove(const struct kafka *k, const char *name, struct err *err)
+{
+	struct replica_list l;
+	const struct replica *r;
+	enum rc rc = replicas_load(k, &l, err);
+
+	r = rc == OK ? replicas_find(&l, name) : NULL;
+	if (rc == OK && !r)
+		rc = fail_exit(err, FATAL, EXIT_USAGE,
+		    "there is no replica '%s'; 'towline replica ls' lists them", name);
+	if (rc == OK && !*r->node)
+		rc = fail_exit(err, FATAL, EXIT_CONFIG,
+		    "replica '%s' stands in the configuration; take it out there and start towline run again",
+		    name);
+	if (rc == OK)
+		rc = put(k, name, (struct slice){ NULL, 0 }, err);
+	replicas_free(&l);
+	return rc;
+}
+
+/* ---- feeding them ---- */
+
+struct fed {
+	struct fed *next;
+	char *name;
+	struct conf own;
+	const struct conf_sink *sink;
+	struct gauge gauge;
+	struct replicas *all;
+	pthread_t thread;
+};
+
+struct replicas {
+	const struct kafka *kafka;
+	struct report *report;
+	pthread_t thread;
+	struct fed *first;
+};
+
+static bool
+ending(struct fed *f)
+{
+	return stop_requested() || gauge_stopped(&f->gauge);
+}
+
+/* What cannot go on is tried again: a sink that was mended comes back by itself. */
+static void *
+fed_main(void *arg)
+{
+	struct fed *f = arg;
+	char at[80];
+	struct err err;
+
+	snprintf(at, sizeof at, "sink %s", f->sink->name);
+	while (!ending(f)) {
+		int64_t until;
+
+		if (consumer_run(f->all->kafka, f->sink, NULL, 0, &f->gauge, &err) == OK)
+			break;
+		gauge_set(&f->gauge, GAUGE_FAILED, err.text);
+		log_error(at, err.text, "retry_ms=%d", AGAIN_US / 1000);
+		until = human_clock_us() + AGAIN_US;
+		while (!ending(f) && human_clock_us() < until)
+			poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, WAIT_MS);
+	}
+	gauge_set(&f->gauge, GAUGE_STOPPED, "");
+	return NULL;
+}
+
+static void
+end(struct replicas *r, struct fed *f, bool forget)
+{
+	pthread_join(f->thread, NULL);
+	report_remove(r->report, &f->gauge, forget);
+	gauge_free(&f->gauge);
+	conf_free(&f->own);
+	free(f->name);
+	free(f);
+}
+
+static void
+begin(struct replicas *r, const char *name, struct slice value)
+{
+	struct fed *f = calloc(1, sizeof *f);
+	const char *node = "";
+	struct err err;
+
+	if (!f || !(f->name = strdup(name)))
+		die("out of memory");
+	if (take(&f->own, name, value, &f->sink, &node, &err) != OK ||
+	    strcmp(node, r->kafka->conf->node) != 0 || conf_sink(r->kafka->conf, name)) {
+		conf_free(&f->own);
+		free(f->name);
+		free(f);
+		return;
+	}
+	f->all = r;
+	gauge_init(&f->gauge);
+	report_add(r->report, f->sink, &f->gauge);
+	f->next = r->first;
+	r->first = f;
+	log_info("replicas", "replica joined", "replica=%s", name);
+	if (pthread_create(&f->thread, NULL, fed_main, f))
+		die("cannot start a thread");
+}
+
+static void
+leave(struct replicas *r, const char *name, bool forget)
+{
+	for (struct fed **at = &r->first; *at; at = &(*at)->next) {
+		struct fed *f = *at;
+
+		if (strcmp(f->name, name) != 0)
+			continue;
+		*at = f->next;
+		atomic_store(&f->gauge.stop, true);
+		end(r, f, forget);
+		log_info("replicas", "replica left", "replica=%s", name);
+		return;
+	}
+}
+
+/* From the topic's first record on; the newest record of a name is what holds. */
+static enum rc
+follow(struct replicas *r, struct control *c, struct err *err)
+{
+	struct control_record rec;
+	struct arena a = { 0 };
+	enum rc rc = OK;
+
+	while (!stop_requested() && (rc == OK || rc == AGAIN)) {
+		const char *name;
+
+		rc = control_next(c, WAIT_MS, &rec, err);
+		name = rc == OK ? name_of(rec.key, &a) : NULL;
+		if (name) {
+			leave(r, name, !rec.value.n);
+			if (rec.value.n)
+				begin(r, name, rec.value);
+		}
+		arena_reset(&a);
+	}
+	arena_free(&a);
+	return rc;
+}
+
+static void *
+replicas_main(void *arg)
+{
+	struct replicas *r = arg;
+
+	while (!stop_requested()) {
+		struct control *c = NULL;
+		struct err err;
+		enum rc rc = control_open(r->kafka, CONTROL_ALL, true, &c, &err);
+
+		if (rc == OK)
+			rc = follow(r, c, &err);
+		control_close(c);
+		if (rc != OK && rc != AGAIN && !stop_requested()) {
+			log_warn("replicas", err.text, "retry_ms=%d", NEW_US / 1000);
+			poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1,
+			    NEW_US / 1000);
+		}
+	}
+	return NULL;
+}
+
+void
+replicas_start(const struct kafka *k, struct report *report, struct replicas **out)
+{
+	struct replicas *r = calloc(1, sizeof *r);
+
+	if (!r)
+		die("out of memory");
+	r->kafka = k;
+	r->report = report;
+	if (pthread_create(&r->thread, NULL, replicas_main, r))
+		die("cannot start a thread");
+	*out = r;
+}
+
+void
+replicas_join(struct replicas *r)
+{
+	struct fed *f;
+
+	if (!r)
+		return;
+	pthread_join(r->thread, NULL);
+	while ((f = r->first)) {
+		r->first = f->next;
+		end(r, f, false);
+	}
+	free(r);
+}
