@@ -76,7 +76,8 @@ int cmd_wait(struct call *call);
 int cmd_write(struct call *call);
 
 extern const struct command command_check, command_config, command_consumer, command_demo, command_dlq, command_help,
-    command_log, command_producer, command_read, command_replica, command_run, command_stats, command_status, command_tail, command_version, command_wait,
+    command_log, command_producer, command_read, command_replica, command_run, command_stats, command_status, command_tail,
+    command_version, command_wait,
     command_write;
 
 /* The value of one of the command's own options: NULL when not given, "" for a flag. Asking for an unknown name dies. */

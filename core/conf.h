@@ -89,8 +89,8 @@ enum rc conf_load(struct conf *c, const char *path, const char *const *sets, int
 void conf_free(struct conf *c);
 
 /*
- * A sink that no file names, with the defaults; in own, which is zeroed by the caller and holds nothing else (conf_free). FATAL/EXIT_CONFIG: the
- * name or the URL will not do.
+ * A sink that no file names, with the defaults; in own, which is zeroed by the caller and holds nothing else (conf_free).
+ * FATAL/EXIT_CONFIG: the name or the URL will not do.
  */
 enum rc conf_sink_new(struct conf *own, const char *name, const char *url, int64_t delay_ms, const struct conf_sink **out,
     struct err *err) MUST_CHECK;
