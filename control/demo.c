@@ -421,7 +421,13 @@ cmd_demo(struct call *call)
 	struct demo d = {
 		.call = call, .kafka = call_option(call, "kafka"), .keep = call_option(call, "keep")
 	};
+	bool replicas = call->argc && strcmp(call->argv[0], "primary-replica") == 0;
 	enum rc rc = call_number(call, "seconds", SECONDS, 1, SECONDS_MAX, &d.seconds);
+
+	if (rc == OK && call->argc && !replicas)
+		rc = call_usage(call, "demo takes primary-replica or nothing, not '%.60s'", call->argv[0]);
+	if (rc == OK && replicas && d.kafka)
+		rc = call_usage(call, "demo primary-replica runs on the broker in memory only");
 
 	d.show =
 	    (struct demo_show){ .json = call->json, .tty = !call->json && isatty(STDOUT_FILENO) };
@@ -432,7 +438,7 @@ cmd_demo(struct call *call)
 	clear_environment();
 	rc = take_dir(&d, call_option(call, "dir"), &call->err);
 	if (rc == OK)
-		rc = run(&d, &call->err);
+		rc = replicas ? demo_replicas(&d, &call->err) : run(&d, &call->err);
 	rc = clean_up(&d, rc, &call->err);
 	arena_free(&d.arena);
 	return rc == OK ? EXIT_DONE : (int)call->err.exit;
@@ -449,17 +455,20 @@ static const struct command_option demo_options[] = {
 const struct command command_demo = {
 	.name = "demo",
 	.summary = "the main job live, on private servers, and every row compared",
-	.usage = "[OPTIONS]",
+	.usage = "[primary-replica] [OPTIONS]",
 	.examples =
-	    "towline demo\ntowline demo --seconds 60 --rate 2000\ntowline demo --kafka"
+	    "towline demo\ntowline demo primary-replica\ntowline demo --seconds 60 --rate 2000\ntowline demo --kafka"
 	    " localhost:9092\n",
 	.detail =
 	    "Starts a PostgreSQL server of its own in a temporary directory, copies a shop's"
 	    " tables into a second database and an SQLite\n"
 	    "file while the shop goes on working, compares them at the end, and removes what it"
-	    " made. Exit code 6 when anything differs.\n",
+	    " made. Exit code 6 when anything differs.\n"
+	    "primary-replica: a primary with three SQLite replicas of different delay; writes, reads of both kinds, an update, lag\n"
+	    "seen and gone. Exit code 6 when something that it shows did not hold.\n",
 	.options = demo_options,
 	.noptions = COUNTOF(demo_options),
 	.flags = COMMAND_NO_CONF,
+	.args_max = 1,
 	.run = cmd_demo,
 };

@@ -10,6 +10,7 @@
  *   demo_topics.c   a Kafka that is not ours is left as it was
  *   demo_report.c   what is said
  *   demo_show.c     how it gets to a terminal, or elsewhere
+ *   demo_replicas.c the other demo: a primary, replicas of different delay, reads of both kinds
  */
 #ifndef CONTROL_DEMO_H
 #define CONTROL_DEMO_H
@@ -149,6 +150,13 @@ void demo_show_clear(struct demo_show *s);
 /* A bar of 22 cells, and a number with thousands separated. */
 const char *demo_bar(char buf[static 72], double share);
 const char *demo_number(char buf[static 32], uint64_t n);
+
+struct demo;
+
+/* ---- demo_replicas.c ---- */
+
+/* `towline demo primary-replica`, in d->dir; the caller cleans up. REJECT/EXIT_DIFFERENT: something did not hold. */
+enum rc demo_replicas(struct demo *d, struct err *err) MUST_CHECK;
 
 /* ---- the whole ---- */
 
