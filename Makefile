@@ -14,7 +14,7 @@ Q      := $(if $(V),,@)
 say     = $(if $(V),,@echo '  $(1)')
 
 VERSION := 0.1.0
-PKGS := rdkafka libpq sqlite3 jansson libcurl libfyaml avro-c gmp libmicrohttpd libpcre2-8
+PKGS := rdkafka libpq sqlite3 jansson libcurl libfyaml avro-c gmp libmicrohttpd libpcre2-8 libcrypto
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla -Wundef
 MODE.debug   := -Og -g3 -Werror

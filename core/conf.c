@@ -217,6 +217,17 @@ check_kafka(struct conf_loader *ld, const struct conf_place *at)
 
 /* Who waits for sinks must know them. */
 static enum rc
+check_salt(struct conf_loader *ld, const struct conf_place *at)
+{
+	const char *mask = ld->conf->columns_mask;
+
+	if (mask && strstr(mask, "=hash") && !ld->conf->columns_salt)
+		return conf_fail(ld, at,
+		    "columns.mask: hash needs columns.salt, or anybody could hash his guesses; set it to ${NAME} or ${file:PATH}");
+	return OK;
+}
+
+static enum rc
 check_synchronous(struct conf_loader *ld, const struct conf_place *at)
 {
 	struct conf *c = ld->conf;
@@ -299,7 +310,7 @@ check_whole(struct conf_loader *ld)
 	/* Two long names could be cut to the same slot, and then steal each other's changes. */
 	if (c->source_url && !c->slot && strlen("towline_") + strlen(c->name) > IDENT_MAX)
 		return conf_fail(ld, &at, "the name is too long to make a slot's name of it; add 'source: { slot: NAME }'");
-	if (check_foreign(ld, &at) || check_synchronous(ld, &at))
+	if (check_foreign(ld, &at) || check_salt(ld, &at) || check_synchronous(ld, &at))
 		return FATAL;
 	return check_kafka(ld, &at);
 }

@@ -58,6 +58,8 @@ struct conf {
 	const char *synchronous_sinks; /* as in quorum.h; NULL: all of them */
 	struct conf_table *tables;
 	int ntables;
+	const char *columns_exclude, *columns_mask; /* SCHEMA.TABLE.COLUMN[=MASK], with commas; NULL: none */
+	const char *columns_salt; /* of =hash */
 	const char *brokers;    /* host:port,...; "embedded": the in-process broker */
 	bool embedded;
 	const char *topic;      /* template: {name}.{schema}.{table} */

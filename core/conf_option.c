@@ -89,6 +89,36 @@ check_topics(const char *s)
 	return n > 0 && s[n] == '\0' ? NULL : "may hold letters, digits, '.', '_', '-', '*' and '?' only";
 }
 
+/* At least SCHEMA.TABLE.COLUMN, n bytes of s. */
+static bool
+names_column(const char *s, size_t n)
+{
+	const char *first = memchr(s, '.', n), *last = memrchr(s, '.', n);
+
+	return first && first > s && last > first + 1 && last + 1 < s + n;
+}
+
+static const char *
+check_column(const char *s)
+{
+	return names_column(s, strlen(s)) ? NULL : "is not SCHEMA.TABLE.COLUMN";
+}
+
+static const char *
+check_mask(const char *s)
+{
+	const char *mask = strchr(s, '=');
+	size_t digits;
+
+	if (!mask || !names_column(s, (size_t)(mask - s)))
+		return "is not SCHEMA.TABLE.COLUMN=MASK";
+	mask++;
+	if (strcmp(mask, "hash") == 0 || strcmp(mask, "fixed") == 0 || strcmp(mask, "null") == 0)
+		return NULL;
+	digits = strncmp(mask, "truncate:", 9) == 0 ? strspn(mask + 9, "0123456789") : 0;
+	return digits && digits < 7 && !mask[9 + digits] ? NULL : "needs one of =hash, =fixed, =null, =truncate:N";
+}
+
 #define AT(member) offsetof(struct conf, member)
 #define SINK(member) offsetof(struct conf_sink, member)
 #define DAY_MS (24 * 3600 * 1000LL)
@@ -134,6 +164,13 @@ const struct conf_option conf_options[] = {
 	{ "tables",
 	    "Tables to copy: SCHEMA.TABLE with * and ?, or /REGEX/; '!' leaves out; the last that matches wins. Nothing: every table.",
 	    CONF_TABLES, CONF_OPEN, AT(tables), .sample = "[public.*, \"!public.audit_*\"]" },
+
+	{ "columns.exclude", "Columns that are not published: SCHEMA.TABLE.COLUMN with * and ?.", CONF_LIST, 0, AT(columns_exclude),
+	    .sample = "[public.customer.notes]", .check = check_column },
+	{ "columns.mask", "Columns whose values are hidden before they leave: SCHEMA.TABLE.COLUMN=hash, =fixed, =null or =truncate:N.", CONF_LIST, 0,
+	    AT(columns_mask), .sample = "[public.customer.email=hash, \"*.*.iban=truncate:4\"]", .check = check_mask },
+	{ "columns.salt", "Secret for =hash (HMAC-SHA-256); ${NAME} and ${file:PATH} keep it out of this file.", CONF_TEXT, CONF_SECRET,
+	    AT(columns_salt), .sample = "${MASK_SALT}" },
 
 	{ "kafka.brokers",
 	    "Where Kafka is: HOST:PORT, a list of them, or 'embedded' (in memory, for trials). 'kafka: HOST:PORT' is short for it.",

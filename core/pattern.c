@@ -67,8 +67,8 @@ next_char(struct slice s, size_t i)
 }
 
 /* '*' and '?' only. After a mismatch the last star takes one character more: never exponential. */
-static bool
-glob(struct slice pattern, struct slice s)
+bool
+pattern_glob(struct slice pattern, struct slice s)
 {
 	size_t p = 0, i = 0, star = SIZE_MAX, mark = 0;
 
@@ -95,11 +95,13 @@ glob(struct slice pattern, struct slice s)
 }
 
 bool
-pattern_matches(const char *text, const struct pattern_regex *regex, struct slice schema, struct slice table)
+pattern_matches(
+    const char *text, const struct pattern_regex *regex, struct slice schema, struct slice table)
 {
 	const char *dot = strchr(text, '.');
 
 	if (regex)
 		return regex_matches(regex, schema, table);
-	return dot && glob((struct slice){ text, (size_t)(dot - text) }, schema) && glob(slice_of(dot + 1), table);
+	return dot && pattern_glob((struct slice){ text, (size_t)(dot - text) }, schema) &&
+	    pattern_glob(slice_of(dot + 1), table);
 }

@@ -18,4 +18,7 @@ void pattern_free(struct pattern_regex *r);
 /* regex: of text, or NULL when it is none. */
 bool pattern_matches(const char *text, const struct pattern_regex *regex, struct slice schema, struct slice table);
 
+/* '*' and '?', over all of s. */
+bool pattern_glob(struct slice pattern, struct slice s);
+
 #endif

@@ -3,9 +3,9 @@
 # Root installs by itself, else sudo asks. Debian's postgresql starts a server of its own, which nothing here touches.
 set -eu
 kafka=${1:-}
-modules='rdkafka avro-c libpq sqlite3 libcurl jansson libfyaml gmp libpcre2-8 libxxhash libmicrohttpd cmocka'
+modules='rdkafka avro-c libpq sqlite3 libcurl jansson libfyaml gmp libpcre2-8 libcrypto libxxhash libmicrohttpd cmocka'
 packages='build-essential pkg-config librdkafka-dev libavro-dev libpq-dev libsqlite3-dev libcurl4-openssl-dev libjansson-dev
-	libfyaml-dev uthash-dev libgmp-dev libpcre2-dev libxxhash-dev libmicrohttpd-dev libcmocka-dev postgresql'
+	libfyaml-dev uthash-dev libgmp-dev libpcre2-dev libssl-dev libxxhash-dev libmicrohttpd-dev libcmocka-dev postgresql'
 
 have() { command -v "$1" >/dev/null 2>&1; }
 

@@ -180,21 +180,37 @@ register_value(struct publisher *p, const char *topic, const struct table *tbl, 
 	return rc; /* refused twice: the first reason says more */
 }
 
+static enum rc route_table(struct publisher *p, const struct table *tbl, struct route *r, struct err *err) MUST_CHECK;
+
+/* source: as the source has the table; what follows is about the table as it leaves. */
 static enum rc
-route_make(struct publisher *p, const struct table *tbl, struct route **out, struct err *err)
+route_make(struct publisher *p, const struct table *source, struct route **out, struct err *err)
+{
+	struct route *r = arena_new(&p->arena, struct route);
+	enum rc rc = shape_make(p->kafka->conf, source, &p->arena, &r->shape, err);
+
+	r->tbl = source;
+	if (rc == OK)
+		rc = route_table(p, r->shape ? shape_table(r->shape) : source, r, err);
+	if (rc == OK)
+		HASH_ADD_PTR(p->routes, tbl, r);
+	*out = r;
+	return rc;
+}
+
+static enum rc
+route_table(struct publisher *p, const struct table *tbl, struct route *r, struct err *err)
 {
 	struct arena *a = &p->arena;
 	const struct conf *conf = p->kafka->conf;
 	struct slice key = schema_key(slice_of(conf->name), tbl, a);
 	struct slice owner = slice_of(arena_printf(a, "%s.%s", tbl->schema.p, tbl->name.p));
 	const char *topic = topic_name(a, conf->topic, conf->name, tbl->schema, tbl->name);
-	struct route *r = arena_new(a, struct route);
 	const struct table *as;
 	struct slice value;
 	/* First, as it tells what the key's cannot: names that clash, types without a form. */
 	enum rc rc = schema_value(slice_of(conf->name), tbl, a, &value, err);
 
-	r->tbl = tbl;
 	/*
 	 * Without a key every row must keep the order of the table: one partition. And each
 	 * partition of the embedded broker takes 5 MiB.
@@ -210,10 +226,8 @@ route_make(struct publisher *p, const struct table *tbl, struct route **out, str
 	if (rc != OK)
 		return rc == REJECT ? fail(err, FATAL, "table %s: %s", owner.p, err->text) : fail_in(err, "table %s", owner.p);
 	r->writer = writer_compile(as, a);
-	HASH_ADD_PTR(p->routes, tbl, r);
 	gauge_table(p->gauge, tbl->schema, tbl->name);
 	log_info("producer", "topic ready", "table=\"%s\" topic=%s partitions=%d", owner.p, r->topic->name, r->topic->partitions);
-	*out = r;
 	return OK;
 }
 
@@ -508,6 +522,7 @@ publish_change(struct publisher *p, struct group *g, const struct txn *txn, cons
 {
 	struct sending s = { .p = p, .g = g, .txn = txn, .ch = ch, .at = at };
 	struct record r = { 0 };
+	struct change shaped;
 	uint32_t full = ch->before_kind == BEFORE_FULL ? TL_BEFORE_FULL : 0;
 	enum rc rc;
 
@@ -516,8 +531,12 @@ publish_change(struct publisher *p, struct group *g, const struct txn *txn, cons
 	if (ch->op == OP_MESSAGE)
 		return send_message(&s, err);
 	rc = route_of(p, ch->tbl, &s.route, err);
+	if (rc == OK && s.route->shape) {
+		rc = shape_change(s.route->shape, ch, &p->row, &shaped, err);
+		s.ch = ch = &shaped;
+	}
 	if (rc != OK)
-		return rc;
+		return rc == REJECT ? fail(err, FATAL, "table %s.%s: %s", ch->tbl->schema.p, ch->tbl->name.p, err->text) : rc;
 	if (ch->op == OP_DELETE)
 		rc = send_delete(&s, full, NULL, (struct slice){ NULL, 0 }, err);
 	else if (change_moves_key(ch))

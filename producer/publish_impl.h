@@ -6,6 +6,7 @@
 
 #include "producer/handle.h"
 #include "producer/publish.h"
+#include "producer/shape.h"
 #include "schemas/frame.h"
 #include "schemas/header.h"
 #include "schemas/registry.h"
@@ -24,7 +25,8 @@ struct topic {
 
 /* How one table version is written. */
 struct route {
-	const struct table *tbl;
+	const struct table *tbl; /* the source's */
+	struct shape *shape;     /* NULL: it goes as it is */
 	struct topic *topic;
 	struct writer *writer;
 	struct frame key, value;

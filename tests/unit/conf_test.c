@@ -349,6 +349,7 @@ test_example(void **state UNUSED)
 		if (!(p[0] == '#' && p[1] != ' ') && (p < from || p >= to))
 			buf_byte(&open, (uint8_t)*p);
 	setenv("REGISTRY_PASSWORD", "x", 1);
+	setenv("MASK_SALT", "x", 1);
 	if (load_text(&c, buf_cstr(&open), NULL, 0, &err) != OK)
 		fail_msg("%s", err.text);
 	assert_int_equal(c.nkafka_options, 1);
