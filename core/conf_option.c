@@ -167,8 +167,9 @@ const struct conf_option conf_options[] = {
 
 	{ "columns.exclude", "Columns that are not published: SCHEMA.TABLE.COLUMN with * and ?.", CONF_LIST, 0, AT(columns_exclude),
 	    .sample = "[public.customer.notes]", .check = check_column },
-	{ "columns.mask", "Columns whose values are hidden before they leave: SCHEMA.TABLE.COLUMN=hash, =fixed, =null or =truncate:N.", CONF_LIST, 0,
-	    AT(columns_mask), .sample = "[public.customer.email=hash, \"*.*.iban=truncate:4\"]", .check = check_mask },
+	{ "columns.mask",
+	    "Columns whose values are hidden before they leave: SCHEMA.TABLE.COLUMN=hash, =fixed, =null or =truncate:N.",
+	    CONF_LIST, 0, AT(columns_mask), .sample = "[public.customer.email=hash, \"*.*.iban=truncate:4\"]", .check = check_mask },
 	{ "columns.salt", "Secret for =hash (HMAC-SHA-256); ${NAME} and ${file:PATH} keep it out of this file.", CONF_TEXT, CONF_SECRET,
 	    AT(columns_salt), .sample = "${MASK_SALT}" },
 

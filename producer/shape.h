@@ -19,8 +19,8 @@
 struct shape;
 
 /*
- * *out is NULL when the table goes as it is. All in a; tbl outlives it. FATAL/EXIT_CONFIG: a key column is left out, or masked by other than
- * hash; a column named without wildcards is none of tbl's; a mask does not fit its type.
+ * *out is NULL when the table goes as it is. All in a; tbl outlives it. FATAL/EXIT_CONFIG: a key
+ * column is left out, or masked by other than hash; a column named without wildcards is none of tbl's; a mask does not fit its type.
  */
 enum rc shape_make(const struct conf *conf, const struct table *tbl, struct arena *a,
     struct shape **out, struct err *err) MUST_CHECK;
