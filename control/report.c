@@ -49,7 +49,7 @@ struct report {
 	/* Of the thread alone. */
 	rd_kafka_t *rk;
 	struct board *board;
-	bool ready; /* the topic is there */
+	_Atomic bool ready; /* the topic is there */
 	int64_t tried_us;
 };
 

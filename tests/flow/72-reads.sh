@@ -107,3 +107,17 @@ wait_for 20 'test "$(t stats --json | python3 -c "import json, sys; print(json.l
 for i in 1 2 3 4; do t read acc x 1 --json | grep -q '"node":"edge"'; done
 towline_kill run
 t read acc x 1 --json | grep -q '"node":"primary"'
+
+say 'rows that retention took: said for an LSN before them, passed over without one'
+for p in 0 1 2 3 4 5; do topic_tool truncate "$NAME.public.acc" "$p" -1 >/dev/null; done
+refused 5 "the log in Kafka begins after LSN $a: rows of the transaction at" log --from "$a"
+towline_start run run -c "$DIR/towline.yaml"
+l=$(t write insert acc id=77 part=new)
+[ "$(t log --table acc | wc -l)" = 1 ]
+t log --from "$l" | grep -qF 'key=new,77'
+
+say 'a primary that is down: an older row at a replica, unless the newest is asked for'
+t wait --lsn "$l" --sink edge
+pg_down src immediate
+t read acc new 77 --prefer primary --json | grep -q '"node":"edge"'
+refused 4 '' read acc new 77 --consistency strong

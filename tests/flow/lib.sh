@@ -171,6 +171,13 @@ flow_kafka() {
 # In a session of its own: the end of the test that happened to start a shared broker does not end the broker.
 kafka() { setsid -w "$ROOT/deploy/kafka/kafka" "$@"; }
 
+topic_tool() {
+	local cc
+	read -ra cc <<<"${CC:-cc}" # it may be two words
+	[ -x "$DIR/data/topic_tool" ] || "${cc[@]}" -std=c11 -D_GNU_SOURCE -O1 -o "$DIR/data/topic_tool" "$ROOT/tests/flow/topic_tool.c" -lrdkafka
+	"$DIR/data/topic_tool" "$BROKERS" "$@"
+}
+
 # registry_start, registry_start_own: REGISTRY, the URL; as with Kafka.
 registry_start() {
 	if [ -n "${FLOW_SHARED:-}" ]; then

@@ -101,9 +101,3 @@ copied() {
 # streams LOG: producer and sink are at work.
 streams() { says "$1" msg=streaming msg=applying; }
 
-topic_tool() {
-	local cc
-	read -ra cc <<<"${CC:-cc}" # it may be two words
-	[ -x "$DIR/data/topic_tool" ] || "${cc[@]}" -std=c11 -D_GNU_SOURCE -O1 -o "$DIR/data/topic_tool" "$ROOT/tests/flow/topic_tool.c" -lrdkafka
-	"$DIR/data/topic_tool" "$BROKERS" "$@"
-}
