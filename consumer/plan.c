@@ -323,7 +323,8 @@ put_key_where(struct draft *d)
 		comma(d, &n, " AND ");
 		buf_printf(&d->sql, "%s %s ", ident(d, col), equals(d, col));
 		place(d, param(d, col, true));
-		if (d->t->cols[col].operators)
+		/* Without its type a regclass, which has only oid's equality, would be read as an oid. */
+		if (d->t->dialect == DIALECT_PG && (d->t->cols[col].operators || d->t->cols[col].by_text))
 			buf_printf(&d->sql, "::%s", d->t->cols[col].type);
 	}
 }

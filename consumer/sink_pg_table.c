@@ -287,6 +287,15 @@ column_type(struct pg_target *t, int col)
 	return pgtype_create(&c->type, c->type_name, &t->arena);
 }
 
+/* json has no order, so a key that came as Json was jsonb. */
+static const char *
+key_type(struct pg_target *t, int col)
+{
+	const char *type = column_type(t, col);
+
+	return strcmp(type, "json") == 0 ? "jsonb" : type;
+}
+
 static enum rc
 create_schema(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err)
 {
@@ -327,7 +336,7 @@ create_sql(struct pg_target *t)
 	buf_printf(&sql, "CREATE TABLE IF NOT EXISTS %s (", t->t.name);
 	for (int i = 0; i < tbl->ncols; i++)
 		buf_printf(&sql, "%s%s %s%s", i ? ", " : "", pg_ident(&t->arena, tbl->cols[i].name),
-		    column_type(t, i), tbl->cols[i].notnull || is_key(tbl, i) ? " NOT NULL" : "");
+		    is_key(tbl, i) ? key_type(t, i) : column_type(t, i), tbl->cols[i].notnull || is_key(tbl, i) ? " NOT NULL" : "");
 	for (int i = 0; i < tbl->nkeys; i++)
 		buf_printf(&sql, "%s%s", i ? ", " : ", PRIMARY KEY (",
 		    pg_ident(&t->arena, tbl->cols[tbl->keys[i]].name));

@@ -204,8 +204,12 @@ pgtype_wire(const struct pg_type *t, struct arena *a)
 		w.allowed = arena_text(a, slice_of(t->labels ? t->labels : ""));
 		return w;
 	}
-	if (wire_by_typmod(t, &w))
+	if (wire_by_typmod(t, &w)) {
+		/* An empty one has no place in the boolean that a sink would make of it. */
+		if (t->oid == PG_VARBIT && w.wire == W_BOOL)
+			w.source_type = arena_text(a, slice_of(t->name));
 		return w;
+	}
 	i = fixed_index(t->oid);
 	if (i >= 0) {
 		w = (struct wire_type){ .wire = fixed[i].wire, .semantic = fixed[i].semantic };
@@ -217,6 +221,8 @@ pgtype_wire(const struct pg_type *t, struct arena *a)
 	i = named_index(t);
 	if (i >= 0) {
 		w.semantic = named[i].semantic;
+		if (named[i].semantic && strcmp(named[i].semantic, JSON_NAME) == 0) /* no JSON, but its own text, is what arrives */
+			w.source_type = arena_text(a, slice_of(t->name));
 		return w;
 	}
 	if (is_array(t) && item_ok(t->item))
@@ -459,7 +465,8 @@ sqlite_create(const struct wire_type *w)
 	if (pgtype_meaning(w).mean != MEAN_PLAIN)
 		return "TEXT";
 	switch (w->wire) {
-	case W_BOOL:
+	case W_BOOL: /* varbit(1) may be empty */
+		return w->source_type && strncasecmp(w->source_type, "bit varying", 11) == 0 ? "TEXT" : "INTEGER";
 	case W_INT16:
 	case W_INT32:
 	case W_INT64:

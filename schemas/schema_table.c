@@ -19,6 +19,7 @@ enum { DEPTH_MAX = 64, FIELDS_MAX = 10000 };
 #define DECIMAL     "org.apache.kafka.connect.data.Decimal"
 #define VARDECIMAL  "io.debezium.data.VariableScaleDecimal"
 #define SOURCE_TYPE "__debezium.source.column.type"
+#define JSON        "io.debezium.data.Json"
 
 /* One schema text being read. */
 struct reading {
@@ -372,7 +373,7 @@ wire_read(struct reading *r, struct node n, struct wire_type *w, bool *null_too)
 	type = text_at(n.def, "connect.type");
 	if (w->wire == W_INT32 && type && (strcmp(type, "int16") == 0 || strcmp(type, "int8") == 0))
 		w->wire = W_INT16;
-	else if (w->wire == W_STRING && !w->semantic)
+	else if (w->wire == W_BOOL || (w->wire == W_STRING && (!w->semantic || strcmp(w->semantic, JSON) == 0)))
 		w->source_type = keep(r, text_at(params, SOURCE_TYPE));
 	else if (strcmp(kind, "bytes") == 0)
 		bytes_read(n.def, w);
