@@ -68,6 +68,15 @@ equals(struct draft *d, int col)
 	return schema ? arena_printf(d->a, "OPERATOR(%s.=)", schema) : "=";
 }
 
+/* The column where it is compared: enum_eq and record_eq do not take a domain. The cast changes no bits, so an index serves. */
+static const char *
+compared(struct draft *d, const char *alias, int col)
+{
+	const struct target_column *c = &d->t->cols[col];
+
+	return arena_printf(d->a, "%s%s%s%s", alias, ident(d, col), c->domain ? "::" : "", c->domain ? c->type : "");
+}
+
 /* ---- set-based ---- */
 
 static bool
@@ -118,9 +127,15 @@ put_value(struct draft *d, int col)
 {
 	const struct target_column *c = &d->t->cols[col];
 
-	buf_printf(&d->sql, "u.%s", ident(d, col));
-	if ((!c->binary || d->flags[col] & PLAN_TEXT) && c->typid != PG_TEXT)
-		buf_printf(&d->sql, "::%s", c->type);
+	bool text = !c->binary || d->flags[col] & PLAN_TEXT;
+
+	/* Its cast from text looks for a relation of that name: it knows no '-', and no number of one that is gone. */
+	if (text && c->typid == PG_REGCLASS)
+		buf_printf(&d->sql, "pg_catalog.regclassin(u.%s::cstring)", ident(d, col));
+	else if (text && c->typid != PG_TEXT)
+		buf_printf(&d->sql, "u.%s::%s", ident(d, col), c->type);
+	else
+		buf_printf(&d->sql, "u.%s", ident(d, col));
 }
 
 static void
@@ -205,7 +220,7 @@ put_key_join(struct draft *d)
 		int col = d->t->keys[i];
 
 		comma(d, &n, " AND ");
-		buf_printf(&d->sql, "t.%s %s ", ident(d, col), equals(d, col));
+		buf_printf(&d->sql, "%s %s ", compared(d, "t.", col), equals(d, col));
 		put_value(d, col);
 	}
 }
@@ -285,7 +300,7 @@ put_match(struct draft *d, int col)
 		    "coalesce(%s OPERATOR(%s.=) $%d::%s, %s IS NULL AND $%d::%s IS NULL)", name,
 		    c->operators, number, c->type, name, number, c->type);
 	} else {
-		buf_printf(&d->sql, "%s IS NOT DISTINCT FROM ", name);
+		buf_printf(&d->sql, "%s IS NOT DISTINCT FROM ", compared(d, "", col));
 		place(d, param(d, col, true));
 	}
 }
@@ -321,7 +336,7 @@ put_key_where(struct draft *d)
 		int col = d->t->keys[i];
 
 		comma(d, &n, " AND ");
-		buf_printf(&d->sql, "%s %s ", ident(d, col), equals(d, col));
+		buf_printf(&d->sql, "%s %s ", compared(d, "", col), equals(d, col));
 		place(d, param(d, col, true));
 		/* Without its type a regclass, which has only oid's equality, would be read as an oid. */
 		if (d->t->dialect == DIALECT_PG && (d->t->cols[col].operators || d->t->cols[col].by_text))

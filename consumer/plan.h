@@ -23,6 +23,7 @@ struct target_column {
 	const char *operators; /* quoted schema of the type's operators when that is not pg_catalog (citext); else NULL */
 	bool binary;           /* travels in the binary form of typid; else as text with a cast */
 	bool by_text;          /* the type has no equality (json, xml, point): compared as text */
+	bool domain;           /* of a domain over an enum or a composite type, which has no equality but as its base type */
 	bool identity_always;  /* GENERATED ALWAYS AS IDENTITY: may be inserted by OVERRIDING SYSTEM VALUE, never updated */
 };
 

@@ -208,6 +208,7 @@ take_column(struct pg_target *t, struct pg_found *w, const PGresult *res, int ro
 	c->type = arena_text(&t->arena, slice_of(PQgetvalue(res, row, 3)));
 	c->identity_always = *PQgetvalue(res, row, 5) == 't';
 	c->by_text = !plan_has_equality(c->typid, *PQgetvalue(res, row, 6));
+	c->domain = *PQgetvalue(res, row, 12) == 't' && strchr("ec", *PQgetvalue(res, row, 6));
 	if (!PQgetisnull(res, row, 7))
 		c->operators = arena_text(&t->arena, slice_of(PQgetvalue(res, row, 7)));
 	w->have[col] = (struct reshape_pg){ .oid = c->typid,

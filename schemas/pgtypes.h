@@ -19,7 +19,7 @@ enum { /* type oids that never change (pg_type.dat) */
 	PG_TEXT = 25, PG_OID = 26, PG_JSON = 114, PG_XML = 142, PG_FLOAT4 = 700, PG_FLOAT8 = 701, PG_MONEY = 790,
 	PG_BPCHAR = 1042, PG_VARCHAR = 1043, PG_DATE = 1082, PG_TIME = 1083, PG_TIMESTAMP = 1114,
 	PG_TIMESTAMPTZ = 1184, PG_INTERVAL = 1186, PG_TIMETZ = 1266, PG_BIT = 1560, PG_VARBIT = 1562,
-	PG_NUMERIC = 1700, PG_UUID = 2950, PG_JSONB = 3802,
+	PG_NUMERIC = 1700, PG_REGCLASS = 2205, PG_UUID = 2950, PG_JSONB = 3802,
 };
 
 /* What the catalogue says of a column's type, domains already resolved to their base. */

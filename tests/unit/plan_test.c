@@ -137,6 +137,16 @@ test_pg(void **state)
 	t.children = false;
 	all_kinds(&out, &t, "operators elsewhere", PLAN_ROW_UPDATE, &a);
 	show(&out, &t, "operators elsewhere", PLAN_DELETE, flags, &a);
+	cols[0].type = "public.mood";
+	cols[0].operators = NULL;
+	cols[0].domain = true;
+	all_kinds(&out, &t, "a domain over an enum as key", PLAN_ROW_UPDATE, &a);
+	show(&out, &t, "a domain over an enum", PLAN_ROW_DELETE_MATCH, flags, &a);
+	cols[0].type = "regclass";
+	cols[0].typid = PG_REGCLASS;
+	cols[0].domain = false;
+	show(&out, &t, "regclass", PLAN_INSERT, flags, &a);
+	show(&out, &t, "regclass", PLAN_DELETE, flags, &a);
 	check_golden("tests/golden/plan/pg.sql", &out);
 	arena_free(&a);
 }

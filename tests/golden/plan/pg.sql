@@ -174,3 +174,31 @@ DELETE FROM public."Order" WHERE ctid = (SELECT ctid FROM public."Order" WHERE c
 DELETE FROM public."Order" AS t USING unnest($1::text[]) AS u("id") WHERE t."id" OPERATOR("app".=) u."id"::app.citext;
 -- old id text
 
+-- a domain over an enum as key: row update
+UPDATE public."Order" SET "id" = $1, "say ""hi""" = $2, "flags" = $3, "doc" = $4, "note" = $5 WHERE "id"::public.mood = $6;
+-- id text say "hi" text flags text doc text note old id text
+
+-- a domain over an enum as key: row delete
+DELETE FROM public."Order" WHERE "id"::public.mood = $1;
+-- old id text
+
+-- a domain over an enum as key: row update match
+UPDATE public."Order" SET "id" = $1, "say ""hi""" = $2, "flags" = $3, "doc" = $4, "note" = $5 WHERE ctid = (SELECT ctid FROM public."Order" WHERE "id"::public.mood IS NOT DISTINCT FROM $6 AND "say ""hi""" IS NOT DISTINCT FROM $7 AND "flags" IS NOT DISTINCT FROM $8 AND "doc"::text IS NOT DISTINCT FROM $9::json::text AND "note" IS NOT DISTINCT FROM $10 LIMIT 1);
+-- id text say "hi" text flags text doc text note old id text old say "hi" text old flags text old doc text old note
+
+-- a domain over an enum as key: row delete match
+DELETE FROM public."Order" WHERE ctid = (SELECT ctid FROM public."Order" WHERE "id"::public.mood IS NOT DISTINCT FROM $1 AND "say ""hi""" IS NOT DISTINCT FROM $2 AND "flags" IS NOT DISTINCT FROM $3 AND "doc"::text IS NOT DISTINCT FROM $4::json::text AND "note" IS NOT DISTINCT FROM $5 LIMIT 1);
+-- old id text old say "hi" text old flags text old doc text old note
+
+-- a domain over an enum: row delete match
+DELETE FROM public."Order" WHERE ctid = (SELECT ctid FROM public."Order" WHERE "id"::public.mood IS NOT DISTINCT FROM $1 LIMIT 1);
+-- old id text
+
+-- regclass: insert
+INSERT INTO public."Order" ("id", "note") SELECT pg_catalog.regclassin(u."id"::cstring), u."note" FROM unnest($1::text[], $2::text[]) AS u("id", "note");
+-- id text note text
+
+-- regclass: delete
+DELETE FROM public."Order" AS t USING unnest($1::text[]) AS u("id") WHERE t."id" = pg_catalog.regclassin(u."id"::cstring);
+-- old id text
+
