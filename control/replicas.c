@@ -333,16 +333,16 @@ replicas_main(void *arg)
 	while (!stop_requested()) {
 		struct control *c = NULL;
 		struct err err;
-		enum rc rc = control_open(r->kafka, CONTROL_ALL, true, &c, &err);
+		enum rc rc = control_open(r->kafka, CONTROL_ALL, report_begun(r->report), &c, &err);
+		bool there = rc == OK && control_there(c); /* made by the first who begins, or by a command */
 
-		if (rc == OK)
+		if (there)
 			rc = follow(r, c, &err);
 		control_close(c);
-		if (rc != OK && rc != AGAIN && !stop_requested()) {
+		if (rc != OK && rc != AGAIN)
 			log_warn("replicas", err.text, "retry_ms=%d", NEW_US / 1000);
-			poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1,
-			    NEW_US / 1000);
-		}
+		if ((!there || rc != OK) && !stop_requested())
+			poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, NEW_US / 1000);
 	}
 	return NULL;
 }

@@ -50,6 +50,7 @@ struct report {
 	rd_kafka_t *rk;
 	struct board *board;
 	_Atomic bool ready; /* the topic is there */
+	_Atomic bool begun;
 	int64_t tried_us;
 };
 
@@ -218,6 +219,38 @@ tell_due(struct report *r, bool all)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/* A place in a spine, or rows of topics that others write: the pipeline exists then, whatever becomes of it. */
+static bool
+has_begun(struct report *r)
+{
+	bool begun = false;
+
+	pthread_mutex_lock(&r->lock);
+	for (int i = 0; i < r->n && !begun; i++) {
+		struct gauge_at at = { 0 };
+
+		(void)gauge_least(r->told[i].gauge, &at);
+		begun = atomic_load(&r->told[i].gauge->state) == GAUGE_RUNNING && (at.gen || r->kafka->conf->foreign_topics);
+	}
+	pthread_mutex_unlock(&r->lock);
+	return begun;
+}
+
+bool
+report_begun(const struct report *r)
+{
+	return atomic_load(&r->begun);
+}
+
+/* The topic is made once there is a pipeline to tell of. (An embedded broker, which goes with us, makes what it is asked about.) */
+static enum rc
+find_topic(struct report *r, int *n, struct err *err)
+{
+	if (r->begun || r->kafka->broker)
+		return kafka_topic_ensure(r->kafka, r->rk, r->topic, 1, TOPIC_NEWS, n, err);
+	return kafka_partitions(r->rk, r->topic, n, err);
+}
+
 /* Kafka may be away for long: asked briefly, now and then. */
 static void
 get_ready(struct report *r)
@@ -233,9 +266,10 @@ get_ready(struct report *r)
 		return;
 	if (rd_kafka_metadata(r->rk, 0, NULL, &md, PROBE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR) {
 		rd_kafka_metadata_destroy(md);
-		r->ready =
-		    kafka_topic_ensure(r->kafka, r->rk, r->topic, 1, TOPIC_NEWS, &n, &err) == OK;
-		if (!r->ready)
+		enum rc rc = find_topic(r, &n, &err);
+
+		r->ready = rc == OK && n > 0;
+		if (rc != OK)
 			log_warn("progress", err.text, "%s", "");
 		if (r->ready && !r->board && board_open(r->kafka, &r->board, &err) != OK)
 			log_warn("progress", err.text, "%s", "");
@@ -285,6 +319,10 @@ report_main(void *arg)
 
 	r->tried_us = -RETRY_US;
 	while (!atomic_load(&r->stop)) {
+		if (!r->begun && has_begun(r)) {
+			r->begun = true;
+			r->tried_us = -RETRY_US;
+		}
 		get_ready(r);
 		read_front(r);
 		tell_due(r, false);

@@ -26,6 +26,9 @@ void report_remove(struct report *r, struct gauge *gauge, bool forget);
 /* Say how everything ended, wait a moment until that is in Kafka, end. */
 void report_stop(struct report *r);
 
+/* A stage of this process has been at work: topics of the pipeline's own may be made. Before, nothing may be left behind by what fails. */
+bool report_begun(const struct report *r);
+
 /* Name of the pipeline. */
 const char *report_pipeline(const struct report *r);
 

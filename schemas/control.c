@@ -145,6 +145,12 @@ control_close(struct control *c)
 /* ---- reading ---- */
 
 bool
+control_there(const struct control *c)
+{
+	return c->rkt != NULL;
+}
+
+bool
 control_current(const struct control *c)
 {
 	return !c->rkt || c->next >= c->high;

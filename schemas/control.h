@@ -35,6 +35,9 @@ void control_close(struct control *c);
 /* The next record, waiting up to wait_ms for it; its slices are good until the next call. AGAIN: none. RETRY: Kafka. */
 enum rc control_next(struct control *c, int wait_ms, struct control_record *out, struct err *err) MUST_CHECK;
 
+/* There was a topic to read at open. */
+bool control_there(const struct control *c);
+
 /* Everything that the topic held at open was taken. */
 bool control_current(const struct control *c);
 
