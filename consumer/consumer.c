@@ -11,6 +11,7 @@
 #include "consumer/lanes.h"
 #include "consumer/session.h"
 #include "core/log.h"
+#include "core/now.h"
 #include "schemas/topic.h"
 
 #include <inttypes.h>
@@ -176,14 +177,14 @@ hold_back(struct session *s, const struct spine_record *r, struct err *err)
 	int64_t due_us = r->commit_us + s->conf->delay_ms * 1000;
 	enum rc rc = OK;
 
-	if (!s->conf->delay_ms || r->kind != SPINE_GROUP || now_us() >= due_us)
+	if (!s->conf->delay_ms || r->kind != SPINE_GROUP || wall_us() >= due_us)
 		return OK;
 	if (!s->open && !s->f->state.partial)
 		rc = session_flush(s, err);
 	if (rc == OK)
 		rc = session_settle(s, 0, err);
-	while (rc == OK && now_us() < due_us) {
-		int64_t ms = (due_us - now_us()) / 1000 + 1;
+	while (rc == OK && wall_us() < due_us) {
+		int64_t ms = (due_us - wall_us()) / 1000 + 1;
 
 		if (stopping(s))
 			return AGAIN;

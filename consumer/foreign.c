@@ -1,6 +1,7 @@
 /* The session of a sink that is fed from foreign topics: which partitions there are, and their records in the order of each key. */
 #include "consumer/foreign_impl.h"
 #include "core/log.h"
+#include "core/now.h"
 #include "core/stop.h"
 #include "schemas/topic.h"
 
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 enum {
 	LOOK_MS = 3000,          /* between two looks for new topics and partitions */
@@ -24,15 +24,6 @@ enum {
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 15000,
 };
-
-int64_t
-foreign_now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- topics and partitions ---- */
 
@@ -181,7 +172,7 @@ foreign_look(struct foreign *f, struct err *err)
 	rd_kafka_metadata_destroy(md);
 	if (rc == OK && none && !f->nparts && !f->looked_ms)
 		log_info(f->at, "no topic matches yet", "topics=%s", f->kafka->conf->foreign_topics);
-	f->looked_ms = foreign_now_ms();
+	f->looked_ms = now_ms();
 	return rc == OK ? check_missing(f, err) : rc;
 }
 
@@ -285,12 +276,12 @@ foreign_take(struct foreign *f, struct foreign_part *p, struct err *err)
 static enum rc
 take_half(struct foreign *f, struct foreign_part *p, struct err *err)
 {
-	int64_t until = foreign_now_ms() + (p->siblings == 1 ? HALF_MS : 0);
+	int64_t until = now_ms() + (p->siblings == 1 ? HALF_MS : 0);
 	enum rc rc = OK;
 
 	while (rc == OK && f->moved) {
 		rc = foreign_head(f, p, p->siblings == 1 ? 50 : 0, err);
-		if (rc == AGAIN && foreign_now_ms() < until && !stop_requested())
+		if (rc == AGAIN && now_ms() < until && !stop_requested())
 			rc = OK;
 		else if (rc == OK)
 			rc = foreign_take(f, p, err);
@@ -309,12 +300,12 @@ static enum rc take_next(struct foreign *f, struct foreign_part *p, struct err *
 static enum rc
 catch_up(struct foreign *f, const struct foreign_part *at, struct foreign_part *p, struct err *err)
 {
-	int64_t low, high, heard = foreign_now_ms();
+	int64_t low, high, heard = now_ms();
 	uint64_t lsn = at->fr.row.lsn;
 	enum rc rc = kafka_offsets(fetch_handle(f->fetch), p->fp->topic, p->fp->partition, &low, &high, err);
 
 	/* Transactions' control records take offsets and never come: then silence is the end. */
-	while (rc == OK && p->next < high && foreign_now_ms() - heard < QUIET_MS && !stop_requested()) {
+	while (rc == OK && p->next < high && now_ms() - heard < QUIET_MS && !stop_requested()) {
 		rc = foreign_head(f, p, 50, err);
 		if (rc == AGAIN) {
 			rc = OK;
@@ -326,7 +317,7 @@ catch_up(struct foreign *f, const struct foreign_part *at, struct foreign_part *
 			rc = foreign_take(f, p, err);
 		else
 			rc = take_next(f, p, err);
-		heard = foreign_now_ms();
+		heard = now_ms();
 	}
 	return rc;
 }
@@ -450,7 +441,7 @@ session_loop(struct foreign *f, struct err *err)
 
 	gauge_set(f->gauge, GAUGE_RUNNING, NULL);
 	while (rc == OK && !stop_requested() && !gauge_stopped(f->gauge)) {
-		if (foreign_now_ms() - f->looked_ms >= LOOK_MS)
+		if (now_ms() - f->looked_ms >= LOOK_MS)
 			rc = foreign_look(f, err);
 		if (rc == OK)
 			rc = f->whole ? foreign_txn_round(f, err) : key_round(f, err);
@@ -490,7 +481,7 @@ foreign_run(const struct kafka *k, const struct conf_sink *conf, struct flow *fl
 	while (!stop_requested() && !gauge_stopped(gauge)) {
 		struct foreign f = { .kafka = k, .conf = conf, .flow = flow, .number = number, .gauge = gauge,
 			.whole = strcmp(conf->apply, "key") != 0, .batch_no = 1 };
-		int64_t opened_ms = foreign_now_ms();
+		int64_t opened_ms = now_ms();
 		enum rc rc;
 
 		snprintf(f.at, sizeof f.at, "sink %s", conf->name);
@@ -499,7 +490,7 @@ foreign_run(const struct kafka *k, const struct conf_sink *conf, struct flow *fl
 			break;
 		if (rc != RETRY)
 			return fail_in(err, "sink %s", conf->name);
-		if (f.committed || foreign_now_ms() - opened_ms > BACKOFF_MAX_MS)
+		if (f.committed || now_ms() - opened_ms > BACKOFF_MAX_MS)
 			backoff = BACKOFF_MIN_MS;
 		gauge_set(gauge, GAUGE_RETRYING, err->text);
 		log_warn(f.at, err->text, "retry_ms=%" PRId64, backoff);

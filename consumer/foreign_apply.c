@@ -1,10 +1,10 @@
 /* Batches as sink transactions: rows, then the positions behind them, under the marker. One at a time. */
 #include "consumer/foreign_impl.h"
 #include "core/log.h"
+#include "core/now.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
 void
 foreign_release(void *msg)
@@ -153,8 +153,6 @@ next_marker(struct foreign *f)
 static void
 note(struct foreign *f)
 {
-	struct timespec t;
-
 	f->rows_committed += f->rows;
 	f->committed = true;
 	if (f->gauge) {
@@ -162,10 +160,9 @@ note(struct foreign *f)
 		gauge_at(f->gauge, 0, &(struct gauge_at){ .seq = f->next.no, .commit_us = f->next.commit_us });
 	}
 	if (f->flow) {
-		clock_gettime(CLOCK_REALTIME, &t);
 		atomic_fetch_add(&f->flow->rows[f->number], f->rows);
 		atomic_store(&f->flow->commit_us[f->number], f->next.commit_us);
-		atomic_store(&f->flow->lag_us[f->number], (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 - f->next.commit_us);
+		atomic_store(&f->flow->lag_us[f->number], wall_us() - f->next.commit_us);
 	}
 	f->rows = 0;
 }

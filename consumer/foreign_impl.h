@@ -89,7 +89,6 @@ struct foreign {
 	bool committed;
 };
 
-int64_t foreign_now_ms(void);
 
 /* ---- foreign.c ---- */
 

@@ -15,6 +15,7 @@
 #include "consumer/foreign_impl.h"
 #include "core/cursor.h"
 #include "core/log.h"
+#include "core/now.h"
 #include "core/stop.h"
 #include "schemas/frame.h"
 
@@ -222,7 +223,7 @@ elsewhere(struct foreign *f, struct slice table, bool *yes, struct err *err)
 static enum rc
 find_share(struct foreign *f, struct end *end, struct share *s, struct err *err)
 {
-	int64_t until = foreign_now_ms() + f->kafka->conf->foreign_wait_ms;
+	int64_t until = now_ms() + f->kafka->conf->foreign_wait_ms;
 	bool other = false;
 	enum rc rc = OK;
 
@@ -244,7 +245,7 @@ find_share(struct foreign *f, struct end *end, struct share *s, struct err *err)
 		}
 		if (stop_requested())
 			return AGAIN;
-		if (foreign_now_ms() > until)
+		if (now_ms() > until)
 			return fail_exit(err, FATAL, EXIT_REFUSED,
 			    "transaction %.*s has rows of %.*s, and there is no topic that ends in "
 			    ".%.*s; are topics renamed on the way? then set apply: key",
@@ -341,15 +342,15 @@ let_go(struct foreign *f, struct err *err)
 static enum rc
 bring(struct foreign *f, struct end *end, struct err *err)
 {
-	int64_t begun = foreign_now_ms();
+	int64_t begun = now_ms();
 
 	for (int i = 0; i < end->nshares; i++) {
 		struct share *s = &end->shares[i];
-		int64_t silent = foreign_now_ms();
+		int64_t silent = now_ms();
 
 		while (s->taken < s->count && !s->ready) {
-			bool waited = foreign_now_ms() - silent >= SILENT_MS;
-			enum rc rc = look_for(f, end, s, foreign_now_ms() > silent ? WAIT_MS : 0, err);
+			bool waited = now_ms() - silent >= SILENT_MS;
+			enum rc rc = look_for(f, end, s, now_ms() > silent ? WAIT_MS : 0, err);
 
 			if (rc == AGAIN && waited)
 				rc = let_go(f, err);
@@ -359,7 +360,7 @@ bring(struct foreign *f, struct end *end, struct err *err)
 				break;
 			if (stop_requested())
 				return AGAIN;
-			if (foreign_now_ms() - begun > f->kafka->conf->foreign_wait_ms)
+			if (now_ms() - begun > f->kafka->conf->foreign_wait_ms)
 				return rows_lost(f, end, s, err);
 			if (rc == AGAIN) /* all of them may show rows of other transactions: then nothing was waited for */
 				poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, 1);
@@ -434,7 +435,7 @@ sweep(struct foreign *f, struct err *err)
 				rc = foreign_commit(f, err);
 		}
 	}
-	f->swept_ms = foreign_now_ms();
+	f->swept_ms = now_ms();
 	return rc == OK || rc == AGAIN ? (any ? OK : AGAIN) : rc;
 }
 
@@ -446,7 +447,7 @@ foreign_txn_round(struct foreign *f, struct err *err)
 	bool none, is;
 	enum rc rc = OK;
 
-	if (t && foreign_now_ms() - f->swept_ms < SWEEP_MS) {
+	if (t && now_ms() - f->swept_ms < SWEEP_MS) {
 		if (!t->head)
 			rc = fetch_next(f->fetch, t->fp, 0, &t->head, &none, err);
 	} else {

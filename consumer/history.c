@@ -3,6 +3,7 @@
 #include "consumer/chunk.h"
 #include "consumer/decode.h"
 #include "consumer/fetch.h"
+#include "core/now.h"
 #include "core/pg.h"
 #include "core/stop.h"
 #include "schemas/spine.h"
@@ -12,7 +13,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <uthash.h>
 
 enum { WAIT_MS = 100, ANSWER_MS = 15000 };
@@ -59,15 +59,6 @@ struct history {
 	struct chunk chunk;
 	struct arena joined;
 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- life ---- */
 

@@ -1,12 +1,12 @@
 #include "consumer/readback.h"
 #include "consumer/chunk.h"
 #include "consumer/foreign.h"
+#include "core/now.h"
 #include "schemas/topic.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
 	QUEUE_KBYTES = 4096,
@@ -71,15 +71,6 @@ readback_close(struct readback *rb)
 		kafka_close(rb->rk);
 	arena_free(&rb->arena);
 	free(rb);
-}
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static struct part *

@@ -16,7 +16,6 @@
 #include "core/gauge.h"
 #include "core/stop.h"
 
-#include <time.h>
 
 /* A sink transaction that was sent: kept until the sink has confirmed it, in case it must be redone. */
 struct sent {
@@ -65,24 +64,6 @@ struct session {
 	int64_t stop_ms;           /* when the stop was first seen */
 	int64_t heard_ms;          /* of the spine */
 };
-static inline int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static inline int64_t
-now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 static inline void
 release_message(void *msg)
 {

@@ -4,6 +4,7 @@
 #include "consumer/session.h"
 #include "consumer/assemble.h"
 #include "core/log.h"
+#include "core/now.h"
 
 #include <inttypes.h>
 #include <poll.h>

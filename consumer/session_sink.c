@@ -3,6 +3,7 @@
  */
 #include "consumer/session.h"
 #include "core/log.h"
+#include "core/now.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -41,7 +42,7 @@ note_committed(struct session *s, struct sent *t)
 	if (s->flow) {
 		atomic_fetch_add(&s->flow->rows[s->number], t->rows);
 		atomic_store(&s->flow->commit_us[s->number], t->next.commit_us);
-		atomic_store(&s->flow->lag_us[s->number], now_us() - t->next.commit_us);
+		atomic_store(&s->flow->lag_us[s->number], wall_us() - t->next.commit_us);
 		session_applied(s, t->next.no);
 	}
 	t->busy = false;

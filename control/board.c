@@ -1,5 +1,6 @@
 #include "control/board.h"
 #include "control/human.h"
+#include "core/now.h"
 #include "core/stop.h"
 #include "schemas/topic.h"
 
@@ -140,7 +141,7 @@ start(struct board *b, struct err *err)
 enum rc
 board_update(struct board *b, bool whole, struct err *err)
 {
-	int64_t until = human_clock_us() + WHOLE_MS * INT64_C(1000), low, high = 0;
+	int64_t until = now_us() + WHOLE_MS * INT64_C(1000), low, high = 0;
 	rd_kafka_message_t *m;
 	enum rc rc = OK;
 
@@ -154,7 +155,7 @@ board_update(struct board *b, bool whole, struct err *err)
 		m = rd_kafka_consume(b->rkt, 0, b->next < high ? WAIT_MS : 0);
 		if (!m && b->next >= high)
 			break;
-		if (!m && human_clock_us() > until)
+		if (!m && now_us() > until)
 			rc = fail(
 			    err, RETRY, "%s: no answer within %d s", b->topic, WHOLE_MS / 1000);
 		if (!m)

@@ -4,6 +4,7 @@
 #include "control/check.h"
 #include "control/human.h"
 #include "consumer/marker.h"
+#include "core/now.h"
 #include "producer/server.h"
 
 #include <inttypes.h>
@@ -65,12 +66,12 @@ check_server(struct look *l)
 	    " pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system())";
 	PGresult *res = NULL;
 	char span[HUMAN_MAX];
-	int64_t at = human_clock_us();
+	int64_t at = now_us();
 	struct err err;
 
 	if (!asked(l, "reachable", pg_exec(l->conn, "look at the server", sql, &res, &err), &err))
 		return false;
-	human_span(span, human_clock_us() - at);
+	human_span(span, now_us() - at);
 	l->role = arena_text(&l->c->arena, slice_of(PQgetvalue(res, 0, 1)));
 	l->may_create = *PQgetvalue(res, 0, 2) == 't';
 	if (PQserverVersion(l->conn) < SERVER_OLDEST * 10000)

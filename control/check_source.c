@@ -4,6 +4,7 @@
 #include "control/check.h"
 #include "control/human.h"
 #include "core/buf.h"
+#include "core/now.h"
 #include "producer/server.h"
 #include "schemas/schema.h"
 #include "schemas/topic.h"
@@ -374,9 +375,9 @@ check_source(struct checks *c)
 	}
 	if (!check_connect(c, c->conf->source_url, &l.conn))
 		return;
-	at = human_clock_us();
+	at = now_us();
 	if (asked(&l, "reachable", server_look(l.conn, l.a, &l.server, &err), &err)) {
-		check_version(&l, human_clock_us() - at);
+		check_version(&l, now_us() - at);
 		check_wal_level(&l);
 		check_replication(&l);
 		if (asked(&l, "slot", slot_look(l.conn, c->conf->slot, l.a, &l.slot, &err), &err)) {

@@ -1,5 +1,6 @@
 #include "control/cluster.h"
 #include "control/human.h"
+#include "core/now.h"
 #include "core/stop.h"
 
 #include <stdio.h>
@@ -50,12 +51,12 @@ static enum rc
 ask(rd_kafka_t *rk, const struct rd_kafka_metadata **md, struct err *err)
 {
 	rd_kafka_queue_t *q = rd_kafka_queue_get_main(rk);
-	int64_t until = human_clock_us() + LOOK_MS * INT64_C(1000);
+	int64_t until = now_us() + LOOK_MS * INT64_C(1000);
 	struct reason why = { RD_KAFKA_RESP_ERR_NO_ERROR, "" };
 	rd_kafka_resp_err_t code;
 
 	while ((code = rd_kafka_metadata(rk, 1, NULL, md, TURN_MS)))
-		if (hear(q, &why) || stop_requested() || human_clock_us() > until)
+		if (hear(q, &why) || stop_requested() || now_us() > until)
 			break;
 	rd_kafka_queue_destroy(q);
 	if (!code)
@@ -81,10 +82,10 @@ cluster_look(const struct kafka *k, struct cluster *out, struct err *err)
 		rc = ask(out->rk, &out->md, err);
 	if (rc != OK)
 		return rc;
-	at = human_clock_us();
+	at = now_us();
 	if (rd_kafka_metadata(out->rk, 0, NULL, &brokers, LOOK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
 		rd_kafka_metadata_destroy(brokers);
-	out->answer_us = human_clock_us() - at;
+	out->answer_us = now_us() - at;
 	return OK;
 }
 

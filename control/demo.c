@@ -7,6 +7,7 @@
 #include "control/command.h"
 #include "control/demo_cluster.h"
 #include "control/human.h"
+#include "core/now.h"
 #include "core/stop.h"
 
 #include <errno.h>
@@ -127,7 +128,7 @@ ask(struct demo *d, const char *sql, char *out, size_t size, struct err *err)
 static enum rc
 await_sinks(struct demo *d, uint64_t lsn, void (*draw)(struct demo *d), struct err *err)
 {
-	int64_t until = human_clock_us() + SETTLE_MS * 1000LL;
+	int64_t until = now_us() + SETTLE_MS * 1000LL;
 	enum rc rc = OK;
 
 	for (int i = 0; i < DEMO_SINKS; i++) {
@@ -138,14 +139,14 @@ await_sinks(struct demo *d, uint64_t lsn, void (*draw)(struct demo *d), struct e
 		    at < lsn) {
 			if (at > seen) {
 				seen = at;
-				until = human_clock_us() + SETTLE_MS * 1000LL;
+				until = now_us() + SETTLE_MS * 1000LL;
 			}
-			if (human_clock_us() > until)
+			if (now_us() > until)
 				return fail(err, FATAL,
 				    "sink %s does not come to the source's position within %d s",
 				    d->conf.sinks[i].name, SETTLE_MS / 1000);
 			rc = moment(d, 1, err);
-			if (rc == OK && draw && demo_show_due(&d->show, human_clock_us()))
+			if (rc == OK && draw && demo_show_due(&d->show, now_us()))
 				draw(d);
 		}
 	}
@@ -227,7 +228,7 @@ configure(struct demo *d, struct err *err)
 static enum rc
 start_pipeline(struct demo *d, struct err *err)
 {
-	int64_t until = human_clock_us() + SETTLE_MS * 1000LL;
+	int64_t until = now_us() + SETTLE_MS * 1000LL;
 	char active[8] = "";
 	enum rc rc = stages_open(&d->stages, &d->conf, false, err);
 
@@ -238,7 +239,7 @@ start_pipeline(struct demo *d, struct err *err)
 		return rc;
 	d->running = true;
 	while (rc == OK && *active != 't') {
-		if (human_clock_us() > until)
+		if (now_us() > until)
 			return fail(err, FATAL,
 			    "the pipeline does not start within %d s; more with -v",
 			    SETTLE_MS / 1000);
@@ -265,7 +266,7 @@ open_readers(struct demo *d, struct err *err)
 static enum rc
 copy(struct demo *d, struct err *err)
 {
-	int64_t begun = human_clock_us();
+	int64_t begun = now_us();
 	char n[32], r[32];
 	enum rc rc = OK;
 
@@ -273,14 +274,14 @@ copy(struct demo *d, struct err *err)
 	demo_load_seed(&d->load);
 	while (rc == OK && !atomic_load(&d->load.ended)) {
 		rc = moment(d, 1, err);
-		if (rc == OK && demo_show_due(&d->show, human_clock_us()))
+		if (rc == OK && demo_show_due(&d->show, now_us()))
 			demo_draw_copy(d);
 	}
 	if (rc == OK)
 		rc = demo_load_end(&d->load, err);
 	if (rc == OK)
 		rc = barrier(d, "TRUNCATE public.journal", demo_draw_copy, err);
-	d->copy_us = human_clock_us() - begun;
+	d->copy_us = now_us() - begun;
 	demo_show_clear(&d->show);
 	if (rc == OK)
 		demo_say(&d->show, "copy", "%s rows in %.1f s (%s rows/s)",
@@ -292,7 +293,7 @@ copy(struct demo *d, struct err *err)
 static enum rc
 live(struct demo *d, struct err *err)
 {
-	int64_t begun = human_clock_us();
+	int64_t begun = now_us();
 	enum rc rc = OK;
 
 	for (int i = 0; i < DEMO_SINKS; i++)
@@ -300,14 +301,14 @@ live(struct demo *d, struct err *err)
 	d->show.drawn_us = begun;
 	demo_load_live(&d->load);
 	while (rc == OK && !atomic_load(&d->load.ended) &&
-	    (d->live_us = human_clock_us() - begun) < d->seconds * 1000000) {
+	    (d->live_us = now_us() - begun) < d->seconds * 1000000) {
 		rc = moment(d, 1, err);
-		if (rc == OK && demo_show_due(&d->show, human_clock_us()))
+		if (rc == OK && demo_show_due(&d->show, now_us()))
 			demo_draw_live(d);
 	}
 	if (rc == OK)
 		rc = demo_load_end(&d->load, err);
-	d->live_us = human_clock_us() - begun;
+	d->live_us = now_us() - begun;
 	d->changes = atomic_load(&d->load.changes);
 	d->transactions = atomic_load(&d->load.transactions);
 	if (rc == OK)

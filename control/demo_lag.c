@@ -7,20 +7,11 @@
  * out, and each lag is too large by up to the millisecond between two looks, never too small.
  */
 #include "control/demo.h"
+#include "core/now.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 enum { RECENT = 500 };
-
-static int64_t
-now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 void
 demo_lag_look(struct demo_lag *lag, struct flow *f, int sink)
@@ -36,7 +27,7 @@ demo_lag_look(struct demo_lag *lag, struct flow *f, int sink)
 		if (!lag->marks)
 			die("out of memory");
 	}
-	lag->marks[lag->n++] = (struct demo_mark){ atomic_load(&f->commit_us[sink]), now_us() };
+	lag->marks[lag->n++] = (struct demo_mark){ atomic_load(&f->commit_us[sink]), wall_us() };
 }
 
 void

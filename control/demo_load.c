@@ -8,6 +8,7 @@
 #include "control/demo.h"
 
 #include "core/buf.h"
+#include "core/now.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -122,15 +123,6 @@ static const char *const seed_sql[] = {
 	items_sql,
 	carts_sql,
 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* xorshift64*: the same work on every run. Below n. */
 static int64_t

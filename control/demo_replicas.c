@@ -7,6 +7,7 @@
 #include "control/health.h"
 #include "control/human.h"
 #include "control/store.h"
+#include "core/now.h"
 #include "core/stop.h"
 
 #include <inttypes.h>
@@ -92,7 +93,7 @@ put(struct show *s, enum store_write what, const char *id, const char *value, st
 		rc = store_table(st, "account", NULL, &a, &t, err);
 	if (rc == OK)
 		rc = store_write(st, &t, what, v, 2, &xid, &lsn, err);
-	s->wrote_us = human_now_us();
+	s->wrote_us = wall_us();
 	store_close(st);
 	arena_free(&a);
 	return rc;
@@ -102,12 +103,12 @@ put(struct show *s, enum store_write what, const char *id, const char *value, st
 static enum rc
 await_balance(struct show *s, int i, const char *id, long want, struct err *err)
 {
-	int64_t until = human_clock_us() + STEP_MS * INT64_C(1000);
+	int64_t until = now_us() + STEP_MS * INT64_C(1000);
 	long have = -1;
 	enum rc rc = OK;
 
 	while (rc == OK && (rc = balance(s, i, id, &have, err)) == OK && have != want) {
-		if (human_clock_us() > until)
+		if (now_us() > until)
 			return fail(err, FATAL,
 			    "replica %s does not come to what was written within %d s",
 			    replicas[i].name, STEP_MS / 1000);
@@ -143,7 +144,7 @@ lag_of(struct show *s, int i, bool *running)
 static enum rc
 await_running(struct show *s, struct err *err)
 {
-	int64_t until = human_clock_us() + STEP_MS * INT64_C(1000);
+	int64_t until = now_us() + STEP_MS * INT64_C(1000);
 
 	for (int i = -1; i < REPLICAS; i++)
 		for (bool up = false; !up;) {
@@ -152,7 +153,7 @@ await_running(struct show *s, struct err *err)
 			if (stop_requested())
 				return fail_exit(err, RETRY, EXIT_INTERRUPTED,
 				    "stopped before it came to an end");
-			if (!up && human_clock_us() > until)
+			if (!up && now_us() > until)
 				return fail(err, FATAL,
 				    "the cluster does not start within %d s; more with -v",
 				    STEP_MS / 1000);
@@ -231,7 +232,7 @@ one_change(struct show *s, enum store_write what, const char *id, const char *va
 		int64_t took;
 
 		rc = await_balance(s, i, id, want, err);
-		took = human_now_us() - s->wrote_us;
+		took = wall_us() - s->wrote_us;
 		snprintf(text, sizeof text, "has it %s after the commit (delay %s)",
 		    human_span(span, took), replicas[i].delay);
 		/* The commit is some milliseconds older than our note of it. */
@@ -252,12 +253,12 @@ one_change(struct show *s, enum store_write what, const char *id, const char *va
 static enum rc
 no_lag(struct show *s, struct err *err)
 {
-	int64_t until = human_clock_us() + STEP_MS * INT64_C(1000);
+	int64_t until = now_us() + STEP_MS * INT64_C(1000);
 	bool up = true, none = true;
 
 	(void)err;
 	for (int i = 0; i < REPLICAS; i++)
-		while (lag_of(s, i, &up) != 0 && (none = human_clock_us() < until) &&
+		while (lag_of(s, i, &up) != 0 && (none = now_us() < until) &&
 		    !stop_requested())
 			poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, LOOK_MS);
 	claim(s, none && up, "lag", "gone: every replica has all of the log");
@@ -304,7 +305,7 @@ routed(struct show *s, struct err *err)
 		if (p[i].role == PROGRESS_SINK)
 			list[m++] = &p[i];
 	(void)!getrandom(&random, sizeof random, 0);
-	k = health_choose(list, m, -1, human_now_us(), random);
+	k = health_choose(list, m, -1, wall_us(), random);
 	for (int i = 0; k >= 0 && i < REPLICAS; i++)
 		if (strcmp(replicas[i].name, list[k]->sink) == 0)
 			rc = balance(s, i, "1", &have, err);

@@ -4,6 +4,7 @@
 #include "control/metrics.h"
 #include "control/report.h"
 #include "core/log.h"
+#include "core/now.h"
 #include "core/quote.h"
 
 #include <errno.h>
@@ -78,7 +79,7 @@ serve(void *arg, struct MHD_Connection *conn, const char *url, const char *metho
 		metrics_put(&body, report_pipeline(h->report), p, n);
 	} else {
 		health_answer(url, MHD_lookup_connection_value(conn, MHD_GET_ARGUMENT_KIND, "lag"),
-		    p, n, human_now_us(), &answer);
+		    p, n, wall_us(), &answer);
 		put_answer(&body, &answer, p, n);
 	}
 	arena_free(&a);

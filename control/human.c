@@ -70,23 +70,3 @@ human_count(char buf[static HUMAN_MAX], int64_t n, const char *what)
 	return buf;
 }
 
-static int64_t
-clock_us(clockid_t which)
-{
-	struct timespec t;
-
-	clock_gettime(which, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-int64_t
-human_now_us(void)
-{
-	return clock_us(CLOCK_REALTIME);
-}
-
-int64_t
-human_clock_us(void)
-{
-	return clock_us(CLOCK_MONOTONIC);
-}

@@ -21,7 +21,5 @@ const char *human_time(char buf[static HUMAN_MAX], int64_t us);
 const char *human_count(char buf[static HUMAN_MAX], int64_t n, const char *what);
 
 /* Microseconds since 1970, and since some moment that never goes back. */
-int64_t human_now_us(void);
-int64_t human_clock_us(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include "control/human.h"
 #include "control/replicas.h"
 #include "control/store.h"
+#include "core/now.h"
 #include "core/pg.h"
 #include "core/stop.h"
 
@@ -88,7 +89,7 @@ wait_sink(struct call *call, const struct conf_sink *sink, uint64_t lsn, int64_t
 			return rc;
 		if (stop_requested())
 			return fail_exit(&call->err, FATAL, EXIT_INTERRUPTED, "interrupted");
-		if (human_clock_us() > until)
+		if (now_us() > until)
 			break;
 		pause_ms(LOOK_MS);
 	}
@@ -106,7 +107,7 @@ cmd_wait(struct call *call)
 	const struct replica *one = NULL;
 	struct kafka k = { .conf = conf };
 	struct replica_list l = { .n = 0 };
-	int64_t us, begun = human_clock_us();
+	int64_t us, begun = now_us();
 	uint64_t lsn;
 	enum rc rc = take_timeout(call, &us);
 
@@ -129,7 +130,7 @@ cmd_wait(struct call *call)
 	replicas_free(&l);
 	if (rc == OK && call->json)
 		printf("{\"reached\":true,\"waited_ms\":%" PRId64 "}\n",
-		    (human_clock_us() - begun) / 1000);
+		    (now_us() - begun) / 1000);
 	return rc == OK ? EXIT_DONE : (int)call->err.exit;
 }
 
@@ -295,7 +296,7 @@ draw_sink(struct read_call *r, const struct board *b, bool *tried)
 			which[n++] = k;
 		}
 	}
-	i = health_choose(list, n, r->lag_us, human_now_us(), draw());
+	i = health_choose(list, n, r->lag_us, wall_us(), draw());
 	return i < 0 ? -1 : which[i];
 }
 
@@ -332,14 +333,14 @@ ask_replicas(struct read_call *r, const struct board *b)
 static enum rc
 serve(struct read_call *r, struct board *b)
 {
-	int64_t until = human_clock_us() + r->timeout_us;
+	int64_t until = now_us() + r->timeout_us;
 	enum rc rc;
 
 	for (;;) {
 		rc = board_update(b, true, &r->call->err);
 		if (rc == OK)
 			rc = ask_replicas(r, b);
-		if (rc != AGAIN || !r->at_least || human_clock_us() > until || stop_requested())
+		if (rc != AGAIN || !r->at_least || now_us() > until || stop_requested())
 			break;
 		pause_ms(LOOK_MS);
 	}

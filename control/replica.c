@@ -6,6 +6,7 @@
 #include "control/health.h"
 #include "control/human.h"
 #include "control/replicas.h"
+#include "core/now.h"
 #include "core/quote.h"
 
 #include <inttypes.h>
@@ -28,7 +29,7 @@ list(struct call *call, const struct kafka *k)
 	for (const struct replica *r = rc == OK ? l.first : NULL; r; r = r->next) {
 		const struct progress *p = board_sink(b, r->sink->name);
 		const char *url = conf_mask_url(&l.own.arena, r->sink->url),
-			   *state = p ? board_state(p, human_now_us()) : "not started";
+			   *state = p ? board_state(p, wall_us()) : "not started";
 		struct buf line = { 0 };
 
 		if (call->json) {

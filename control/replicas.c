@@ -2,6 +2,7 @@
 #include "consumer/consumer.h"
 #include "control/human.h"
 #include "core/log.h"
+#include "core/now.h"
 #include "core/stop.h"
 #include "schemas/control.h"
 
@@ -92,7 +93,7 @@ change(struct replica_list *l, const struct control_record *rec)
 enum rc
 replicas_load(const struct kafka *k, struct replica_list *out, struct err *err)
 {
-	int64_t until = human_clock_us() + LOAD_MS * INT64_C(1000);
+	int64_t until = now_us() + LOAD_MS * INT64_C(1000);
 	struct control *c = NULL;
 	struct control_record rec;
 	enum rc rc = OK;
@@ -107,7 +108,7 @@ replicas_load(const struct kafka *k, struct replica_list *out, struct err *err)
 		rc = control_next(c, WAIT_MS, &rec, err);
 		if (rc == OK)
 			change(out, &rec);
-		if (rc == AGAIN && human_clock_us() > until)
+		if (rc == AGAIN && now_us() > until)
 			rc = fail(err, RETRY, "the control topic does not answer within %d s",
 			    LOAD_MS / 1000);
 		else if (rc == AGAIN)
@@ -240,8 +241,8 @@ fed_main(void *arg)
 			break;
 		gauge_set(&f->gauge, GAUGE_FAILED, err.text);
 		log_error(at, err.text, "retry_ms=%d", AGAIN_US / 1000);
-		until = human_clock_us() + AGAIN_US;
-		while (!ending(f) && human_clock_us() < until)
+		until = now_us() + AGAIN_US;
+		while (!ending(f) && now_us() < until)
 			poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, WAIT_MS);
 	}
 	gauge_set(&f->gauge, GAUGE_STOPPED, "");

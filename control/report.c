@@ -4,6 +4,7 @@
 #include "control/human.h"
 #include "control/lag.h"
 #include "core/log.h"
+#include "core/now.h"
 #include "schemas/topic.h"
 
 #include <pthread.h>
@@ -162,7 +163,7 @@ report_now(struct report *r, struct arena *a, struct progress **out)
 	n = r->n;
 	*out = arena_array(a, (size_t)n + 1, sizeof **out);
 	for (int i = 0; i < n; i++)
-		describe(r, &r->told[i], a, human_now_us(), &(*out)[i]);
+		describe(r, &r->told[i], a, wall_us(), &(*out)[i]);
 	pthread_mutex_unlock(&r->lock);
 	return n;
 }
@@ -206,7 +207,7 @@ tell(struct report *r, struct told *t, int64_t now)
 static void
 tell_due(struct report *r, bool all)
 {
-	int64_t now = human_now_us();
+	int64_t now = wall_us();
 
 	pthread_mutex_lock(&r->lock);
 	for (int i = 0; i < r->n; i++) {
@@ -256,7 +257,7 @@ static void
 get_ready(struct report *r)
 {
 	const struct rd_kafka_metadata *md = NULL;
-	int64_t now = human_clock_us();
+	int64_t now = now_us();
 	struct err err;
 	int n;
 
@@ -274,7 +275,7 @@ get_ready(struct report *r)
 		if (r->ready && !r->board && board_open(r->kafka, &r->board, &err) != OK)
 			log_warn("progress", err.text, "%s", "");
 	}
-	r->tried_us = human_clock_us();
+	r->tried_us = now_us();
 }
 
 /* Sinks without their producer at hand learn from the topic where the log ends. */
@@ -386,7 +387,7 @@ report_add(struct report *r, const struct conf_sink *sink, struct gauge *gauge)
 			.sink = sink ? arena_text(&r->arena, slice_of(sink->name)) : "",
 			.kind = kind_of(sink ? sink->url : conf->source_url),
 			.delay_ms = sink ? sink->delay_ms : 0,
-			.started_us = human_now_us() };
+			.started_us = wall_us() };
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -400,8 +401,8 @@ report_remove(struct report *r, struct gauge *gauge, bool forget)
 	for (int i = 0; i < r->n; i++) {
 		if (r->told[i].gauge != gauge)
 			continue;
-		tell(r, &r->told[i], human_now_us());
-		describe(r, &r->told[i], &a, human_now_us(), &p);
+		tell(r, &r->told[i], wall_us());
+		describe(r, &r->told[i], &a, wall_us(), &p);
 		if (forget && r->ready)
 			publish(r, progress_key(&a, &p), (struct slice){ NULL, 0 });
 		memmove(&r->told[i], &r->told[i + 1], (size_t)(r->n - i - 1) * sizeof r->told[0]);

@@ -4,6 +4,7 @@
 #include "control/stats.h"
 #include "control/command.h"
 #include "control/human.h"
+#include "core/now.h"
 #include "core/stop.h"
 
 #include <errno.h>
@@ -24,9 +25,9 @@ show(const struct call *call, const struct board *b, bool watch)
 		buf_text(&out, home_and_clear);
 	if (call->json)
 		stats_json(
-		    &out, call->conf->name, board_nodes(b), board_front(b), human_now_us(), !watch);
+		    &out, call->conf->name, board_nodes(b), board_front(b), wall_us(), !watch);
 	else
-		stats_text(&out, call->conf->name, board_nodes(b), board_front(b), human_now_us());
+		stats_text(&out, call->conf->name, board_nodes(b), board_front(b), wall_us());
 	fwrite(out.p, 1, out.n, stdout);
 	ok = fflush(stdout) == 0;
 	buf_free(&out);

@@ -1,6 +1,7 @@
 #include "control/human.h"
 #include "control/status.h"
 #include "core/buf.h"
+#include "core/now.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -79,7 +80,7 @@ spine_row(const struct status *s, struct rows *r)
 	snprintf(last, sizeof last, "group %" PRIu64 ", seq %" PRIu64, sp->no, sp->seq);
 	if (sp->commit_us)
 		snprintf(last + strlen(last), sizeof last - strlen(last), ", last commit %s ago",
-		    human_span(ago, human_now_us() - sp->commit_us));
+		    human_span(ago, wall_us() - sp->commit_us));
 	row(r, "kafka", "spine", state, sp->lsn ? pg_lsn_text(lsn, sp->lsn) : NULL, NULL, last);
 }
 

@@ -5,6 +5,7 @@
 #include "control/command.h"
 #include "control/human.h"
 #include "control/store.h"
+#include "core/now.h"
 #include "core/pg.h"
 #include "schemas/topic.h"
 
@@ -102,11 +103,11 @@ check_values(struct write_call *w)
 static bool
 seen(struct write_call *w, uint32_t xid, uint64_t *lsn)
 {
-	int64_t until = human_clock_us() + SEEN_MS * INT64_C(1000);
+	int64_t until = now_us() + SEEN_MS * INT64_C(1000);
 	struct history_entry e;
 	struct err err;
 
-	while (w->history && human_clock_us() < until) {
+	while (w->history && now_us() < until) {
 		enum rc rc = history_next(w->history, &e, &err);
 
 		if (rc == OK && e.env.xid == xid) {

@@ -1,6 +1,7 @@
 /*
  * deliver.c - records to Kafka, acknowledgements back into the groups, and which Kafka transaction a group is part of.
  */
+#include "core/now.h"
 #include "producer/publish_impl.h"
 #include "core/log.h"
 #include "core/stop.h"
@@ -9,7 +10,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 /*
@@ -312,11 +312,9 @@ publish_spine(struct publisher *p, struct spine_record *rec, const struct group 
 	struct handle *handle = &p->handles[at];
 	enum rc rc = handle_begin(handle, err);
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-	struct timespec now;
 
 	arena_reset(&p->row);
-	clock_gettime(CLOCK_REALTIME, &now);
-	rec->at_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	rec->at_us = wall_us();
 	if (g)
 		list_parts(p, rec, g);
 	buf_reset(&p->valuebuf);

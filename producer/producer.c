@@ -5,6 +5,7 @@
  */
 #include "producer/producer.h"
 #include "core/log.h"
+#include "core/now.h"
 #include "core/quorum.h"
 #include "core/stop.h"
 #include "producer/grouping.h"
@@ -20,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -65,15 +65,6 @@ struct session {
 	const struct quorum *quorum; /* of sinks that commits wait for; no members: they wait for none */
 	struct standby standby;
 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- the spine, read back ---- */
 

@@ -2,26 +2,17 @@
  * slot.c - the replication slot is made, which takes as long as the oldest transaction of the server.
  */
 #include "core/log.h"
+#include "core/now.h"
 #include "core/stop.h"
 #include "producer/server.h"
 
 #include <poll.h>
 #include <stdio.h>
-#include <time.h>
 
 enum {
 	SLOW_MS = 3000,   /* then it is told what the making of the slot waits for */
 	AGAIN_MS = 60000, /* and again */
 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* A slot can begin only where no older transaction is open: whose are they? */
 static void

@@ -9,6 +9,7 @@
  */
 #include "core/cursor.h"
 #include "core/log.h"
+#include "core/now.h"
 #include "core/pg.h"
 #include "core/stop.h"
 #include "producer/catalog.h"
@@ -21,7 +22,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <uthash.h>
 
 enum {
@@ -645,10 +645,7 @@ pg_fd(struct source *base)
 static int64_t
 now_pg_us(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 - PG_EPOCH_US;
+	return wall_us() - PG_EPOCH_US;
 }
 
 /* A commit that waits for us is told at once. */

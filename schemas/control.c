@@ -1,11 +1,11 @@
 #include "schemas/control.h"
+#include "core/now.h"
 #include "schemas/topic.h"
 
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { FETCH_KBYTES = 1024, POLL_MS = 100 };
@@ -25,15 +25,6 @@ struct control {
 	rd_kafka_queue_t *reports;
 	int pending;              /* put and not acknowledged */
 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- the topic ---- */
 

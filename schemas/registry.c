@@ -85,15 +85,6 @@ registry_pause(int ms)
 	poll(&stop, 1, ms);
 }
 
-int64_t
-registry_now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
-}
-
 /* ---- the interface ---- */
 
 enum rc

@@ -8,6 +8,7 @@
  * A refusal is {"error_code": 40901, "message": "..."} with the status in front of the code.
  */
 #include "core/arena.h"
+#include "core/now.h"
 #include "core/stop.h"
 #include "schemas/registry_kind.h"
 
@@ -242,7 +243,7 @@ read_reply(struct http *h, struct reply *r)
 static enum rc
 ask(struct http *h, const char *path, const char *body, struct reply *r, struct err *err)
 {
-	int64_t until = registry_now_ms() + BUDGET_MS;
+	int64_t until = now_ms() + BUDGET_MS;
 	int wait = FIRST_WAIT_MS;
 	enum rc rc;
 
@@ -250,7 +251,7 @@ ask(struct http *h, const char *path, const char *body, struct reply *r, struct 
 		rc = try_once(h, path, body, &r->status, err);
 		if (rc != RETRY && (rc != OK || !passing_status(r->status)))
 			break;
-		if (stop_requested() || registry_now_ms() + wait > until)
+		if (stop_requested() || now_ms() + wait > until)
 			break;
 		registry_pause(wait);
 	}

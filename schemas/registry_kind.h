@@ -32,6 +32,5 @@ size_t registry_count(const struct registry_texts *texts);
 
 /* Wait between two tries; a request to stop ends the wait. Milliseconds of a clock that only goes forward. */
 void registry_pause(int ms);
-int64_t registry_now_ms(void);
 
 #endif

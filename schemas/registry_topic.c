@@ -11,6 +11,7 @@
  */
 #include "core/arena.h"
 #include "core/cursor.h"
+#include "core/now.h"
 #include "core/stop.h"
 #include "schemas/registry_kind.h"
 #include "schemas/schema.h"
@@ -200,7 +201,7 @@ static enum rc
 topic_get(void *self, uint64_t id, struct err *err)
 {
 	struct topic_kind *t = self;
-	int64_t until = registry_now_ms() + PATIENCE_MS;
+	int64_t until = now_ms() + PATIENCE_MS;
 	struct slice json;
 
 	for (;;) {
@@ -212,7 +213,7 @@ topic_get(void *self, uint64_t id, struct err *err)
 			t->gave_up = false;
 			return OK;
 		}
-		if ((t->gave_up && t->missing == id) || registry_now_ms() > until || stop_requested())
+		if ((t->gave_up && t->missing == id) || now_ms() > until || stop_requested())
 			return not_there(t, id, err);
 		registry_pause(POLL_MS);
 	}
@@ -245,7 +246,7 @@ static enum rc
 await_delivery(struct topic_kind *t, struct err *err)
 {
 	rd_kafka_queue_t *q = rd_kafka_queue_get_main(t->rk);
-	int64_t until = registry_now_ms() + DELIVERY_MS;
+	int64_t until = now_ms() + DELIVERY_MS;
 	enum rc rc = AGAIN;
 
 	while (rc == AGAIN) {
@@ -255,7 +256,7 @@ await_delivery(struct topic_kind *t, struct err *err)
 			rc = take_event(t, ev, err);
 			rd_kafka_event_destroy(ev);
 		}
-		if (rc == AGAIN && (stop_requested() || registry_now_ms() > until))
+		if (rc == AGAIN && (stop_requested() || now_ms() > until))
 			rc = fail(err, RETRY, "%s did not acknowledge a schema within %d s; is Kafka up?", t->topic, DELIVERY_MS / 1000);
 	}
 	rd_kafka_queue_destroy(q);
