@@ -30,6 +30,7 @@ const struct command *const command_table[] = {
 	&command_read,
 	&command_wait,
 	&command_replica,
+	&command_sequence,
 	&command_dlq,
 	&command_demo,
 	&command_config,

@@ -20,6 +20,4 @@ const char *human_time(char buf[static HUMAN_MAX], int64_t us);
 /* "1 table", "2 tables". */
 const char *human_count(char buf[static HUMAN_MAX], int64_t n, const char *what);
 
-/* Microseconds since 1970, and since some moment that never goes back. */
-
 #endif
