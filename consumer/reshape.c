@@ -236,7 +236,7 @@ enum fit
 reshape_pg_type(const struct column *c, const struct column *before, const struct reshape_pg *have,
     struct arena *a, const char **to)
 {
-	const struct wire_type *w = &c->type;
+	const struct wire_type *w = c->type.plain ? c->type.plain : &c->type;
 	enum fit fit = FIT_AS_IS;
 
 	*to = pgtype_create(w, c->type_name, a);

@@ -7,6 +7,7 @@
  */
 #include "consumer/sink_sqlite.h"
 #include "core/log.h"
+#include "schemas/pgtypes.h"
 #include "schemas/sql.h"
 
 #include <math.h>
@@ -272,6 +273,19 @@ bind_text(struct sink_sqlite *s, sqlite3_stmt *st, int number, const struct colu
 	return OK;
 }
 
+static enum rc
+bind_decoded(struct sink_sqlite *s, sqlite3_stmt *st, int number, const struct column *col,
+    const struct value *v, struct err *err)
+{
+	struct buf *b = &s->params[number - 1];
+
+	buf_reset(b);
+	if (!pgtype_decode(col->type.coded, v->s, b))
+		return fail(err, REJECT, "column %.*s: a value that should be bytes in base64 or hex is not", SLICE_ARG(col->name));
+	sqlite3_bind_blob64(st, number, b->n ? b->p : "", b->n, SQLITE_STATIC);
+	return OK;
+}
+
 /*
  * Numbers and bytes that mean nothing else as such; moments, decimals and all the rest as text.
  * SQLite takes a NaN for NULL: text. A timestamptz is ISO 8601 with a Z, as SQLite reads it.
@@ -294,6 +308,8 @@ bind_value(struct sink_sqlite *s, sqlite3_stmt *st, int number, const struct col
 		sqlite3_bind_blob64(st, number, v->s.n ? v->s.p : "", v->s.n, SQLITE_STATIC);
 	else if (plain && v->kind == V_AVRO && col->type.wire == W_OTHER)
 		sqlite3_bind_blob64(st, number, v->s.n ? v->s.p : "", v->s.n, SQLITE_STATIC);
+	else if (plain && v->kind == V_STRING && col->type.coded)
+		return bind_decoded(s, st, number, col, v, err);
 	else if (!v->exact.n && v->kind == V_STRING)
 		sqlite3_bind_text64(
 		    st, number, v->s.n ? v->s.p : "", v->s.n, SQLITE_STATIC, SQLITE_UTF8);

@@ -11,6 +11,7 @@
 #include "core/arena.h"
 #include "core/err.h"
 #include "core/pattern.h"
+#include "core/table.h"
 
 /* One of `tables:` (core/pattern.h); the first match from the end wins. */
 struct conf_table {
@@ -58,6 +59,7 @@ struct conf {
 	const char *synchronous_sinks; /* as in quorum.h; NULL: all of them */
 	struct conf_table *tables;
 	int ntables;
+	struct type_modes types; /* in which of Debezium's forms values travel */
 	const char *columns_exclude, *columns_mask; /* SCHEMA.TABLE.COLUMN[=MASK], with commas; NULL: none */
 	const char *columns_salt; /* of =hash */
 	const char *brokers;    /* host:port,...; "embedded": the in-process broker */

@@ -165,6 +165,17 @@ const struct conf_option conf_options[] = {
 	    "Tables to copy: SCHEMA.TABLE with * and ?, or /REGEX/; '!' leaves out; the last that matches wins. Nothing: every table.",
 	    CONF_TABLES, CONF_OPEN, AT(tables), .sample = "[public.*, \"!public.audit_*\"]" },
 
+	{ "types.decimal",
+	    "How numeric and money travel, as Debezium's decimal.handling.mode: precise, double or string; sinks get each exactly.",
+	    CONF_INDEX, 0, AT(types.decimal), .standard = "precise", .choices = "precise|double|string" },
+	{ "types.time", "How date, time and timestamp travel, as Debezium's time.precision.mode.", CONF_INDEX, 0,
+	    AT(types.time),
+	    .standard = "adaptive", .choices = "adaptive|adaptive_time_microseconds|connect" },
+	{ "types.interval", "How intervals travel, as Debezium's interval.handling.mode: microseconds or P1Y2M3DT4H5M6.78S.", CONF_INDEX, 0,
+	    AT(types.interval), .standard = "numeric", .choices = "numeric|string" },
+	{ "types.binary", "How bytea travels, as Debezium's binary.handling.mode.", CONF_INDEX, 0, AT(types.binary),
+	    .standard = "bytes", .choices = "bytes|base64|base64-url-safe|hex" },
+
 	{ "columns.exclude", "Columns that are not published: SCHEMA.TABLE.COLUMN with * and ?.", CONF_LIST, 0, AT(columns_exclude),
 	    .sample = "[public.customer.notes]", .check = check_column },
 	{ "columns.mask",

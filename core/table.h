@@ -25,6 +25,19 @@ enum wire {
 	W_OTHER,      /* any other schema, as foreign topics have: value kind V_AVRO */
 };
 
+/* Debezium's other forms of some types (its decimal.handling.mode and so on); 0: its default. */
+enum decimal_mode { DECIMAL_PRECISE = 0, DECIMAL_DOUBLE, DECIMAL_STRING };
+enum time_mode { TIME_ADAPTIVE = 0, TIME_MICROSECONDS, TIME_CONNECT };
+enum interval_mode { INTERVAL_NUMERIC = 0, INTERVAL_STRING };
+enum coded { CODED_BYTES = 0, CODED_BASE64, CODED_BASE64_URL, CODED_HEX };
+
+struct type_modes {
+	enum decimal_mode decimal;
+	enum time_mode time;
+	enum interval_mode interval;
+	enum coded binary;
+};
+
 struct wire_type {
 	enum wire wire;
 	const char *semantic;  /* connect.name, e.g. "io.debezium.time.MicroTimestamp"; NULL: none */
@@ -34,6 +47,8 @@ struct wire_type {
 	const char *allowed;   /* parameter "allowed" of io.debezium.data.Enum: labels with commas; NULL: none */
 	const char *source_type; /* parameter __debezium.source.column.type: travels as text; NULL: none */
 	const struct wire_type *item; /* W_ARRAY */
+	const struct wire_type *plain; /* in the form of another mode: the default one, which says what a sink makes of it; else NULL */
+	enum coded coded;      /* W_STRING: bytes, written so */
 };
 
 struct column {

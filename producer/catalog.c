@@ -135,6 +135,8 @@ load_default(struct column *col, const char *expr, struct arena *a)
 	struct buf b = { 0 };
 	char *end;
 
+	if (col->type.plain)
+		return; /* the constant would have to take that form */
 	switch (col->type.wire) {
 	case W_BOOL:
 		if (slice_is(text, "true") || slice_is(text, "false"))
@@ -262,7 +264,8 @@ key_from_relation(struct table *t, const struct pgo *msg, struct arena *a)
 }
 
 static enum rc
-load_column(PGconn *conn, const PGresult *res, const struct pgo_column *msg, int i, struct relation *r, int *found, struct err *err)
+load_column(PGconn *conn, const struct type_modes *modes, const PGresult *res, const struct pgo_column *msg, int i, struct relation *r,
+    int *found, struct err *err)
 {
 	struct arena *a = &r->arena;
 	struct column *col = &r->table.cols[i];
@@ -276,7 +279,7 @@ load_column(PGconn *conn, const PGresult *res, const struct pgo_column *msg, int
 		.typid = msg->typid,
 		.typmod = msg->typmod,
 		.identity = msg->flags & RELATION_KEY,
-		.type = pgtype_wire(&r->types[i], a),
+		.type = pgtype_wire_as(&r->types[i], modes, a),
 		.type_name = arena_slice(a, slice_of(r->types[i].name)),
 	};
 	r->binary = r->binary && pgtype_binary(&r->types[i]);
@@ -348,7 +351,7 @@ number_columns(PGconn *conn, const char *publication, const char *relid, const s
 }
 
 enum rc
-catalog_relation(PGconn *conn, const struct pgo *msg, const char *publication, const struct table *before, struct relation **out,
+catalog_relation(PGconn *conn, const struct conf *conf, const struct pgo *msg, const struct table *before, struct relation **out,
     struct err *err)
 {
 	struct relation *r = calloc(1, sizeof *r);
@@ -372,12 +375,12 @@ catalog_relation(PGconn *conn, const struct pgo *msg, const char *publication, c
 	};
 	rc = pg_exec_params(conn, "read the catalogue", columns_sql, 1, params, &res, err);
 	for (int i = 0; rc == OK && i < msg->ncols; i++)
-		rc = load_column(conn, res, &msg->cols[i], i, r, &found, err);
+		rc = load_column(conn, &conf->types, res, &msg->cols[i], i, r, &found, err);
 	if (rc == OK)
 		r->unsent = unsent_columns(res, msg, &r->arena);
 	PQclear(res);
 	if (rc == OK)
-		rc = number_columns(conn, publication, relid, before, r, err);
+		rc = number_columns(conn, conf->publication, relid, before, r, err);
 	if (rc != OK) {
 		catalog_free(r);
 		return fail_in(err, "table %.*s.%.*s", SLICE_ARG(msg->schema), SLICE_ARG(msg->name));

@@ -9,6 +9,7 @@
 #ifndef PRODUCER_CATALOG_H
 #define PRODUCER_CATALOG_H
 
+#include "core/conf.h"
 #include "core/pg.h"
 #include "core/table.h"
 #include "producer/pgoutput.h"
@@ -27,11 +28,11 @@ struct relation {
 
 /*
  * Make the version; conn is an ordinary connection. before: the version before, of the same
- * relation, or NULL: the columns are numbered by it (producer/lineage.h).
+ * relation, or NULL: the columns are numbered by it (producer/lineage.h). conf: the publication, and the forms of types.
  * RETRY: connection, or the table is locked; FATAL: the catalogue refuses.
  */
-enum rc catalog_relation(PGconn *conn, const struct pgo *msg, const char *publication,
-    const struct table *before, struct relation **out, struct err *err) MUST_CHECK;
+enum rc catalog_relation(PGconn *conn, const struct conf *conf, const struct pgo *msg, const struct table *before,
+    struct relation **out, struct err *err) MUST_CHECK;
 
 /*
  * Does the row have a label that the table version does not know? PostgreSQL sends no new description

@@ -101,7 +101,7 @@ column_shape(const struct shape *s, int i, struct column *out, struct err *err)
 	enum mask mask = s->cols[i].mask;
 
 	*out = tbl->cols[i];
-	plain = out->type.wire == W_STRING && !out->type.semantic;
+	plain = out->type.wire == W_STRING && !out->type.semantic && !out->type.plain;
 	if (mask == MASK_NONE)
 		return OK;
 	if (key && mask != MASK_HASH)

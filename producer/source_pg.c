@@ -324,7 +324,7 @@ learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
 	slot->skip = slice_is(m->schema, "towline") || !conf_wants(s->base.conf, m->schema, m->name);
 	if (slot->skip)
 		return OK;
-	rc = catalog_relation(s->sql, m, s->base.conf->publication,
+	rc = catalog_relation(s->sql, s->base.conf, m,
 	    slot->rel ? &slot->rel->table : NULL, &rel, err);
 	s->waiting = is_locked(rc, err);
 	if (s->waiting && !s->told_waiting)

@@ -428,6 +428,8 @@ pgtype_create(const struct wire_type *w, struct slice source_type_name, struct a
 	struct meaning m = pgtype_meaning(w);
 	bool ms = m.per_second == 1000;
 
+	if (w->plain)
+		return pgtype_create(w->plain, (struct slice){ NULL, 0 }, a);
 	if (source_type_name.n == 0)
 		source_type_name = slice_of(w->source_type);
 	if (source_type_name.n && known_type(source_type_name))
@@ -462,6 +464,8 @@ pgtype_create(const struct wire_type *w, struct slice source_type_name, struct a
 const char *
 sqlite_create(const struct wire_type *w)
 {
+	if (w->plain)
+		return sqlite_create(w->plain);
 	if (pgtype_meaning(w).mean != MEAN_PLAIN)
 		return "TEXT";
 	switch (w->wire) {

@@ -35,6 +35,16 @@ struct pg_type {
 /* How a column of this type travels. Texts inside point into a. */
 struct wire_type pgtype_wire(const struct pg_type *t, struct arena *a);
 
+/* Likewise, in the forms of those modes. */
+struct wire_type pgtype_wire_as(const struct pg_type *t, const struct type_modes *m, struct arena *a);
+
+/* The default form of a type that another mode may have changed, by the name that pgtype_create gives; NULL: it is none of these. */
+const struct wire_type *pgtype_plain(const char *type, struct arena *a);
+
+/* Bytes as the text of a mode, in a; and back, appended to out, false: not such a text. */
+struct slice pgtype_encode(enum coded coded, struct slice bytes, struct arena *a);
+bool pgtype_decode(enum coded coded, struct slice text, struct buf *out) MUST_CHECK;
+
 /* True when values of this type can be taken in PostgreSQL's binary form; else the stream must be text. */
 bool pgtype_binary(const struct pg_type *t);
 

@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "schemas/pgnumeric.h"
@@ -70,20 +71,15 @@ give_date(int64_t days, struct arena *a, struct value *out)
 }
 
 static bool
-is_ms(const struct pg_type *t)
+give_time(const struct wire_type *w, int64_t us, struct arena *a, struct value *out)
 {
-	return t->typmod >= 0 && t->typmod <= 3;
-}
-
-static bool
-give_time(const struct pg_type *t, int64_t us, struct arena *a, struct value *out)
-{
+	bool ms = w->wire == W_INT32;
 	char tmp[PGTIME_TEXT_MAX];
 
 	if (us < 0 || us > PG_DAY_US)
 		return false;
-	*out = value_int(is_ms(t) ? us / 1000 : us);
-	if (is_ms(t) && us % 1000)
+	*out = value_int(ms ? us / 1000 : us);
+	if (ms && us % 1000)
 		out->exact = keep(a, tmp, pgtime_put_time(tmp, us));
 	return true;
 }
@@ -99,9 +95,10 @@ floor_div(int64_t v, int64_t by)
  * two finite moments there are Debezium's numbers for infinity: those are exact by their text only.
  */
 static bool
-give_timestamp(const struct pg_type *t, int64_t us, struct arena *a, struct value *out)
+give_timestamp(const struct pg_type *t, const struct wire_type *w, int64_t us, struct arena *a, struct value *out)
 {
-	int64_t unit = is_ms(t) ? 1000 : 1, v;
+	bool ms = (t->typmod >= 0 && t->typmod <= 3) || w->plain;
+	int64_t unit = ms ? 1000 : 1, v;
 	bool lost;
 	char tmp[PGTIME_TEXT_MAX];
 
@@ -147,16 +144,75 @@ give_timetz(const struct pg_timetz *v, struct arena *a, struct value *out)
 	return true;
 }
 
+/* As Debezium's interval.handling.mode=string writes it: every part, P1Y2M3DT4H5M6.78S. */
+static struct slice
+interval_iso(const struct pg_interval *v, struct arena *a)
+{
+	int64_t seconds = v->us / 1000000, us = v->us % 1000000;
+	char fraction[16] = "";
+	size_t n;
+
+	if (us) {
+		snprintf(fraction, sizeof fraction, ".%06d", abs((int)us));
+		for (n = strlen(fraction); fraction[n - 1] == '0'; n--)
+			fraction[n - 1] = '\0';
+	}
+	return slice_of(arena_printf(a, "P%dY%dM%dDT%lldH%dM%s%d%sS", v->months / 12, v->months % 12, v->days, (long long)(seconds / 3600),
+	    (int)(seconds % 3600 / 60), us < 0 && seconds % 60 == 0 ? "-" : "", (int)(seconds % 60), fraction));
+}
+
 static bool
-give_interval(const struct pg_interval *v, struct arena *a, struct value *out)
+give_interval(const struct wire_type *w, const struct pg_interval *v, struct arena *a, struct value *out)
 {
 	char tmp[PGTIME_TEXT_MAX];
 	int64_t us;
 	bool fits = pgtime_interval_us(v, &us);
 
+	if (w->wire == W_STRING) {
+		*out = value_string(interval_iso(v, a));
+		out->exact = keep(a, tmp, pgtime_put_interval(tmp, v));
+		return true;
+	}
 	*out = value_int(us);
 	if (!fits || v->months || v->days)
 		out->exact = keep(a, tmp, pgtime_put_interval(tmp, v));
+	return true;
+}
+
+/* Of a decimal's text, in another mode. A double is the nearest one, and even then not the text: 1.10. */
+static void
+give_decimal(const struct wire_type *w, struct slice text, struct value *out)
+{
+	char *end;
+
+	*out = value_string(text);
+	if (w->wire != W_DOUBLE)
+		return;
+	*out = (struct value){ .kind = V_DOUBLE, .d = strtod(text.p, &end), .exact = text };
+}
+
+/* Java's words for them. */
+static struct slice
+not_finite(const struct pg_numeric *n)
+{
+	if (n->class == NUM_NAN)
+		return SLICE_LIT("NAN");
+	return n->neg ? SLICE_LIT("NEGATIVE_INFINITY") : SLICE_LIT("POSITIVE_INFINITY");
+}
+
+static bool
+give_numeric_as(const struct wire_type *w, const struct pg_numeric *n, struct arena *a, struct value *out)
+{
+	struct slice text = slice_of(arena_text(a, pgnumeric_text(n, a))); /* strtod wants its end */
+
+	if (n->class != NUM_FINITE && w->wire == W_STRING) {
+		*out = value_string(not_finite(n));
+		out->exact = text;
+	} else if (n->class == NUM_NAN) {
+		*out = (struct value){ .kind = V_DOUBLE, .d = (double)NAN, .exact = text };
+	} else {
+		give_decimal(w, text, out);
+	}
 	return true;
 }
 
@@ -166,6 +222,8 @@ give_numeric(const struct wire_type *w, struct pg_numeric *n, struct arena *a, s
 	struct pg_numeric shown = *n;
 	bool same;
 
+	if (w->wire == W_STRING || w->wire == W_DOUBLE)
+		return give_numeric_as(w, n, a, out);
 	if (n->class != NUM_FINITE) {
 		*out = value_null();
 		out->exact = pgnumeric_text(n, a);
@@ -186,11 +244,22 @@ give_numeric(const struct wire_type *w, struct pg_numeric *n, struct arena *a, s
 }
 
 static bool
-give_money(int64_t cents, struct arena *a, struct value *out)
+give_bytes(const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
+{
+	*out = w->coded ? value_string(pgtype_encode(w->coded, s, a)) : (struct value){ .kind = V_BYTES, .s = s };
+	return true;
+}
+
+static bool
+give_money(const struct wire_type *w, int64_t cents, struct arena *a, struct value *out)
 {
 	struct pg_numeric n;
 
 	pgnumeric_from_int(cents, &n);
+	if (w->wire == W_STRING || w->wire == W_DOUBLE) {
+		n.scale = 2;
+		return give_numeric_as(w, &n, a, out);
+	}
 	*out = (struct value){ .kind = V_BYTES, .s = pgnumeric_bytes(&n, a) };
 	return true;
 }
@@ -268,7 +337,7 @@ recv_timetz(struct slice s, struct arena *a, struct value *out)
 }
 
 static bool
-recv_interval(struct slice s, struct arena *a, struct value *out)
+recv_interval(const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
 {
 	struct pg_interval v;
 
@@ -276,7 +345,7 @@ recv_interval(struct slice s, struct arena *a, struct value *out)
 		return false;
 	v = (struct pg_interval){ (int64_t)be64(s.p), (int32_t)be32(s.p + 8),
 		(int32_t)be32(s.p + 12) };
-	return give_interval(&v, a, out);
+	return give_interval(w, &v, a, out);
 }
 
 static bool
@@ -348,7 +417,7 @@ real_of(uint64_t bits, bool is_double)
 }
 
 static bool
-recv_moment(const struct pg_type *t, struct slice s, struct arena *a, struct value *out)
+recv_moment(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
 {
 	int64_t us;
 
@@ -357,13 +426,13 @@ recv_moment(const struct pg_type *t, struct slice s, struct arena *a, struct val
 	us = (int64_t)be64(s.p);
 	switch (t->oid) {
 	case PG_TIMESTAMP:
-		return give_timestamp(t, us, a, out);
+		return give_timestamp(t, w, us, a, out);
 	case PG_TIMESTAMPTZ:
 		return give_timestamptz(t, us, a, out);
 	case PG_TIME:
-		return give_time(t, us, a, out);
+		return give_time(w, us, a, out);
 	default:
-		return give_money(us, a, out);
+		return give_money(w, us, a, out);
 	}
 }
 
@@ -389,7 +458,7 @@ read_binary(const struct pg_type *t, const struct wire_type *w, struct slice s, 
 	case PG_TIMESTAMPTZ:
 	case PG_TIME:
 	case PG_MONEY:
-		return recv_moment(t, s, a, out);
+		return recv_moment(t, w, s, a, out);
 	case PG_BOOL:
 		return s.n == 1 && (uint8_t)*s.p <= 1 && give_bool(*s.p, out);
 	case PG_INT2:
@@ -403,15 +472,14 @@ read_binary(const struct pg_type *t, const struct wire_type *w, struct slice s, 
 	case PG_DATE:
 		return s.n == 4 && give_date((int32_t)be32(s.p), a, out);
 	case PG_BYTEA:
-		*out = (struct value){ .kind = V_BYTES, .s = s };
-		return true;
+		return give_bytes(w, s, a, out);
 	case PG_UUID:
 		return recv_uuid(s, a, out);
 	case PG_JSONB:
 		return s.n >= 1 && *s.p == 1
 		    && give_string((struct slice){ s.p + 1, s.n - 1 }, out);
 	case PG_INTERVAL:
-		return recv_interval(s, a, out);
+		return recv_interval(w, s, a, out);
 	case PG_TIMETZ:
 		return recv_timetz(s, a, out);
 	case PG_BIT:
@@ -470,7 +538,7 @@ hex_digit(char c)
 }
 
 static bool
-parse_bytea(struct slice s, struct arena *a, struct value *out)
+parse_bytea(const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
 {
 	size_t n = (s.n - 2) / 2;
 	char *p;
@@ -485,14 +553,13 @@ parse_bytea(struct slice s, struct arena *a, struct value *out)
 			return false;
 		p[i] = (char)(high << 4 | low);
 	}
-	*out = (struct value){ .kind = V_BYTES, .s = { p, n } };
-	return true;
+	return give_bytes(w, (struct slice){ p, n }, a, out);
 }
 
 /* "-$1,234.56", "(1.234,56 EUR)": the locale's signs are not known, so the last separator with two
  * digits behind it is the point. */
 static bool
-parse_money(struct slice s, struct arena *a, struct value *out)
+parse_money(const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
 {
 	bool minus = false;
 	int behind = -1, digits = 0;
@@ -515,7 +582,7 @@ parse_money(struct slice s, struct arena *a, struct value *out)
 		v *= 100;
 	if (minus)
 		v = -v;
-	return digits && v >= INT64_MIN && v <= INT64_MAX && give_money((int64_t)v, a, out);
+	return digits && v >= INT64_MIN && v <= INT64_MAX && give_money(w, (int64_t)v, a, out);
 }
 
 static bool
@@ -562,7 +629,7 @@ parse_numeric(const struct wire_type *w, struct slice s, struct arena *a, struct
 }
 
 static bool
-parse_time(const struct pg_type *t, struct slice s, struct arena *a, struct value *out)
+parse_time(const struct pg_type *t, const struct wire_type *w, struct slice s, struct arena *a, struct value *out)
 {
 	struct pg_interval interval;
 	struct pg_timetz timetz;
@@ -573,15 +640,15 @@ parse_time(const struct pg_type *t, struct slice s, struct arena *a, struct valu
 	case PG_DATE:
 		return pgtime_date_parse(s, &days) && give_date(days, a, out);
 	case PG_TIME:
-		return pgtime_time_parse(s, &us) && give_time(t, us, a, out);
+		return pgtime_time_parse(s, &us) && give_time(w, us, a, out);
 	case PG_TIMETZ:
 		return pgtime_timetz_parse(s, &timetz) && give_timetz(&timetz, a, out);
 	case PG_TIMESTAMP:
-		return pgtime_timestamp_parse(s, &us) && give_timestamp(t, us, a, out);
+		return pgtime_timestamp_parse(s, &us) && give_timestamp(t, w, us, a, out);
 	case PG_TIMESTAMPTZ:
 		return pgtime_timestamp_parse(s, &us) && give_timestamptz(t, us, a, out);
 	default:
-		return pgtime_interval_parse(s, &interval) && give_interval(&interval, a, out);
+		return pgtime_interval_parse(s, &interval) && give_interval(w, &interval, a, out);
 	}
 }
 
@@ -612,11 +679,11 @@ pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slic
 	case PG_TIMESTAMP:
 	case PG_TIMESTAMPTZ:
 	case PG_INTERVAL:
-		return parse_time(t, s, a, out);
+		return parse_time(t, w, s, a, out);
 	case PG_BYTEA:
-		return parse_bytea(s, a, out);
+		return parse_bytea(w, s, a, out);
 	case PG_MONEY:
-		return parse_money(s, a, out);
+		return parse_money(w, s, a, out);
 	case PG_BIT:
 	case PG_VARBIT:
 		return parse_bits(w, s, a, out);

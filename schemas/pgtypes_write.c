@@ -293,6 +293,20 @@ text_plain(const struct wire_type *w, const struct value *v, struct buf *out, st
 	return put_numeric(w, v, out) ? OK : no_text(w, v, err);
 }
 
+/* Bytes that travel as text, in PostgreSQL's way to write bytes. */
+static enum rc
+text_decoded(const struct wire_type *w, const struct value *v, struct buf *out, struct err *err)
+{
+	struct buf bytes = { .max = out->max };
+	bool ok = pgtype_decode(w->coded, v->s, &bytes);
+
+	if (ok)
+		put_hex(buf_view(&bytes), out);
+	out->failed |= bytes.failed;
+	buf_free(&bytes);
+	return ok ? OK : fail(err, REJECT, "a value that should be bytes in base64 or hex is not");
+}
+
 enum rc
 pgtype_text(const struct wire_type *w, const struct value *v, struct buf *out, struct err *err)
 {
@@ -302,6 +316,8 @@ pgtype_text(const struct wire_type *w, const struct value *v, struct buf *out, s
 		buf_slice(out, v->exact);
 		return OK;
 	}
+	if (w->coded && v->kind == V_STRING)
+		return text_decoded(w, v, out, err);
 	m = pgtype_meaning(w);
 	if (m.mean == MEAN_PLAIN)
 		return text_plain(w, v, out, err);
@@ -390,7 +406,7 @@ can_send(enum mean mean, const struct wire_type *w, uint32_t oid)
 bool
 pgtype_can_binary(const struct wire_type *w, uint32_t oid)
 {
-	return can_send(pgtype_meaning(w).mean, w, oid);
+	return !w->coded && can_send(pgtype_meaning(w).mean, w, oid);
 }
 
 /* ---- binary: values ---- */

@@ -1,12 +1,14 @@
 #include "schemas/schema.h"
 #include "core/buf.h"
+#include "schemas/pgtypes.h"
 #include "schemas/schema_own.h"
 
 #include <assert.h>
 #include <jansson.h>
 #include <stdlib.h>
 
-#define DECIMAL     "org.apache.kafka.connect.data.Decimal"
+#define CONNECT     "org.apache.kafka.connect.data."
+#define DECIMAL     CONNECT "Decimal"
 #define SOURCE_TYPE "__debezium.source.column.type"
 #define POSTGRESQL  "io.debezium.connector.postgresql"
 
@@ -218,6 +220,13 @@ wire_params(const struct wire_type *w, const char *source_type)
 
 static json_t *nullable(json_t *type);
 
+/* Connect's own moments have a logicalType of Avro besides. */
+static const char *
+connect_logical(const char *name)
+{
+	return strcmp(name, "Date") == 0 ? "date" : strcmp(name, "Time") == 0 ? "time-millis" : "timestamp-millis";
+}
+
 /*
  * The schema of a wire type, its attributes in AvroData's order. dflt is borrowed, NULL: none. A
  * record's default stands at the field alone: a second use of it is only a name, which cannot carry
@@ -259,6 +268,8 @@ wire_json(struct printer *pr, const struct wire_type *w, const char *source_type
 		set_text(o, "connect.type", "int16");
 	if (w->wire == W_DECIMAL)
 		set_text(o, "logicalType", "decimal");
+	else if (name && strncmp(name, CONNECT, sizeof CONNECT - 1) == 0)
+		set_text(o, "logicalType", connect_logical(name + sizeof CONNECT - 1));
 	if (json_object_size(o) == 1) {
 		json_decref(o);
 		return must(json_string(base_type[w->wire]));
@@ -474,12 +485,17 @@ set_name(json_t *o, const char *attribute, struct slice name)
 static void
 own_words(json_t *f, const struct column *col, struct arena *a)
 {
-	static const char limited[] = "character varying(";
+	static const char limited[] = "character varying(", *const codings[] = OWN_CODINGS;
+	enum coded coded = col->type.item ? col->type.item->coded : col->type.coded;
 
 	if (!slice_eq(schema_adjust(col->name, false, a), col->name))
 		set_name(f, OWN_NAME, col->name);
 	if (!col->type.source_type && col->type_name.n > sizeof limited && memcmp(col->type_name.p, limited, sizeof limited - 1) == 0)
 		set_name(f, OWN_TYPE, col->type_name);
+	if (col->type.plain)
+		set_text(f, OWN_TYPE, pgtype_create(col->type.plain, (struct slice){ NULL, 0 }, a));
+	if (coded)
+		set_text(f, OWN_CODED, codings[coded]);
 	if (col->default_expr)
 		set_text(f, OWN_DEFAULT, "expression");
 	set_name(f, OWN_WAS, col->was);

@@ -8,6 +8,7 @@
  *   row:      any other record: its fields are the columns, as in a flattened topic.
  */
 #include "schemas/schema.h"
+#include "schemas/pgtypes.h"
 #include "schemas/schema_own.h"
 
 #include <jansson.h>
@@ -399,6 +400,31 @@ own_name(struct reading *r, const json_t *f)
 	return arena_slice(r->a, slice_of(own));
 }
 
+/* A type in the form of another mode than the default. */
+static void
+form_read(struct reading *r, const json_t *f, struct wire_type *w)
+{
+	static const char *const codings[] = OWN_CODINGS;
+	const char *type = text_at(f, OWN_TYPE), *coded = text_at(f, OWN_CODED);
+	struct wire_type *item;
+
+	if (w->source_type || !type)
+		return;
+	w->plain = pgtype_plain(type, r->a);
+	for (int i = 1; w->plain && coded && i < (int)COUNTOF(codings); i++) {
+		if (strcmp(coded, codings[i]) != 0)
+			continue;
+		if (w->wire == W_STRING) {
+			w->coded = (enum coded)i;
+		} else if (w->wire == W_ARRAY && w->item->wire == W_STRING) {
+			item = arena_new(r->a, struct wire_type);
+			*item = *w->item;
+			item->coded = (enum coded)i;
+			w->item = item;
+		}
+	}
+}
+
 static enum rc
 column_read(struct reading *r, json_t *f, const char *ns, struct column *col)
 {
@@ -410,6 +436,7 @@ column_read(struct reading *r, json_t *f, const char *ns, struct column *col)
 
 	if (!n.def || wire_read(r, n, &col->type, &null_too) != OK)
 		return r->err->rc;
+	form_read(r, f, &col->type);
 	col->name = own_name(r, f);
 	col->notnull = !null_too;
 	col->typmod = -1;

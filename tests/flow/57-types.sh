@@ -31,6 +31,7 @@ cat >"$DIR/conf.yaml" <<E2
 name: $NAME
 source: $SRC
 tables: [a.*]
+${FORMS:-}
 kafka:
   brokers: $BROKERS
   partitions: 1

@@ -302,6 +302,108 @@ debezium_forms(void **state)
 	arena_free(&a);
 }
 
+/* ---- the forms of other modes ---- */
+
+static const struct {
+	uint32_t oid;
+	int32_t typmod;
+	const char *name, *text;
+	struct type_modes m;
+	enum wire wire;
+	const char *semantic; /* Debezium's */
+	uint8_t kind;
+	int64_t i;
+	double d;
+	const char *s;
+	const char *plain; /* what a sink makes of it */
+} forms[] = {
+	{ PG_NUMERIC, 655366, "numeric(10,2)", "1.10", { .decimal = DECIMAL_DOUBLE },
+	    W_DOUBLE, NULL, V_DOUBLE, .d = 1.1, .plain = "numeric(10,2)" },
+	{ PG_NUMERIC, -1, "numeric", "12345678901234567890.5", { .decimal = DECIMAL_DOUBLE }, W_DOUBLE, NULL, V_DOUBLE,
+	    .d = 12345678901234567890.5, .plain = "numeric" },
+	{ PG_NUMERIC, 655366, "numeric(10,2)", "1.10", { .decimal = DECIMAL_STRING },
+	    W_STRING, NULL, V_STRING, .s = "1.10", .plain = "numeric(10,2)" },
+	{ PG_NUMERIC, -1, "numeric", "NaN", { .decimal = DECIMAL_STRING }, W_STRING, NULL, V_STRING, .s = "NAN", .plain = "numeric" },
+	{ PG_NUMERIC, -1, "numeric", "-Infinity", { .decimal = DECIMAL_STRING },
+	    W_STRING, NULL, V_STRING, .s = "NEGATIVE_INFINITY", .plain = "numeric" },
+	{ PG_MONEY, -1, "money", "-$1,234.05", { .decimal = DECIMAL_STRING },
+	    W_STRING, NULL, V_STRING, .s = "-1234.05", .plain = "numeric" },
+	{ PG_MONEY, -1, "money", "-$0.05", { .decimal = DECIMAL_DOUBLE }, W_DOUBLE, NULL, V_DOUBLE, .d = -0.05, .plain = "numeric" },
+	{ PG_DATE, -1, "date", "1970-01-02", { .time = TIME_CONNECT },
+	    W_INT32, "org.apache.kafka.connect.data.Date", V_INT, .i = 1, .plain = "date" },
+	{ PG_TIME, -1, "time without time zone", "00:00:01.0019", { .time = TIME_CONNECT },
+	    W_INT32, "org.apache.kafka.connect.data.Time", V_INT,
+	    .i = 1001, .plain = "time without time zone" },
+	{ PG_TIME, 3, "time(3) without time zone", "00:00:01.001", { .time = TIME_MICROSECONDS },
+	    W_INT64, "io.debezium.time.MicroTime", V_INT,
+	    .i = 1001000, .plain = "time(3) without time zone" },
+	{ PG_TIMESTAMP, -1, "timestamp without time zone", "1969-12-31 23:59:59.9991", { .time = TIME_CONNECT }, W_INT64,
+	    "org.apache.kafka.connect.data.Timestamp", V_INT, .i = -1, .plain = "timestamp without time zone" },
+	{ PG_TIMESTAMP, 0, "timestamp(0) without time zone", "1970-01-01 00:00:01", { .time = TIME_MICROSECONDS },
+	    W_INT64, "io.debezium.time.Timestamp",
+	    V_INT, .i = 1000 },
+	{ PG_INTERVAL, -1, "interval", "1 year 2 mons 3 days 04:05:06.78", { .interval = INTERVAL_STRING },
+	    W_STRING, "io.debezium.time.Interval",
+	    V_STRING, .s = "P1Y2M3DT4H5M6.78S", .plain = "interval" },
+	{ PG_INTERVAL, -1, "interval", "-1 mons -00:01:30.5", { .interval = INTERVAL_STRING }, W_STRING, "io.debezium.time.Interval",
+	    V_STRING, .s = "P0Y-1M0DT0H-1M-30.5S", .plain = "interval" },
+	{ PG_INTERVAL, -1, "interval", "-00:00:00.5", { .interval = INTERVAL_STRING }, W_STRING, "io.debezium.time.Interval",
+	    V_STRING, .s = "P0Y0M0DT0H0M-0.5S", .plain = "interval" },
+	{ PG_BYTEA, -1, "bytea", "\\xfbff0a", { .binary = CODED_BASE64 }, W_STRING, NULL, V_STRING, .s = "+/8K", .plain = "bytea" },
+	{ PG_BYTEA, -1, "bytea", "\\xfbff0a00", { .binary = CODED_BASE64_URL },
+	    W_STRING, NULL, V_STRING, .s = "-_8KAA==", .plain = "bytea" },
+	{ PG_BYTEA, -1, "bytea", "\\xfbff0a", { .binary = CODED_HEX }, W_STRING, NULL, V_STRING, .s = "fbff0a", .plain = "bytea" },
+	{ PG_BYTEA, -1, "bytea", "\\x", { .binary = CODED_BASE64 }, W_STRING, NULL, V_STRING, .s = "", .plain = "bytea" },
+};
+
+/* In each form the value is Debezium's, and its text the source's, so that a sink loses nothing. */
+static void
+other_forms(void **state)
+{
+	struct arena a = { 0 };
+	struct buf text = { 0 };
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < COUNTOF(forms); i++) {
+		struct pg_type t = { .oid = forms[i].oid, .typmod = forms[i].typmod, .typtype = 'b', .name = forms[i].name };
+		struct wire_type w = pgtype_wire_as(&t, &forms[i].m, &a), standard = pgtype_wire(&t, &a);
+		struct value v = read_ok(&t, &w, false, slice_of(forms[i].text), &a), other;
+		const struct wire_type *plain = forms[i].plain ? pgtype_plain(forms[i].plain, &a) : NULL;
+
+		assert_int_equal(w.wire, forms[i].wire);
+		assert_string_equal(w.semantic ? w.semantic : "", forms[i].semantic ? forms[i].semantic : "");
+		assert_int_equal(v.kind, forms[i].kind);
+		if (v.kind == V_INT)
+			assert_int_equal(v.i, forms[i].i);
+		else if (v.kind == V_DOUBLE)
+			assert_memory_equal(&v.d, &forms[i].d, sizeof v.d);
+		else
+			assert_slice(forms[i].text, v.s, slice_of(forms[i].s));
+		other = read_ok(&t, &standard, false, slice_of(forms[i].text), &a);
+		buf_reset(&text);
+		assert_int_equal(pgtype_text(&standard, &other, &text, &err), OK);
+		struct slice want = arena_slice(&a, view(&text));
+		buf_reset(&text);
+		assert_int_equal(pgtype_text(&w, &v, &text, &err), OK);
+		assert_slice(forms[i].text, view(&text), want);
+		assert_string_equal(pgtype_create(&w, SLICE_LIT(""), &a), pgtype_create(&standard, SLICE_LIT(""), &a));
+		assert_string_equal(sqlite_create(&w), sqlite_create(&standard));
+		if (!plain)
+			continue;
+		assert_string_equal(pgtype_create(&w, SLICE_LIT(""), &a), forms[i].plain);
+		assert_int_equal(plain->wire, standard.wire == W_DECIMAL && standard.precision == 0 ? W_VARDECIMAL : standard.wire);
+	}
+	assert_false(pgtype_decode(CODED_BASE64, SLICE_LIT("ab*="), &text));
+	assert_false(pgtype_decode(CODED_BASE64, SLICE_LIT("abc"), &text));
+	assert_false(pgtype_decode(CODED_HEX, SLICE_LIT("abc"), &text));
+	assert_false(pgtype_decode(CODED_HEX, SLICE_LIT("AB"), &text));
+	assert_null(pgtype_plain("numeric(10", &a));
+	assert_null(pgtype_plain("character varying(20)", &a));
+	buf_free(&text);
+	arena_free(&a);
+}
+
 /* ---- the map ---- */
 
 static void
@@ -626,6 +728,7 @@ main(void)
 		cmocka_unit_test(golden_both_ways),
 		cmocka_unit_test(golden_cut_short),
 		cmocka_unit_test(debezium_forms),
+		cmocka_unit_test(other_forms),
 		cmocka_unit_test(map_of_types),
 		cmocka_unit_test(types_to_create),
 		cmocka_unit_test(arrays),

@@ -203,6 +203,41 @@ source_type_travels(void **state UNUSED)
 	    "\"towline.new\":true}");
 }
 
+/* Columns in the forms of other modes: Debezium's type, and beside it what it is, and back. */
+static void
+forms_travel(void **state UNUSED)
+{
+	static const struct wire_type numeric = { .wire = W_DECIMAL, .semantic = DECIMAL, .precision = 10, .scale = 2 },
+				      stamp = { .wire = W_INT64, .semantic = "io.debezium.time.MicroTimestamp" },
+				      bytes = { .wire = W_BYTES }, byteses = { .wire = W_ARRAY, .item = &bytes },
+				      hex = { .wire = W_STRING, .coded = CODED_HEX };
+	struct column cols[] = { { NAMED("id"), .type = { .wire = W_INT32 }, .notnull = true },
+		{ NAMED("n"), .type = { .wire = W_DOUBLE, .plain = &numeric } },
+		{ NAMED("t"), .type = { .wire = W_INT64, .semantic = "org.apache.kafka.connect.data.Timestamp", .plain = &stamp } },
+		{ NAMED("b"), .type = { .wire = W_STRING, .coded = CODED_BASE64_URL, .plain = &bytes } },
+		{ NAMED("a"), .type = { .wire = W_ARRAY, .item = &hex, .plain = &byteses } } };
+	struct table tbl = table_of(cols, COUNTOF(cols)), *back;
+	struct arena a = { 0 };
+
+	column_prints(cols[1], "{\"name\":\"n\",\"type\":[\"null\",\"double\"],\"default\":null,\"towline.type\":\"numeric(10,2)\"}");
+	column_prints(cols[2], "{\"name\":\"t\",\"type\":[\"null\",{\"type\":\"long\",\"connect.version\":1,"
+			       "\"connect.name\":\"org.apache.kafka.connect.data.Timestamp\",\"logicalType\":\"timestamp-millis\"}],"
+			       "\"default\":null,\"towline.type\":\"timestamp without time zone\"}");
+	column_prints(cols[3], "{\"name\":\"b\",\"type\":[\"null\",\"string\"],\"default\":null,\"towline.type\":\"bytea\","
+			       "\"towline.coded\":\"base64-url-safe\"}");
+	column_prints(cols[4], "{\"name\":\"a\",\"type\":[\"null\",{\"type\":\"array\",\"items\":[\"null\",\"string\"]}],\"default\":null,"
+			       "\"towline.type\":\"bytea[]\",\"towline.coded\":\"hex\"}");
+	assert_int_equal(schema_table(SLICE_LIT(""), value_of(&tbl, &a), &a, &back, &err), OK);
+	assert_null(back->cols[0].type.plain);
+	assert_int_equal(back->cols[1].type.plain->wire, W_DECIMAL);
+	assert_int_equal(back->cols[1].type.plain->scale, 2);
+	assert_string_equal(back->cols[2].type.semantic, "io.debezium.time.Timestamp");
+	assert_string_equal(back->cols[2].type.plain->semantic, "io.debezium.time.MicroTimestamp");
+	assert_int_equal(back->cols[3].type.coded, CODED_BASE64_URL);
+	assert_int_equal(back->cols[4].type.item->coded, CODED_HEX);
+	arena_free(&a);
+}
+
 /* What became of a table and its columns since the version before, and their own names, come out as they went in; also in a key. */
 static void
 own_words_travel(void **state UNUSED)
@@ -713,6 +748,7 @@ main(void)
 		cmocka_unit_test(debezium_to_the_letter),
 		cmocka_unit_test(column_fields),
 		cmocka_unit_test(source_type_travels),
+		cmocka_unit_test(forms_travel),
 		cmocka_unit_test(own_words_travel),
 		cmocka_unit_test(value_refuses),
 		cmocka_unit_test(names_adjusted),
