@@ -245,6 +245,7 @@ foreign_take(struct foreign *f, struct foreign_part *p, struct err *err)
 	if (p->fr.source_us)
 		f->next.commit_us = p->fr.source_us;
 	if (p->fr.kind == FOREIGN_NOTHING) {
+		f->batch.bytes += m->len; /* about what was decoded of it */
 		rd_kafka_message_destroy(m);
 		return OK;
 	}

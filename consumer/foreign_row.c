@@ -60,7 +60,7 @@ internal(const struct table *tbl)
 static bool
 wanted(const struct foreign *f, const struct table *tbl)
 {
-	return conf_wants(f->kafka->conf, tbl->schema, tbl->name);
+	return conf_wants(f->kafka->conf, tbl->schema, tbl->name) && conf_sink_wants(f->conf, tbl->schema, tbl->name);
 }
 
 static bool

@@ -52,6 +52,8 @@ struct session {
 	struct spine_at last;      /* lane: place of the last record that counted, and its system id */
 	uint64_t last_system;
 	bool barrier;              /* lane: the rows at hand are a barrier's */
+	const struct table *asked; /* the last table that the sink was asked about, and its answer */
+	bool wanted;
 	struct chunk chunk;        /* a large row that is being joined, in the arena of the batch */
 	rd_kafka_message_t **parts; /* its messages so far, where they may have to be set aside */
 	int nparts, partcap;

@@ -71,6 +71,28 @@ bad_record(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p,
 	return OK;
 }
 
+/* sinks.NAME.tables */
+static bool
+wanted(struct session *s, const struct table *tbl)
+{
+	if (s->conf->ntables && s->asked != tbl)
+		s->wanted = conf_sink_wants(s->conf, tbl->schema, tbl->name);
+	s->asked = tbl;
+	return !s->conf->ntables || s->wanted;
+}
+
+/* The sink does not take its table: it has been read, and that was all. It takes the message. What was decoded stays in the arena. */
+static enum rc
+pass_over(struct session *s, rd_kafka_message_t *m, const rd_kafka_message_t *whole, const struct table *tbl)
+{
+	filling(s)->bytes += (size_t)tbl->ncols * 2 * sizeof(struct value) + (whole != m ? whole->len : 0);
+	for (int i = 0; i < s->nparts; i++)
+		rd_kafka_message_destroy(s->parts[i]);
+	s->nparts = 0;
+	rd_kafka_message_destroy(m);
+	return OK;
+}
+
 /* Decode one row into the batch. It takes the message m; what is decoded is whole: m itself, or m with the value of all chunks. */
 static enum rc
 put_row(struct session *s, rd_kafka_message_t *m, const rd_kafka_message_t *whole,
@@ -85,6 +107,8 @@ put_row(struct session *s, rd_kafka_message_t *m, const rd_kafka_message_t *whol
 
 	if (rc == REJECT)
 		return bad_record(s, m, p, tl, whole != m, err);
+	if (rc == OK && !wanted(s, tbl))
+		return pass_over(s, m, whole, tbl);
 	if (rc == OK) {
 		decode_fill(&row, whole, p->topic, tl, &env, tbl);
 		hold(s, m, &row, whole != m);

@@ -32,7 +32,8 @@ struct stmt {
 };
 
 struct pg_target {
-	const struct table *tbl;  /* key of the hash */
+	const struct table *source; /* key of the hash: as it comes */
+	const struct table *tbl;  /* as this sink has it (consumer/mapping.h), with the same columns */
 	struct arena arena;
 	struct target t;
 	struct stmt *stmts;       /* most recently used first */

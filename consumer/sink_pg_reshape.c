@@ -45,8 +45,8 @@ enum rc
 pg_rename_table(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err)
 {
 	const struct table *tbl = t->tbl;
-	bool fixed = s->sink.conf->schema && *s->sink.conf->schema, done;
-	struct slice schema = fixed ? slice_of(w->schema) : tbl->was_schema;
+	struct slice schema = tbl->was_schema;
+	bool done;
 	const char *old =
 		       arena_printf(&t->arena, "%s.%s", ident(t, schema), ident(t, tbl->was_name)),
 		   *sql = "";

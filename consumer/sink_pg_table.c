@@ -2,6 +2,7 @@
  * A table at the sink: looked up by name, its columns matched by name, made or widened where the
  * configuration allows it.
  */
+#include "consumer/mapping.h"
 #include "consumer/sink_pg.h"
 #include "core/log.h"
 #include "schemas/pgtypes.h"
@@ -236,7 +237,8 @@ read_columns(struct sink_pg *s, struct pg_target *t, struct pg_found *w, struct 
 		take_column(t, w, res, i);
 		if (col >= 0)
 			w->generated[col] = *PQgetvalue(res, i, 4) == 't';
-		else if (*PQgetvalue(res, i, 4) != 't')
+		else if (*PQgetvalue(res, i, 4) != 't' &&
+		    (*PQgetvalue(res, i, 8) == 't' || !mapping_left_out(t->source, t->tbl, PQgetvalue(res, i, 0))))
 			w->extra[w->nextra++] = (struct sink_extra){
 				.name = arena_text(&t->arena, slice_of(PQgetvalue(res, i, 0))),
 				.type = arena_text(&t->arena, slice_of(PQgetvalue(res, i, 9))),
@@ -332,12 +334,16 @@ create_sql(struct pg_target *t)
 {
 	const struct table *tbl = t->tbl;
 	struct buf sql = { 0 };
-	const char *text;
+	const char *text, *sep = "";
 
 	buf_printf(&sql, "CREATE TABLE IF NOT EXISTS %s (", t->t.name);
-	for (int i = 0; i < tbl->ncols; i++)
-		buf_printf(&sql, "%s%s %s%s", i ? ", " : "", pg_ident(&t->arena, tbl->cols[i].name),
+	for (int i = 0; i < tbl->ncols; i++) {
+		if (!tbl->cols[i].name.n)
+			continue;
+		buf_printf(&sql, "%s%s %s%s", sep, pg_ident(&t->arena, tbl->cols[i].name),
 		    is_key(tbl, i) ? key_type(t, i) : column_type(t, i), tbl->cols[i].notnull || is_key(tbl, i) ? " NOT NULL" : "");
+		sep = ", ";
+	}
 	for (int i = 0; i < tbl->nkeys; i++)
 		buf_printf(&sql, "%s%s", i ? ", " : ", PRIMARY KEY (",
 		    pg_ident(&t->arena, tbl->cols[tbl->keys[i]].name));
@@ -438,7 +444,7 @@ check_added(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, st
 		struct sink_adding add = { .dialect = DIALECT_PG, .table = t->t.name, .before = before,
 			.col = &t->tbl->cols[i], .extra = w->extra, .nextra = w->nextra };
 
-		if (t->t.cols[i].name.n || w->generated[i])
+		if (t->t.cols[i].name.n || w->generated[i] || !t->tbl->cols[i].name.n)
 			continue;
 		add.type = column_type(t, i);
 		if (sink_add_check(&add, &t->arena, err) == OK)
@@ -489,7 +495,7 @@ match_columns(struct sink_pg *s, struct pg_target *t, struct pg_found *w, struct
 	if (rc == OK)
 		rc = check_added(s, t, w, err);
 	for (int i = 0; rc == OK && i < t->tbl->ncols; i++)
-		if (!t->t.cols[i].name.n && !w->generated[i]) {
+		if (!t->t.cols[i].name.n && !w->generated[i] && t->tbl->cols[i].name.n) {
 			rc = add_column(s, t, i, err);
 			added = true;
 		}
@@ -528,29 +534,37 @@ warn_unindexed(struct sink_pg *s, struct pg_target *t, struct err *err)
 }
 
 /*
- * With `schema:` set, two tables of one name would be mixed. Versions of one table are no such
- * case.
+ * With `schema:` or `rename:` two tables could be mixed in one. Versions of one table are no such case, under whatever
+ * name it had before.
  */
 static enum rc
 check_collision(struct sink_pg *s, const struct pg_target *t, struct err *err)
 {
+	const struct table *now = t->source, *before = NULL;
+
 	for (const struct pg_target *o = s->targets; o; o = o->hh.next)
-		if (strcmp(o->t.name, t->t.name) == 0 && !slice_eq(o->tbl->schema, t->tbl->schema))
-			return fail_exit(err, FATAL, EXIT_CONFIG,
-			    "tables %s.%s and %s.%s would both go to %s; leave one out, or leave out `schema`",
-			    o->tbl->schema.p, o->tbl->name.p, t->tbl->schema.p, t->tbl->name.p,
-			    t->t.name);
-	return OK;
+		if (strcmp(o->t.name, t->t.name) == 0)
+			before = o->source;
+	if (!before || (slice_eq(before->schema, now->schema) && slice_eq(before->name, now->name)) ||
+	    (slice_eq(before->schema, now->was_schema) && slice_eq(before->name, now->was_name)))
+		return OK;
+	return fail_exit(err, FATAL, EXIT_CONFIG,
+	    "tables %.*s.%.*s and %.*s.%.*s would both go to %s; leave one out, or change `schema` and `rename` of sink %s",
+	    SLICE_ARG(before->schema), SLICE_ARG(before->name), SLICE_ARG(now->schema), SLICE_ARG(now->name), t->t.name,
+	    s->sink.conf->name);
 }
 
 static enum rc
 target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 {
-	const struct table *tbl = t->tbl;
-	struct pg_found w = { .schema = s->sink.conf->schema && *s->sink.conf->schema
-		    ? s->sink.conf->schema
-		    : tbl->schema.p };
-	enum rc rc;
+	struct pg_found w = { .schema = "" };
+	const struct table *tbl;
+	enum rc rc = mapping_table(s->sink.conf, t->source, &t->arena, &t->tbl, err);
+
+	if (rc != OK)
+		return rc;
+	tbl = t->tbl;
+	w.schema = arena_text(&t->arena, tbl->schema);
 
 	/*
 	 * Where foreign keys act, a delete that comes before an update only in our order of work may have taken the row by
@@ -588,7 +602,7 @@ table_prepare(struct sink_pg *s, const struct table *tbl, struct err *err)
 	t = calloc(1, sizeof *t);
 	if (!t)
 		die("out of memory");
-	t->tbl = tbl;
+	t->source = tbl;
 	t->in_txn = s->open;
 	rc = target_make(s, t, err);
 	if (rc == REJECT) /* no row can be blamed for it */
@@ -598,7 +612,7 @@ table_prepare(struct sink_pg *s, const struct table *tbl, struct err *err)
 		free(t);
 		return rc;
 	}
-	HASH_ADD_PTR(s->targets, tbl, t);
+	HASH_ADD_PTR(s->targets, source, t);
 	return OK;
 }
 

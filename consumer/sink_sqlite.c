@@ -637,7 +637,7 @@ lite_prepare(struct sink *sink, const struct table *tbl, struct err *err)
 	t = calloc(1, sizeof *t);
 	if (!t)
 		die("out of memory");
-	t->tbl = tbl;
+	t->source = tbl;
 	t->in_txn = s->open;
 	rc = s->open ? OK : lite_marker(sink, &m, err); /* makes towline_table */
 	if (rc == OK)
@@ -649,7 +649,7 @@ lite_prepare(struct sink *sink, const struct table *tbl, struct err *err)
 		free(t);
 		return rc;
 	}
-	HASH_ADD_PTR(s->targets, tbl, t);
+	HASH_ADD_PTR(s->targets, source, t);
 	return OK;
 }
 

@@ -20,7 +20,8 @@ struct lite_stmt {
 };
 
 struct lite_target {
-	const struct table *tbl;
+	const struct table *source; /* key of the hash: as it comes */
+	const struct table *tbl;  /* as this sink has it (consumer/mapping.h), with the same columns */
 	struct arena arena;
 	struct target t;
 	struct lite_stmt *stmts;  /* most recently used first */

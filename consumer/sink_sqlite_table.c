@@ -2,42 +2,66 @@
  * A table at a SQLite sink: its name, its columns matched by name, made or widened where the
  * configuration allows it.
  */
+#include "consumer/mapping.h"
 #include "consumer/sink_sqlite.h"
 #include "core/log.h"
 #include "core/pg.h"
 #include "schemas/pgtypes.h"
 
-/* "schema.table" is "table" for public, else "schema_table". */
-static struct slice
-sink_name(const struct table *tbl, struct arena *a)
+static const char *
+source_name(struct lite_target *t, struct slice schema, struct slice name)
 {
-	if (slice_is(tbl->schema, "public") || slice_is(tbl->schema, "main") || tbl->schema.n == 0)
-		return tbl->name;
-	return slice_of(arena_printf(a, "%.*s_%.*s", SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name)));
+	return arena_printf(&t->arena, "%.*s.%.*s", SLICE_ARG(schema), SLICE_ARG(name));
 }
 
-/* Two source tables may come to one name: the first one that took it keeps it. */
+/* Two source tables may come to one name: the first one that took it keeps it, under whatever name the source has it later. */
 static enum rc
-claim_name(struct sink_sqlite *s, struct lite_target *t, struct slice name, struct err *err)
+claim_name(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 {
-	const char *source = arena_printf(
-	    &t->arena, "%.*s.%.*s", SLICE_ARG(t->tbl->schema), SLICE_ARG(t->tbl->name));
+	const struct table *src = t->source;
+	const char *source = source_name(t, src->schema, src->name), *was = source_name(t, src->was_schema, src->was_name);
 	sqlite3_stmt *st = NULL;
 	enum rc rc = lite_compile(s, "table names",
 	    "INSERT INTO towline_table (name, source) VALUES (?1, ?2)"
-	    " ON CONFLICT (name) DO UPDATE SET source = source RETURNING source",
+	    " ON CONFLICT (name) DO UPDATE SET source = iif(source = ?3, ?2, source) RETURNING source",
 	    &st, err);
 
 	if (rc != OK)
 		return rc;
-	sqlite3_bind_text(st, 1, name.p, (int)name.n, SQLITE_STATIC);
+	sqlite3_bind_text(st, 1, t->tbl->name.p, (int)t->tbl->name.n, SQLITE_STATIC);
 	sqlite3_bind_text(st, 2, source, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 3, was, -1, SQLITE_STATIC);
 	if (sqlite3_step(st) != SQLITE_ROW)
 		rc = lite_fail(s, "table names", err);
 	else if (strcmp((const char *)sqlite3_column_text(st, 0), source) != 0)
 		rc = fail_exit(err, FATAL, EXIT_CONFIG,
-		    "tables %s and %s would both go to %s; leave one out",
-		    (const char *)sqlite3_column_text(st, 0), source, t->t.name);
+		    "tables %s and %s would both go to %s; leave one out, or give it another name by sinks.%s.rename",
+		    (const char *)sqlite3_column_text(st, 0), source, t->t.name, s->sink.conf->name);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+/* What the sink has under another name already would be left behind there: `rename` came later than the rows. */
+static enum rc
+check_left(struct sink_sqlite *s, struct lite_target *t, struct err *err)
+{
+	const struct table *src = t->source;
+	const char *source = source_name(t, src->schema, src->name), *old;
+	sqlite3_stmt *st = NULL;
+	enum rc rc = lite_compile(s, "table names",
+	    "SELECT t.name FROM towline_table t JOIN sqlite_master m ON m.name = t.name AND m.type = 'table'"
+	    " WHERE t.source = ?1 AND t.name <> ?2", &st, err);
+
+	if (rc != OK)
+		return rc;
+	sqlite3_bind_text(st, 1, source, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 2, t->tbl->name.p, (int)t->tbl->name.n, SQLITE_STATIC);
+	if (sqlite3_step(st) == SQLITE_ROW) {
+		old = pg_ident(&t->arena, slice_of((const char *)sqlite3_column_text(st, 0)));
+		rc = fail_exit(err, FATAL, EXIT_REFUSED,
+		    "table %s is %s at this sink, with its rows, and sinks.%s.rename calls it %s now: ALTER TABLE %s RENAME TO %s", source,
+		    old, s->sink.conf->name, t->t.name, old, t->t.name);
+	}
 	sqlite3_finalize(st);
 	return rc;
 }
@@ -56,6 +80,7 @@ create_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 {
 	const struct table *tbl = t->tbl;
 	struct buf sql = { 0 };
+	const char *sep = "";
 	enum rc rc;
 
 	if (!s->sink.conf->create_tables)
@@ -63,10 +88,13 @@ create_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 		    "table %s does not exist at the sink; create it, or set create_tables: true",
 		    t->t.name);
 	buf_printf(&sql, "CREATE TABLE %s (", t->t.name);
-	for (int i = 0; i < tbl->ncols; i++)
-		buf_printf(&sql, "%s%s %s%s", i ? ", " : "", pg_ident(&t->arena, tbl->cols[i].name),
-		    sqlite_create(&tbl->cols[i].type),
+	for (int i = 0; i < tbl->ncols; i++) {
+		if (!tbl->cols[i].name.n)
+			continue;
+		buf_printf(&sql, "%s%s %s%s", sep, pg_ident(&t->arena, tbl->cols[i].name), sqlite_create(&tbl->cols[i].type),
 		    tbl->cols[i].notnull || is_key(tbl, i) ? " NOT NULL" : "");
+		sep = ", ";
+	}
 	for (int i = 0; i < tbl->nkeys; i++)
 		buf_printf(&sql, "%s%s", i ? ", " : ", PRIMARY KEY (",
 		    pg_ident(&t->arena, tbl->cols[tbl->keys[i]].name));
@@ -146,7 +174,8 @@ read_columns(struct sink_sqlite *s, struct lite_target *t, struct lite_found *f,
 				if (!f->generated[i])
 					t->t.cols[i].name = t->tbl->cols[i].name;
 			}
-		if (!known && sqlite3_column_int(st, 6) == 0)
+		if (!known && sqlite3_column_int(st, 6) == 0 &&
+		    (sqlite3_column_int(st, 3) || !mapping_left_out(t->source, t->tbl, name)))
 			found_extra(t, f, st);
 	}
 	sqlite3_finalize(st);
@@ -211,7 +240,7 @@ check_added(struct sink_sqlite *s, struct lite_target *t, const struct lite_foun
 		struct sink_adding add = { .dialect = DIALECT_SQLITE, .table = t->t.name, .before = before,
 			.col = &t->tbl->cols[i], .extra = f->extra, .nextra = f->nextra };
 
-		if (t->t.cols[i].name.n || f->generated[i])
+		if (t->t.cols[i].name.n || f->generated[i] || !t->tbl->cols[i].name.n)
 			continue;
 		add.type = sqlite_create(&add.col->type);
 		if (sink_add_check(&add, &t->arena, err) == OK)
@@ -233,7 +262,7 @@ match_columns(struct sink_sqlite *s, struct lite_target *t, const struct lite_fo
 	enum rc rc = check_added(s, t, f, err);
 
 	for (int i = 0; i < t->tbl->ncols && rc == OK; i++)
-		if (!t->t.cols[i].name.n && !f->generated[i])
+		if (!t->t.cols[i].name.n && !f->generated[i] && t->tbl->cols[i].name.n)
 			rc = add_column(s, t, i, err);
 	return rc == OK ? lite_fit_columns(s, t, f, err) : rc;
 }
@@ -241,32 +270,31 @@ match_columns(struct sink_sqlite *s, struct lite_target *t, const struct lite_fo
 enum rc
 lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 {
+	enum rc rc = mapping_table(s->sink.conf, t->source, &t->arena, &t->tbl, err);
 	const struct table *tbl = t->tbl;
-	struct slice name = sink_name(tbl, &t->arena);
 	size_t n = (size_t)tbl->ncols + 1;
 	struct lite_found f = { .generated = arena_array(&t->arena, n, sizeof *f.generated),
 		.declared = arena_array(&t->arena, n, sizeof *f.declared), .notnull = arena_array(&t->arena, n, sizeof *f.notnull) };
-	enum rc rc;
 
+	if (rc != OK)
+		return rc;
 	t->t = (struct target){ .dialect = DIALECT_SQLITE,
 		.ncols = tbl->ncols,
 		.nkeys = tbl->nkeys,
 		.keys = tbl->keys };
-	t->t.name = pg_ident(&t->arena, name);
+	t->t.name = pg_ident(&t->arena, tbl->name);
 	t->t.cols = arena_array(&t->arena, (size_t)tbl->ncols + 1, sizeof *t->t.cols);
 	t->flags = arena_alloc(&t->arena, (size_t)tbl->ncols * 2 + 1);
-	if ((rc = claim_name(s, t, name, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
+	if ((rc = claim_name(s, t, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
 	    (rc = read_columns(s, t, &f, err)) != OK)
 		return rc;
 	if (!f.there && tbl->was_name.n) {
-		struct table old = { .schema = tbl->was_schema, .name = tbl->was_name };
-
-		if ((rc = lite_rename_table(s, t, sink_name(&old, &t->arena), err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
+		if ((rc = lite_rename_table(s, t, tbl->was_name, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
 		    (rc = read_columns(s, t, &f, err)) != OK)
 			return rc;
 	}
 	if (!f.there) {
-		if ((rc = create_table(s, t, err)) != OK)
+		if ((rc = check_left(s, t, err)) != OK || (rc = create_table(s, t, err)) != OK)
 			return rc;
 		if ((rc = read_columns(s, t, &f, err)) != OK)
 			return rc;

@@ -3,6 +3,7 @@
  */
 #include "control/check.h"
 #include "control/human.h"
+#include "consumer/mapping.h"
 #include "consumer/marker.h"
 #include "core/now.h"
 #include "producer/server.h"
@@ -201,6 +202,29 @@ told(struct look *l, const char *schema, const char *table, bool there, const ch
 		    "does not exist, and role \"%s\" may not make it", l->role);
 }
 
+/* What published table i is called there. false, and said: another one before it has that name too. */
+static bool
+name_of(struct checks *c, const struct conf_sink *sink, int i, const char **schema, const char **name)
+{
+	const struct publication_table *t = c->tables.tables, *other;
+	struct slice to, to_schema, at, at_schema;
+
+	mapping_name(sink, slice_of(t[i].schema), slice_of(t[i].name), &c->arena, &to_schema, &to);
+	*schema = arena_text(&c->arena, to_schema);
+	*name = arena_text(&c->arena, to);
+	for (other = t; other < t + i; other++) {
+		if ((!other->fit && !other->in) || !conf_sink_wants(sink, slice_of(other->schema), slice_of(other->name)))
+			continue;
+		mapping_name(sink, slice_of(other->schema), slice_of(other->name), &c->arena, &at_schema, &at);
+		if (!slice_eq(at, to) || !slice_eq(at_schema, to_schema))
+			continue;
+		check_fail(c, *name, arena_printf(&c->arena, "give one another name by sinks.%s.rename, or leave it out by sinks.%s.tables",
+		    sink->name, sink->name), "%s.%s and %s.%s would both go there", other->schema, other->name, t[i].schema, t[i].name);
+		return false;
+	}
+	return true;
+}
+
 static void
 check_tables(struct look *l)
 {
@@ -211,20 +235,24 @@ check_tables(struct look *l)
 		return;
 	for (int i = 0; i < pub->ntables; i++) {
 		const struct publication_table *t = &pub->tables[i];
-		const char *schema = l->sink->schema ? l->sink->schema : t->schema, *lacks;
+		const char *schema, *name, *lacks;
 		bool there, may_create;
 		struct err err;
 
-		if (!t->fit && !t->in)
+		if ((!t->fit && !t->in) || !conf_sink_wants(l->sink, slice_of(t->schema), slice_of(t->name)))
 			continue;
-		if (!asked(l, "tables", look_at_table(l, schema, t->name, &there, &lacks, &may_create, &err), &err))
+		if (!name_of(l->c, l->sink, i, &schema, &name)) {
+			bad++;
+			continue;
+		}
+		if (!asked(l, "tables", look_at_table(l, schema, name, &there, &lacks, &may_create, &err), &err))
 			return;
 		if (there && !*lacks)
 			present++;
 		else if (!there && l->sink->create_tables && may_create)
 			create++;
 		else if (++bad <= LISTED_MAX)
-			told(l, schema, t->name, there, lacks);
+			told(l, schema, name, there, lacks);
 	}
 	if (bad > LISTED_MAX)
 		check_fail(l->c, "tables", NULL, "%d more like these", bad - LISTED_MAX);

@@ -1,6 +1,7 @@
 /*
  * towline read, towline wait: a row at the primary or at a replica that is fresh enough, and waiting until replicas are.
  */
+#include "consumer/mapping.h"
 #include "consumer/marker.h"
 #include "control/board.h"
 #include "control/command.h"
@@ -170,7 +171,7 @@ take_args(struct read_call *r)
 
 /* The words of the key in its order, or COLUMN=VALUE. */
 static enum rc
-take_keys(struct read_call *r, const struct store_table *t, struct store_value *keys, int *n)
+take_keys(struct read_call *r, const struct conf_sink *sink, const struct store_table *t, struct store_value *keys, int *n)
 {
 	struct call *call = r->call;
 
@@ -183,11 +184,12 @@ take_keys(struct read_call *r, const struct store_table *t, struct store_value *
 		    call, "the key of %s has %d columns, not %d", t->named, t->nkeys, *n);
 	for (int i = 0; i < *n; i++) {
 		const char *word = call->argv[1 + i], *eq = strchr(word, '=');
+		struct slice left = { word, eq ? (size_t)(eq - word) : 0 },
+			     name = sink && eq ? mapping_column(sink, t->schema, t->table, left, &r->arena) : left;
 
 		keys[i] = (struct store_value){ .col = -1, .text = word };
 		for (int c = 0; c < t->ncols; c++) {
-			bool named = eq && strlen(t->cols[c].name) == (size_t)(eq - word) &&
-			    strncmp(t->cols[c].name, word, (size_t)(eq - word)) == 0;
+			bool named = eq && (slice_is(left, t->cols[c].name) || slice_is(name, t->cols[c].name));
 
 			if (t->cols[c].key && named)
 				keys[i] = (struct store_value){ .col = c, .text = eq + 1 };
@@ -231,9 +233,9 @@ print_row(struct read_call *r, struct buf *json)
 	}
 }
 
-/* Ask one store. RETRY: it cannot be reached, ask another. */
+/* Ask one store; sink NULL: the primary. RETRY: it cannot be reached, ask another. */
 static enum rc
-ask(struct read_call *r, const char *node, const char *url, const char *schema)
+ask(struct read_call *r, const char *node, const char *url, const struct conf_sink *sink)
 {
 	struct err *err = &r->call->err;
 	struct store_value keys[KEYS_MAX];
@@ -246,9 +248,9 @@ ask(struct read_call *r, const char *node, const char *url, const char *schema)
 
 	r->node = node;
 	if (rc == OK)
-		rc = store_table(s, r->call->argv[0], schema, &r->arena, &t, err);
+		rc = store_table(s, r->call->argv[0], sink, &r->arena, &t, err);
 	if (rc == OK)
-		rc = take_keys(r, &t, keys, &n);
+		rc = take_keys(r, sink, &t, keys, &n);
 	if (rc == OK)
 		rc = store_get(s, &t, keys, n, &json, &found, err);
 	if (rc == OK && found)
@@ -300,6 +302,16 @@ draw_sink(struct read_call *r, const struct board *b, bool *tried)
 	return i < 0 ? -1 : which[i];
 }
 
+/* sinks.NAME.tables: a replica that does not take the table cannot serve it. */
+static bool
+takes(const struct conf_sink *sink, const char *table)
+{
+	const char *dot = strchr(table, '.');
+
+	return conf_sink_wants(sink, dot ? (struct slice){ table, (size_t)(dot - table) } : SLICE_LIT("public"),
+	    slice_of(dot ? dot + 1 : table));
+}
+
 /* A round over the healthy replicas. AGAIN: none could serve it now. */
 static enum rc
 ask_replicas(struct read_call *r, const struct board *b)
@@ -320,10 +332,12 @@ ask_replicas(struct read_call *r, const struct board *b)
 		rc = r->at_least ? sink_lsn(conf, sink, &at, &r->call->err) : OK;
 
 		tried[k] = true;
+		if (!takes(sink, r->call->argv[0]))
+			continue;
 		if (rc == OK && at < r->at_least)
 			continue;
 		if (rc == OK)
-			rc = ask(r, sink->name, sink->url, sink->schema);
+			rc = ask(r, sink->name, sink->url, sink);
 		if (rc != RETRY)
 			return rc;
 	}

@@ -2,6 +2,7 @@
  * towline sequence: the sequences of a source and of its PostgreSQL sinks, which logical decoding does not carry.
  */
 #include "control/command.h"
+#include "consumer/mapping.h"
 #include "consumer/marker.h"
 #include "core/pg.h"
 #include "core/quote.h"
@@ -95,19 +96,20 @@ list_source(struct sequences *w, struct err *err)
 
 /* ---- at the sink ---- */
 
-static const char *
-schema_at(const struct sequences *w, const char *schema)
-{
-	return w->sink->schema ? w->sink->schema : schema;
-}
-
+/* What a table, or a sequence, is called there: the latter follows `schema` and what renames its whole schema. */
 static const char *
 qualified(struct sequences *w, const char *schema, const char *name)
 {
-	const char *s = pg_ident(&w->arena, slice_of(schema_at(w, schema))), *n = pg_ident(&w->arena, slice_of(name));
-	size_t size = strlen(s) + strlen(n) + 2;
-	char *out = arena_raw(&w->arena, size);
+	struct slice to_schema, to_name;
+	const char *s, *n;
+	size_t size;
+	char *out;
 
+	mapping_name(w->sink, slice_of(schema), slice_of(name), &w->arena, &to_schema, &to_name);
+	s = pg_ident(&w->arena, to_schema);
+	n = pg_ident(&w->arena, to_name);
+	size = strlen(s) + strlen(n) + 2;
+	out = arena_raw(&w->arena, size);
 	snprintf(out, size, "%s.%s", s, n);
 	return out;
 }
@@ -126,10 +128,16 @@ look(struct sequences *w, const struct seq *s, enum state *state, struct seq *th
 	    "SELECT s.seqstart, s.seqincrement, pg_sequence_last_value(c.oid) FROM pg_catalog.pg_sequence s"
 	    " JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	    " WHERE n.nspname = $1 AND c.relname = $2";
-	const char *params[] = { schema_at(w, s->schema), s->name };
+	struct slice schema, name;
+	const char *params[2];
 	PGresult *res = NULL;
 	int64_t here, other;
-	enum rc rc = pg_exec_params(w->to, "look at the sink's sequence", sql, 2, params, &res, err);
+	enum rc rc;
+
+	mapping_name(w->sink, slice_of(s->schema), slice_of(s->name), &w->arena, &schema, &name);
+	params[0] = schema.p;
+	params[1] = name.p;
+	rc = pg_exec_params(w->to, "look at the sink's sequence", sql, 2, params, &res, err);
 
 	if (rc != OK)
 		return rc;
@@ -151,9 +159,11 @@ look(struct sequences *w, const struct seq *s, enum state *state, struct seq *th
 static enum rc
 create(struct sequences *w, const struct seq *s, struct err *err)
 {
-	const char *name = qualified(w, s->schema, s->name), *column = pg_ident(&w->arena, slice_of(s->owner_column));
-	const char *table = *s->owner_table ? qualified(w, s->owner_schema, s->owner_table) : NULL;
-	const char *params[] = { table, s->owner_column };
+	struct slice owner = mapping_column(
+	    w->sink, slice_of(s->owner_schema), slice_of(s->owner_table), slice_of(s->owner_column), &w->arena);
+	const char *name = qualified(w, s->schema, s->name), *column = pg_ident(&w->arena, owner);
+	const char *table = *s->owner_table && owner.n ? qualified(w, s->owner_schema, s->owner_table) : NULL;
+	const char *params[] = { table, owner.p };
 	struct buf sql = { 0 };
 	PGresult *res = NULL;
 	enum rc rc = OK;
@@ -269,7 +279,8 @@ treat_sink(struct sequences *w, const struct conf_sink *sink, struct err *err)
 	if (rc == OK)
 		rc = pg_exec(w->to, "begin", w->copy ? "BEGIN" : "BEGIN READ ONLY", NULL, err);
 	for (int i = 0; i < w->n && rc == OK; i++)
-		rc = treat(w, &w->seqs[i], err);
+		if (!*w->seqs[i].owner_table || conf_sink_wants(sink, slice_of(w->seqs[i].owner_schema), slice_of(w->seqs[i].owner_table)))
+			rc = treat(w, &w->seqs[i], err);
 	if (rc == OK)
 		rc = pg_exec(w->to, "commit", "COMMIT", NULL, err);
 	PQfinish(w->to);

@@ -1,4 +1,5 @@
 #include "control/store.h"
+#include "consumer/mapping.h"
 #include "consumer/marker.h"
 #include "core/pg.h"
 #include "core/quote.h"
@@ -114,7 +115,7 @@ static enum rc
 lite_table(struct store *s, const char *name, struct slice schema, struct slice table,
     struct arena *a, struct store_table *out, struct err *err)
 {
-	const char *plain = slice_is(schema, "public")
+	const char *plain = slice_is(schema, "public") || !schema.n
 	    ? arena_text(a, table)
 	    : arena_printf(a, "%.*s_%.*s", SLICE_ARG(schema), SLICE_ARG(table));
 	struct suggestion near = { .word = slice_of(plain) };
@@ -148,16 +149,16 @@ lite_table(struct store *s, const char *name, struct slice schema, struct slice 
 }
 
 enum rc
-store_table(struct store *s, const char *name, const char *schema, struct arena *a,
+store_table(struct store *s, const char *name, const struct conf_sink *sink, struct arena *a,
     struct store_table *out, struct err *err)
 {
 	const char *dot = strchr(name, '.');
-	struct slice in = schema && s->pg ? slice_of(schema)
-	    : dot			  ? (struct slice){ name, (size_t)(dot - name) }
-					  : SLICE_LIT("public");
+	struct slice in = dot ? (struct slice){ name, (size_t)(dot - name) } : SLICE_LIT("public");
 	struct slice table = slice_of(dot ? dot + 1 : name);
 
-	*out = (struct store_table){ .named = name };
+	*out = (struct store_table){ .named = name, .schema = in, .table = table };
+	if (sink)
+		mapping_name(sink, in, table, a, &in, &table);
 	return s->pg ? pg_table(s, name, in, table, a, out, err)
 		     : lite_table(s, name, in, table, a, out, err);
 }
@@ -287,7 +288,7 @@ store_get(struct store *s, const struct store_table *t, const struct store_value
 	int nparams = 0;
 	enum rc rc;
 
-	buf_printf(&sql, s->pg ? "SELECT row_to_json(t) FROM %s t" : "SELECT * FROM %s", t->quoted);
+	buf_printf(&sql, s->pg ? "SELECT row_to_json(t.*) FROM %s t" : "SELECT * FROM %s", t->quoted);
 	put_where(t, keys, n, s->pg, &a, &sql, params, &nparams);
 	rc = (s->pg ? pg_get : lite_get)(s, buf_cstr(&sql), params, nparams, json, found, err);
 	buf_free(&sql);

@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 #include "core/buf.h"
+#include "core/conf.h"
 #include "core/err.h"
 
 struct store_column {
@@ -15,6 +16,7 @@ struct store_column {
 
 struct store_table {
 	const char *named;  /* as the user wrote it */
+	struct slice schema, table; /* of that */
 	const char *quoted; /* for SQL */
 	struct store_column *cols;
 	int ncols, nkeys;
@@ -33,10 +35,10 @@ enum rc store_open(const char *url, bool write, struct store **out, struct err *
 void store_close(struct store *s);
 
 /*
- * The table, in a. schema: instead of the one in the name, as sinks may have it; NULL: none.
+ * The table, in a. sink: where the store is one, so that the table may have another name there (consumer/mapping.h); NULL: the primary.
  * FATAL/EXIT_USAGE: there is none, with "did you mean".
  */
-enum rc store_table(struct store *s, const char *name, const char *schema, struct arena *a,
+enum rc store_table(struct store *s, const char *name, const struct conf_sink *sink, struct arena *a,
     struct store_table *out, struct err *err) MUST_CHECK;
 
 /* Index of the column; -1 and the error, with "did you mean". */

@@ -15,16 +15,20 @@ extern char **environ;
 
 /* ---- environment ---- */
 
-/* Is var "TOWLINE_" + path, with everything that is not a letter or digit as '_' and in upper case? */
+/* Does var end in path, with everything that is not a letter or digit as '_' and in upper case? var is no shorter. */
 static bool
-env_is(struct slice var, const char *path)
+ends_in(struct slice var, const char *path)
 {
-	if (var.n != strlen("TOWLINE_") + strlen(path))
-		return false;
-	for (const char *v = var.p + strlen("TOWLINE_"); *path; path++, v++)
+	for (const char *v = var.p + var.n - strlen(path); *path; path++, v++)
 		if (*v != (isalnum((unsigned char)*path) ? toupper((unsigned char)*path) : '_'))
 			return false;
 	return true;
+}
+
+static bool
+env_is(struct slice var, const char *path)
+{
+	return var.n == strlen("TOWLINE_") + strlen(path) && ends_in(var, path);
 }
 
 /* TOWLINE_SINKS_REPORTS_URL: which option, and the sink's name in front of it. */
@@ -32,20 +36,22 @@ static const struct conf_option *
 env_sink_option(struct slice var, struct slice *name)
 {
 	size_t skip = strlen("TOWLINE_SINKS_");
+	const struct conf_option *found = NULL;
 
 	if (var.n <= skip || memcmp(var.p, "TOWLINE_SINKS_", skip) != 0)
 		return NULL;
+	/* X_CREATE_TABLES is create_tables of x, not tables of x_create: the longest that fits. */
 	for (int i = 0; i < conf_nsink_options; i++) {
-		size_t n = strlen(conf_sink_options[i].path);
+		const char *path = conf_sink_options[i].path;
+		size_t n = strlen(path);
 
-		/* No option's name ends in "_" and another's: so at most one fits. */
-		if (var.n > skip + 1 + n && var.p[var.n - n - 1] == '_' &&
-		    strncasecmp(var.p + var.n - n, conf_sink_options[i].path, n) == 0) {
+		if (var.n > skip + 1 + n && var.p[var.n - n - 1] == '_' && ends_in(var, path) &&
+		    (!found || n > strlen(found->path))) {
 			*name = (struct slice){ var.p + skip, var.n - n - 1 - skip };
-			return &conf_sink_options[i];
+			found = &conf_sink_options[i];
 		}
 	}
-	return NULL;
+	return found;
 }
 
 /* The sink that is meant: one that exists and folds to the same letters, else a new one in lower case. */
@@ -227,6 +233,53 @@ check_salt(struct conf_loader *ld, const struct conf_place *at)
 	return OK;
 }
 
+/* The next "LEFT=RIGHT" of a list with commas; false: none. */
+static bool
+next_pair(const char **list, struct slice *left, struct slice *right)
+{
+	const char *p = *list ? *list + strspn(*list, ",") : "", *equal = strchr(p, '=');
+	size_t n = strcspn(p, ",");
+
+	if (!n || !equal)
+		return false;
+	*left = (struct slice){ p, (size_t)(equal - p) };
+	*right = (struct slice){ equal + 1, n - left->n - 1 };
+	*list = p + n;
+	return true;
+}
+
+/* Do two tables, renamed so, come to one name? Those that keep their schemas do not, if the schemas differ. */
+static bool
+one_name(const struct conf_sink *s, struct slice left, struct slice right, struct slice left2, struct slice right2)
+{
+	bool kept = !memchr(right.p, '.', right.n) && !s->schema && strncmp(s->url, "sqlite:", 7) != 0;
+	size_t n = (size_t)((const char *)memchr(left.p, '.', left.n) - left.p);
+
+	return slice_eq(right, right2) && (!kept || (left2.n > n && memcmp(left.p, left2.p, n + 1) == 0));
+}
+
+/* A column may be renamed twice, under its old name and the one that the source has given it since: they come to one name here. */
+static enum rc
+check_renames(struct conf_loader *ld, const struct conf_sink *s, const struct conf_place *at)
+{
+	struct slice left, right, left2, right2;
+
+	for (const char *p = s->rename; next_pair(&p, &left, &right);)
+		for (const char *q = p; next_pair(&q, &left2, &right2);) {
+			if (slice_eq(left, left2))
+				return conf_fail(ld, at, "sinks.%s.rename: %.*s stands there twice", s->name, SLICE_ARG(left));
+			if (one_name(s, left, right, left2, right2))
+				return conf_fail(ld, at,
+				    "sinks.%s.rename: %.*s and %.*s would both go to %.*s; give them names of their own", s->name,
+				    SLICE_ARG(left), SLICE_ARG(left2), SLICE_ARG(right));
+		}
+	for (const char *p = s->columns_rename; next_pair(&p, &left, &right);)
+		for (const char *q = p; next_pair(&q, &left2, &right2);)
+			if (slice_eq(left, left2))
+				return conf_fail(ld, at, "sinks.%s.columns.rename: %.*s stands there twice", s->name, SLICE_ARG(left));
+	return OK;
+}
+
 static enum rc
 check_synchronous(struct conf_loader *ld, const struct conf_place *at)
 {
@@ -305,6 +358,9 @@ check_whole(struct conf_loader *ld)
 		if (!c->sinks[i].url)
 			return conf_fail(ld, &ld->sink_places[i], "sink '%s' has no url; add 'url: postgres://...' or 'url: sqlite:PATH'",
 			    c->sinks[i].name);
+	for (int i = 0; i < c->nsinks; i++)
+		if (check_renames(ld, &c->sinks[i], &ld->sink_places[i]))
+			return FATAL;
 	if (!c->source_url && !c->nsinks)
 		return conf_fail(ld, &at, "there is neither a source nor a sink; add 'source: URL' or 'sinks: { NAME: URL }'");
 	/* Two long names could be cut to the same slot, and then steal each other's changes. */
@@ -383,6 +439,9 @@ conf_free(struct conf *c)
 
 	for (int i = 0; i < c->ntables; i++)
 		pattern_free(c->tables[i].regex);
+	for (int k = 0; k < c->nsinks; k++)
+		for (int i = 0; i < c->sinks[k].ntables; i++)
+			pattern_free(c->sinks[k].tables[i].regex);
 	arena_free(&a);
 	*c = (struct conf){ 0 };
 }
@@ -398,14 +457,23 @@ conf_sink(const struct conf *c, const char *name)
 
 /* ---- table patterns ---- */
 
+static bool
+wants(const struct conf_table *t, int n, struct slice schema, struct slice table)
+{
+	for (int i = n - 1; i >= 0; i--)
+		if (pattern_matches(t[i].pattern, t[i].regex, schema, table))
+			return !t[i].exclude;
+	return n == 0 || t[0].exclude;
+}
+
 bool
 conf_wants(const struct conf *c, struct slice schema, struct slice table)
 {
-	for (int i = c->ntables - 1; i >= 0; i--) {
-		const struct conf_table *t = &c->tables[i];
+	return wants(c->tables, c->ntables, schema, table);
+}
 
-		if (pattern_matches(t->pattern, t->regex, schema, table))
-			return !t->exclude;
-	}
-	return c->ntables == 0 || c->tables[0].exclude;
+bool
+conf_sink_wants(const struct conf_sink *s, struct slice schema, struct slice table)
+{
+	return wants(s->tables, s->ntables, schema, table);
 }

@@ -33,6 +33,10 @@ enum synchronous { SYNC_OFF = 0, SYNC_KAFKA, SYNC_APPLIED };
 struct conf_sink {
 	const char *name, *url;
 	const char *schema;     /* PostgreSQL: put every table into this schema; NULL: as at the source */
+	struct conf_table *tables; /* of the pipeline's, those that this sink takes; none: all */
+	int ntables;
+	const char *rename;     /* SCHEMA.TABLE=NEW, SCHEMA.*=OTHER.*, with commas; NULL: none. consumer/mapping.h reads it */
+	const char *columns_exclude, *columns_rename; /* SCHEMA.TABLE.COLUMN[=NEW], likewise */
 	const char *apply;      /* transaction | key */
 	bool create_tables;
 	const char *on_schema_change; /* apply | stop | ignore */
@@ -107,6 +111,9 @@ const struct conf_sink *conf_sink(const struct conf *c, const char *name);
  * belongs only if the list begins with an exclusion (then it means "all but these").
  */
 bool conf_wants(const struct conf *c, struct slice schema, struct slice table);
+
+/* Likewise: does this sink take it, of those that belong to the pipeline? */
+bool conf_sink_wants(const struct conf_sink *s, struct slice schema, struct slice table);
 
 /* A URL or libpq's "key=value ..." without its passwords: into a, for logs and --json. */
 const char *conf_mask_url(struct arena *a, const char *url);

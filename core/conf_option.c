@@ -119,6 +119,30 @@ check_mask(const char *s)
 	return digits && digits < 7 && !mask[9 + digits] ? NULL : "needs one of =hash, =fixed, =null, =truncate:N";
 }
 
+/* From table or schema to another name: SCHEMA.TABLE=NEW, SCHEMA.TABLE=OTHER.NEW, SCHEMA.*=OTHER.* */
+static const char *
+check_rename(const char *s)
+{
+	const char *equal = strchr(s, '='), *dot = strchr(s, '.'), *to = equal ? equal + 1 : "", *to_dot = strchr(to, '.');
+	bool whole = equal && equal - s > 2 && strncmp(equal - 2, ".*", 2) == 0;
+
+	if (!equal || !dot || dot == s || dot + 1 >= equal || !*to || to_dot == to || (to_dot && !to_dot[1]))
+		return "is not SCHEMA.TABLE: NEW, nor SCHEMA.TABLE: OTHER.NEW";
+	if (whole)
+		return to_dot && strcmp(to_dot, ".*") == 0 ? NULL : "needs a whole schema on the right too, as in legacy.*: app.*";
+	return strpbrk(s, "*?") ? "may have no * or ? but for whole schemas, as in legacy.*: app.*" : NULL;
+}
+
+static const char *
+check_column_rename(const char *s)
+{
+	const char *equal = strchr(s, '=');
+
+	if (!equal || !names_column(s, (size_t)(equal - s)) || !equal[1])
+		return "is not SCHEMA.TABLE.COLUMN: NEW";
+	return strpbrk(s, "*?") ? "names one column, without * and ?" : NULL;
+}
+
 #define AT(member) offsetof(struct conf, member)
 #define SINK(member) offsetof(struct conf_sink, member)
 #define DAY_MS (24 * 3600 * 1000LL)
@@ -246,6 +270,14 @@ const struct conf_option conf_sink_options[] = {
 	    .check = check_database },
 	{ "schema", "PostgreSQL: the schema that every table goes to; without it, the same as at the source.",
 	    CONF_TEXT, 0, SINK(schema), .sample = "public", .check = check_ident },
+	{ "tables", "Which of the pipeline's tables this sink takes, written as 'tables' above. Nothing: all of them.",
+	    CONF_TABLES, 0, SINK(tables), .sample = "[\"!public.audit_*\"]" },
+	{ "rename", "Tables that are called otherwise at this sink: SCHEMA.TABLE: NEW or OTHER.NEW, or whole schemas, SCHEMA.*: OTHER.*.",
+	    CONF_LIST, CONF_MAPPING, SINK(rename), .sample = "{ public.orders: sales.orders2 }", .check = check_rename },
+	{ "columns.exclude", "Columns that this sink does not get: SCHEMA.TABLE.COLUMN with * and ?.", CONF_LIST, 0,
+	    SINK(columns_exclude), .sample = "[public.customer.notes]", .check = check_column },
+	{ "columns.rename", "Columns that are called otherwise at this sink: SCHEMA.TABLE.COLUMN: NEW.", CONF_LIST, CONF_MAPPING,
+	    SINK(columns_rename), .sample = "{ public.customer.mail: email }", .check = check_column_rename },
 	{ "apply", "transaction: whole source transactions in commit order. key: order per key only, most rows per second.",
 	    CONF_CHOICE, 0, SINK(apply), .standard = "transaction", .choices = "transaction|key" },
 	{ "create_tables", "Make tables that are missing.",

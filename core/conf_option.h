@@ -17,7 +17,7 @@ enum conf_type {
 	CONF_INT,    /* int64_t */
 	CONF_SIZE,   /* int64_t, bytes */
 	CONF_TIME,   /* int64_t, milliseconds */
-	CONF_TABLES, /* tables, ntables */
+	CONF_TABLES, /* tables, ntables: of the configuration or of a sink */
 	CONF_PAIRS,  /* kafka_options, nkafka_options */
 };
 
@@ -27,6 +27,7 @@ enum conf_flag {
 	CONF_URL = 4,      /* shown without its password */
 	CONF_OPEN = 8,     /* the sample has it live, not commented out */
 	CONF_NONE = 16,    /* "none" means NULL */
+	CONF_MAPPING = 32, /* a list of KEY=VALUE that the file may have as a mapping */
 };
 
 struct conf_option {

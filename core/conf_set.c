@@ -454,12 +454,16 @@ free_patterns(const struct conf_table *t, int n)
 }
 
 static enum rc
-set_tables(struct conf_loader *ld, const struct conf_item *it, int n)
+set_tables(struct conf_loader *ld, const struct conf_target *to, const struct conf_item *it, int n)
 {
+	bool root = to->base == ld->conf;
+	struct conf_sink *sink = root ? NULL : to->base;
+	struct conf_table **list = root ? &ld->conf->tables : &sink->tables;
+	int *count = root ? &ld->conf->ntables : &sink->ntables;
 	struct conf_table *t = arena_array(&ld->conf->arena, (size_t)n, sizeof *t);
 
 	if (n == 0)
-		return conf_fail(ld, &it[0].at, "tables is empty; leave it out to copy every table");
+		return conf_fail(ld, &it[0].at, "%stables is empty; leave it out to copy every table", to->prefix);
 	for (int i = 0; i < n; i++) {
 		const char *p = it[i].text, *dot;
 		char why[128];
@@ -486,9 +490,9 @@ set_tables(struct conf_loader *ld, const struct conf_item *it, int n)
 		if (dot == t[i].pattern || !dot[1])
 			return conf_fail(ld, &it[i].at, "pattern '%.60s' is not SCHEMA.TABLE", p);
 	}
-	free_patterns(ld->conf->tables, ld->conf->ntables); /* of the file, say, where --set has others */
-	ld->conf->tables = t;
-	ld->conf->ntables = n;
+	free_patterns(*list, *count); /* of the file, say, where --set has others */
+	*list = t;
+	*count = n;
 	return OK;
 }
 
@@ -546,7 +550,7 @@ conf_set(struct conf_loader *ld, const struct conf_target *to, const struct conf
 	case CONF_INT:
 	case CONF_SIZE:
 	case CONF_TIME: rc = set_number(ld, to, opt, items); break;
-	case CONF_TABLES: rc = set_tables(ld, items, n); break;
+	case CONF_TABLES: rc = set_tables(ld, to, items, n); break;
 	case CONF_PAIRS:
 		rc = conf_fail(ld, &items[0].at, "%s%s must be a mapping of librdkafka's names to values", to->prefix, opt->path);
 		break;

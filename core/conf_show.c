@@ -177,14 +177,14 @@ print_json(const struct show *sh, struct buf *out)
 }
 
 static const char *
-tables_text(struct arena *a, const struct conf *c)
+tables_text(struct arena *a, const struct conf_table *t, int n)
 {
 	struct buf b = { 0 };
 	const char *text;
 
-	for (int i = 0; i < c->ntables; i++)
-		buf_printf(&b, "%s%s%s", i ? ", " : "", c->tables[i].exclude ? "!" : "", c->tables[i].pattern);
-	text = c->ntables ? arena_text(a, buf_view(&b)) : NULL;
+	for (int i = 0; i < n; i++)
+		buf_printf(&b, "%s%s%s", i ? ", " : "", t[i].exclude ? "!" : "", t[i].pattern);
+	text = n ? arena_text(a, buf_view(&b)) : NULL;
 	buf_free(&b);
 	return text;
 }
@@ -201,6 +201,7 @@ choice_name(struct arena *a, const char *choices, int i)
 static const char *
 value_text(struct arena *a, const struct conf *c, const struct conf_target *to, const struct conf_option *opt)
 {
+	const struct conf_sink *sink = *to->prefix ? to->base : NULL;
 	const void *at = (const char *)to->base + opt->offset;
 	const char *text;
 
@@ -218,7 +219,7 @@ value_text(struct arena *a, const struct conf *c, const struct conf_target *to, 
 	case CONF_INT:
 	case CONF_SIZE:
 	case CONF_TIME: return conf_number_text(a, opt->type, *(const int64_t *)at);
-	case CONF_TABLES: return tables_text(a, c);
+	case CONF_TABLES: return sink ? tables_text(a, sink->tables, sink->ntables) : tables_text(a, c->tables, c->ntables);
 	case CONF_PAIRS: return NULL;
 	}
 	return NULL;
@@ -309,7 +310,9 @@ example_options(struct buf *out, const struct conf_target *to, int indent)
 		const char *dot = strchr(opt->path, '.'), *key = dot ? dot + 1 : opt->path;
 		struct slice its = { opt->path, dot ? (size_t)(dot - opt->path) : 0 };
 
-		if (its.n && !slice_eq(its, section))
+		if (its.n && !slice_eq(its, section) && *to->prefix)
+			buf_printf(out, "%*s%.*s:\n", indent, "", SLICE_ARG(its));
+		else if (its.n && !slice_eq(its, section))
 			buf_printf(out, "\n%.*s:\n", SLICE_ARG(its));
 		else if (!its.n && !*to->prefix && i > 0)
 			buf_byte(out, '\n');

@@ -140,6 +140,35 @@ set_list(struct yaml *y, const struct conf_target *to, const struct conf_option 
 	return rc == OK ? conf_set(y->ld, to, opt, items, n, true) : rc;
 }
 
+/* A mapping as the list of its KEY=VALUE. */
+static enum rc
+set_mapping(struct yaml *y, const struct conf_target *to, const struct conf_option *opt, struct fy_node *map,
+    const struct conf_place *near)
+{
+	struct arena *a = &y->ld->conf->arena;
+	int n = fy_node_mapping_item_count(map), i = 0;
+	struct conf_item *items = arena_array(a, (size_t)n + 1, sizeof *items);
+	struct conf_place at;
+	struct fy_node_pair *pair;
+	const char *key;
+	void *it = NULL;
+	enum rc rc = OK;
+
+	if (n > LIST_MAX)
+		return conf_fail(y->ld, near, "%s%s has more than %d keys", to->prefix, opt->path, LIST_MAX);
+	items[0] = (struct conf_item){ *near, "" };
+	while (rc == OK && (pair = fy_node_mapping_iterate(map, &it))) {
+		rc = read_key(y, map, pair, near, &key, &at);
+		if (rc == OK)
+			rc = read_item(
+			    y, fy_node_pair_value(pair), &at, arena_printf(a, "%s%s.%.60s", to->prefix, opt->path, key), &items[i]);
+		if (rc == OK)
+			items[i] = (struct conf_item){ at, arena_printf(a, "%s=%s", key, items[i].text) };
+		i++;
+	}
+	return rc == OK ? conf_set(y->ld, to, opt, items, n, true) : rc;
+}
+
 static enum rc
 set_option(struct yaml *y, const struct conf_target *to, const struct conf_option *opt, struct fy_node *node,
     const struct conf_place *key_at)
@@ -151,6 +180,8 @@ set_option(struct yaml *y, const struct conf_target *to, const struct conf_optio
 		return OK;
 	if (opt->type == CONF_PAIRS && fy_node_is_mapping(node))
 		return set_pairs(y, node, opt, key_at);
+	if (opt->flags & CONF_MAPPING && fy_node_is_mapping(node))
+		return set_mapping(y, to, opt, node, key_at);
 	if (fy_node_is_sequence(node))
 		return set_list(y, to, opt, node, key_at);
 	rc = read_item(y, node, key_at, arena_printf(&y->ld->conf->arena, "%s%s", to->prefix, opt->path), &item);

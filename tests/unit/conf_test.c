@@ -115,6 +115,8 @@ test_order(void **state UNUSED)
 	setenv("TOWLINE_KAFKA_OPTIONS_SASL_PASSWORD", "hunter2", 1);
 	setenv("TOWLINE_SINKS_R_1_BATCH_ROWS", "77", 1);
 	setenv("TOWLINE_SINKS_EXTRA_URL", "sqlite:extra.db", 1);
+	setenv("TOWLINE_SINKS_EXTRA_CREATE_TABLES", "off", 1);
+	setenv("TOWLINE_SINKS_EXTRA_COLUMNS_RENAME", "a.b.c=d, a.b.e=f", 1);
 	setenv("TOWLINE_PORT", "tcp://10.0.0.1:80", 1); /* nobody's: left alone */
 	setenv("TOWLINE_LOG_LEVEL", "", 1);             /* empty: not set */
 	assert_int_equal(load_text(&c, "name: n\nkafka: {partitions: 7, replication: 1}\nsinks: {r-1: 'sqlite:r.db'}\n", sets,
@@ -130,6 +132,9 @@ test_order(void **state UNUSED)
 	assert_string_equal(conf_sink(&c, "r-1")->apply, "key");
 	assert_int_equal(conf_sink(&c, "r-1")->batch_rows, 77);
 	assert_string_equal(conf_sink(&c, "extra")->url, "sqlite:extra.db");
+	assert_false(conf_sink(&c, "extra")->create_tables);
+	assert_int_equal(conf_sink(&c, "extra")->ntables, 0);
+	assert_string_equal(conf_sink(&c, "extra")->columns_rename, "a.b.c=d,a.b.e=f");
 	assert_string_equal(conf_sink(&c, "new")->url, "sqlite:n.db");
 	assert_null(conf_sink(&c, "none"));
 	assert_int_equal(c.nkafka_options, 2);
@@ -144,6 +149,8 @@ test_order(void **state UNUSED)
 	unsetenv("TOWLINE_KAFKA_OPTIONS_SASL_PASSWORD");
 	unsetenv("TOWLINE_SINKS_R_1_BATCH_ROWS");
 	unsetenv("TOWLINE_SINKS_EXTRA_URL");
+	unsetenv("TOWLINE_SINKS_EXTRA_CREATE_TABLES");
+	unsetenv("TOWLINE_SINKS_EXTRA_COLUMNS_RENAME");
 	unsetenv("TOWLINE_PORT");
 	unsetenv("TOWLINE_LOG_LEVEL");
 }

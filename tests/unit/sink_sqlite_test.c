@@ -565,6 +565,50 @@ test_unindexed_key(void **state)
 	assert_string_equal(ask(w, "SELECT id, name, sum FROM orders"), "1|b|1.0");
 }
 
+/* Under other names: rows in and out, the source renames the table, `rename` comes later than rows. */
+static void
+test_mapping(void **state)
+{
+	struct world *w = *state;
+	struct column c[COLS];
+	struct table t = orders(c), later, other;
+	struct batch b = { 0 };
+
+	w->conf.rename = "public.orders=o2,public.sales=o2";
+	w->conf.columns_rename = "public.orders.name=who";
+	w->conf.columns_exclude = "*.*.amount";
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "a"));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 2, "b"));
+	ok(run(w, &b));
+	put_row(&b, &t, OP_UPDATE, NULL, order(&b, 2, "c"));
+	put_row(&b, &t, OP_DELETE, order(&b, 1, "a"), NULL);
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT id, who FROM o2"), "2|c");
+	assert_string_equal(ask(w, "SELECT group_concat(name, ' ') FROM pragma_table_info('o2')"), "id who at doc d");
+	assert_string_equal(ask(w, "SELECT name, source FROM towline_table"), "o2|public.orders");
+
+	/* the same rows under the name that the source has given them; then a table that only wants its name */
+	later = t;
+	later.name = SLICE_LIT("sales");
+	later.was_schema = SLICE_LIT("public");
+	later.was_name = SLICE_LIT("orders");
+	w->conf.columns_rename = "public.orders.name=who,public.sales.name=who";
+	ok(w->sink->ops->prepare(w->sink, &later, &w->err));
+	assert_string_equal(ask(w, "SELECT name, source FROM towline_table"), "o2|public.sales");
+	other = t;
+	other.name = SLICE_LIT("o2");
+	assert_int_equal(w->sink->ops->prepare(w->sink, &other, &w->err), FATAL);
+	assert_non_null(strstr(w->err.text, "tables public.sales and public.o2 would both go to"));
+
+	later.was_name = later.was_schema = SLICE_LIT("");
+	w->sink->ops->forget(w->sink, &later);
+	w->conf.rename = "public.sales=o3";
+	assert_int_equal(w->sink->ops->prepare(w->sink, &later, &w->err), FATAL);
+	assert_int_equal(w->err.exit, EXIT_REFUSED);
+	assert_non_null(strstr(w->err.text, "ALTER TABLE \"o2\" RENAME TO \"o3\""));
+}
+
 /* How far partitions are read: written with the rows, gone with them; of an older version under another name. */
 static void
 test_positions(void **state)
@@ -629,6 +673,7 @@ main(void)
 		with_world(test_schema_change),
 		with_world(test_column_in_doubt),
 		with_world(test_unindexed_key),
+		with_world(test_mapping),
 		with_world(test_positions),
 		cmocka_unit_test(test_unknown_kind),
 	};
