@@ -356,33 +356,6 @@ put_key(struct sending *s, const struct value *row, struct record *r, struct err
 	return OK;
 }
 
-/* The key as Connect's header converter prints it: {"id":1}. */
-static struct slice
-key_text(struct publisher *p, const struct table *tbl, const struct value *row)
-{
-	struct buf b = { 0 };
-	struct slice out;
-
-	buf_byte(&b, '{');
-	for (int i = 0; i < tbl->nkeys; i++) {
-		const struct value *v = &row[tbl->keys[i]];
-
-		buf_printf(&b, "%s\"%s\":", i ? "," : "", tbl->cols[tbl->keys[i]].name.p);
-		if (v->kind == V_INT)
-			buf_printf(&b, "%" PRId64, v->i);
-		else if (v->kind == V_STRING)
-			buf_printf(&b, "\"%.*s\"", SLICE_ARG(v->s));
-		else if (v->kind == V_BOOL)
-			buf_text(&b, v->i ? "true" : "false");
-		else
-			buf_text(&b, "null");
-	}
-	buf_byte(&b, '}');
-	out = arena_slice(&p->row, buf_view(&b));
-	buf_free(&b);
-	return out;
-}
-
 static enum rc
 send_record(struct sending *s, char op, const struct value *before, const struct value *after,
     uint32_t flags, struct record *r, struct err *err)
@@ -414,7 +387,7 @@ send_record(struct sending *s, char op, const struct value *before, const struct
 	if (large_is(p, r))
 		return large_send(p, s->g, r, &tl, s->at,
 		    arena_printf(&p->row, "table %s.%s", tbl->schema.p, tbl->name.p),
-		    key_text(p, tbl, after ? after : before), &s->aside, err);
+		    key_text(tbl, after ? after : before, &p->row), &s->aside, err);
 	return deliver(p, s->g, r, err);
 }
 
@@ -466,7 +439,7 @@ send_moved(struct sending *s, uint32_t full, struct err *err)
 {
 	const struct table *tbl = s->ch->tbl;
 	struct record r = {
-		.extra = { { "__debezium.oldkey", key_text(s->p, tbl, s->ch->before) } },
+		.extra = { { "__debezium.oldkey", key_text(tbl, s->ch->before, &s->p->row) } },
 		.nextra = 1
 	};
 	bool alone = false;
@@ -476,7 +449,7 @@ send_moved(struct sending *s, uint32_t full, struct err *err)
 
 	if (rc == OK)
 		rc = send_delete(s, (alone ? 0 : TL_MOVED_FROM) | full, "__debezium.newkey",
-		    key_text(s->p, tbl, s->ch->after), err);
+		    key_text(tbl, s->ch->after, &s->p->row), err);
 
 	if (rc == OK)
 		rc = put_key(s, s->ch->after, &r, err);

@@ -91,6 +91,9 @@ bool large_is(const struct publisher *p, const struct record *r);
 enum rc large_send(struct publisher *p, struct group *g, struct record *r, const struct tl *tl,
     struct place *at, const char *what, struct slice key, bool *aside, struct err *err) MUST_CHECK;
 
+/* The key of this row as JSON, {"id":1}: as Connect prints it in Debezium's headers. In a; ends in a NUL. */
+struct slice key_text(const struct table *tbl, const struct value *row, struct arena *a);
+
 /* Send one record of group g; the bytes are copied. */
 enum rc deliver(struct publisher *p, struct group *g, const struct record *r, struct err *err) MUST_CHECK;
 

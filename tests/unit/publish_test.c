@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "producer/publish.h"
+#include "producer/publish_impl.h"
 
 #include <cmocka.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -119,12 +119,43 @@ acknowledged_without_offset(void **state)
 	assert_non_null(strstr(err.text, "without an offset"));
 }
 
+/* The texts that a Debezium 3.7 wrote for the same keys. */
+static void
+key_as_text(void **state)
+{
+	struct column cols[] = {
+		{ .name = SLICE_LIT("a"), .type.wire = W_STRING }, { .name = SLICE_LIT("b"), .type.wire = W_INT64 },
+		{ .name = SLICE_LIT("c"), .type.wire = W_BOOL }, { .name = SLICE_LIT("d-e"), .type.wire = W_BYTES },
+		{ .name = SLICE_LIT("f"), .type = { .wire = W_DECIMAL, .scale = 2 } }, { .name = SLICE_LIT("g"), .type.wire = W_FLOAT },
+		{ .name = SLICE_LIT("h"), .type.wire = W_DOUBLE }, { .name = SLICE_LIT("i"), .type.wire = W_VARDECIMAL },
+	};
+	int keys[] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+	struct table tbl = { .cols = cols, .ncols = COUNTOF(cols), .keys = keys, .nkeys = COUNTOF(keys) };
+	struct value row[] = {
+		value_string(SLICE_LIT("it's \"x\", {y}\\\n")), value_int(INT64_MIN), { .kind = V_BOOL, .i = 1 },
+		{ .kind = V_BYTES, .s = SLICE_LIT("\1\2\xff") }, { .kind = V_BYTES, .s = SLICE_LIT("\xff\x6a") },
+		{ .kind = V_FLOAT, .d = 0.1f }, { .kind = V_DOUBLE, .d = -2.5 }, { .kind = V_DECIMAL, .scale = 1, .s = SLICE_LIT("\x0f\x01") },
+	};
+	struct arena a = { 0 };
+
+	(void)state;
+	assert_string_equal(key_text(&tbl, row, &a).p,
+	    "{\"a\":\"it's \\\"x\\\", {y}\\\\\\u000a\",\"b\":-9223372036854775808,\"c\":true,"
+	    "\"d_e\":\"AQL/\",\"f\":-1.50,\"g\":0.1,\"h\":-2.5,\"i\":{\"scale\":1,\"value\":\"DwE=\"}}");
+	row[3].s = SLICE_LIT("\1");
+	row[4] = row[5] = value_null();
+	tbl.nkeys = 6;
+	assert_string_equal(strstr(key_text(&tbl, row, &a).p, "true,"), "true,\"d_e\":\"AQ==\",\"f\":null,\"g\":null}");
+	arena_free(&a);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(acknowledged, setup, teardown),
 		cmocka_unit_test_setup_teardown(acknowledged_without_offset, setup, teardown),
+		cmocka_unit_test(key_as_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
