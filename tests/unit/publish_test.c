@@ -134,7 +134,8 @@ key_as_text(void **state)
 	struct value row[] = {
 		value_string(SLICE_LIT("it's \"x\", {y}\\\n")), value_int(INT64_MIN), { .kind = V_BOOL, .i = 1 },
 		{ .kind = V_BYTES, .s = SLICE_LIT("\1\2\xff") }, { .kind = V_BYTES, .s = SLICE_LIT("\xff\x6a") },
-		{ .kind = V_FLOAT, .d = 0.1f }, { .kind = V_DOUBLE, .d = -2.5 }, { .kind = V_DECIMAL, .scale = 1, .s = SLICE_LIT("\x0f\x01") },
+		{ .kind = V_FLOAT, .d = 0.1f }, { .kind = V_DOUBLE, .d = -2.5 },
+		{ .kind = V_DECIMAL, .scale = 1, .s = SLICE_LIT("\x0f\x01") },
 	};
 	struct arena a = { 0 };
 
