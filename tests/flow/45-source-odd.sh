@@ -197,8 +197,8 @@ case_locked() {
 	tl run producer -c "$CONF"
 	says run 'changes wait: another session has their table locked'
 	wait_for 10 "[ \$(records public.t) = 4 ]"
-	before=$(pg_sql src "select reply_time from pg_stat_replication where application_name = 'towline'")
-	wait_for 10 "[ \"\$(pg_sql src \"select reply_time > '$before' from pg_stat_replication where application_name = 'towline'\")\" = t ]"
+	before=$(pg_sql src "select reply_time from pg_stat_replication where application_name = 'towline_$PIPE'")
+	wait_for 10 "[ \"\$(pg_sql src \"select reply_time > '$before' from pg_stat_replication where application_name = 'towline_$PIPE'\")\" = t ]"
 	kill "${FLOW_PID[locked.run]}"
 	wait_for 5 '! towline_alive locked.run'
 	tl run producer -c "$CONF"
@@ -249,13 +249,13 @@ kick() {
 	wait_for 30 "[ \$(grep -c msg=streaming $DIR/$CASE.run.log) -gt $n ]"
 }
 
-sent_all() { [ "$(pg_sql src "select sent_lsn >= pg_current_wal_lsn() from pg_stat_replication where application_name = 'towline'")" = t ]; }
+sent_all() { [ "$(pg_sql src "select sent_lsn >= pg_current_wal_lsn() from pg_stat_replication where application_name = 'towline_$PIPE'")" = t ]; }
 
 # still_sent: the walsender sends nothing more for a second.
 still_sent() {
 	local at last='' same=0
 	while ((same < 10)); do
-		at=$(pg_sql src "select sent_lsn, pg_sleep(0.1) from pg_stat_replication where application_name = 'towline'")
+		at=$(pg_sql src "select sent_lsn, pg_sleep(0.1) from pg_stat_replication where application_name = 'towline_$PIPE'")
 		if [ "$at" = "$last" ]; then same=$((same + 1)); else same=0; fi
 		last=$at
 	done
