@@ -3,6 +3,7 @@
  *
  *   check.c          the command, results and how they are printed
  *   check_source.c   PostgreSQL as a source
+ *   check_select.c   what the configuration says of single tables and columns
  *   check_standby.c  and commits there that wait
  *   check_versions.c what only some versions of it have
  *   check_kafka.c    Kafka, the topics, the spine, the registry
@@ -60,6 +61,9 @@ void check_source(struct checks *c);
 
 /* Do commits at the source wait for the producer as synchronous.mode says? */
 void check_standby(struct checks *c, PGconn *conn);
+
+/* Behind check_source's look at the tables. */
+void check_select(struct checks *c, PGconn *conn);
 void check_versions(struct checks *c, PGconn *conn, const struct server *server, const struct pg_slot *slot);
 void check_kafka(struct checks *c);
 void check_registry(struct checks *c);

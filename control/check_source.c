@@ -249,7 +249,7 @@ check_owners(struct look *l)
 		const struct publication_table *t = &pub->tables[i];
 
 		if (!t->in && t->fit && !t->owned)
-			buf_printf(&list, "%s%s", n++ ? ", " : "", table_ident(l->a, t));
+			buf_printf(&list, "%s%s", n++ ? ", " : "", publication_table_sql(l->conf, t, l->a));
 	}
 	if (n) {
 		sql = pub->exists
@@ -357,6 +357,7 @@ check_tables(struct look *l)
 	check_owners(l);
 	check_topics(l);
 	check_names(l);
+	check_select(l->c, l->conn);
 }
 
 void

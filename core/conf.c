@@ -6,6 +6,7 @@
 #include "core/quorum.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -219,6 +220,24 @@ check_kafka(struct conf_loader *ld, const struct conf_place *at)
 			    "kafka.options: isolation.level must stay read_committed, or sinks would apply what was aborted; leave it out");
 	}
 	return OK;
+}
+
+struct slice
+conf_of_table(const char *lines, struct slice schema, struct slice table)
+{
+	struct slice found = { "", 0 };
+	char name[300];
+	int n = snprintf(name, sizeof name, "%.*s.%.*s", SLICE_ARG(schema), SLICE_ARG(table));
+
+	for (const char *p = lines; p && *p && n > 0 && n < (int)sizeof name; p += *p == '\n') {
+		struct slice line = { p, strcspn(p, "\n") };
+		const char *equal = memchr(p, '=', line.n);
+
+		p += line.n;
+		if (equal && pattern_glob((struct slice){ line.p, (size_t)(equal - line.p) }, (struct slice){ name, (size_t)n }))
+			found = (struct slice){ equal + 1, (size_t)(p - equal - 1) };
+	}
+	return found;
 }
 
 /* Who waits for sinks must know them. */

@@ -63,6 +63,7 @@ struct conf {
 	const char *synchronous_sinks; /* as in quorum.h; NULL: all of them */
 	struct conf_table *tables;
 	int ntables;
+	const char *rows;       /* SCHEMA.TABLE=CONDITION, with newlines (conf_of_table); NULL: every row */
 	struct type_modes types; /* in which of Debezium's forms values travel */
 	const char *columns_exclude, *columns_mask; /* SCHEMA.TABLE.COLUMN[=MASK], with commas; NULL: none */
 	const char *columns_salt; /* of =hash */
@@ -114,6 +115,12 @@ bool conf_wants(const struct conf *c, struct slice schema, struct slice table);
 
 /* Likewise: does this sink take it, of those that belong to the pipeline? */
 bool conf_sink_wants(const struct conf_sink *s, struct slice schema, struct slice table);
+
+/*
+ * What a list of SCHEMA.TABLE=VALUE, with newlines between, has for a table; names may have * and ?, the last that matches wins.
+ * Empty: nothing.
+ */
+struct slice conf_of_table(const char *lines, struct slice schema, struct slice table);
 
 /* A URL or libpq's "key=value ..." without its passwords: into a, for logs and --json. */
 const char *conf_mask_url(struct arena *a, const char *url);

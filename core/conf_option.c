@@ -143,6 +143,17 @@ check_column_rename(const char *s)
 	return strpbrk(s, "*?") ? "names one column, without * and ?" : NULL;
 }
 
+/* SCHEMA.TABLE=...; a value with a newline would be two. */
+static const char *
+check_of_table(const char *s)
+{
+	const char *equal = strchr(s, '='), *dot = equal ? memchr(s, '.', (size_t)(equal - s)) : NULL;
+
+	if (!dot || dot == s || dot + 1 == equal || !equal[1 + strspn(equal + 1, " ")])
+		return "is not SCHEMA.TABLE: VALUE";
+	return strchr(s, '\n') ? "must stand in one line" : NULL;
+}
+
 #define AT(member) offsetof(struct conf, member)
 #define SINK(member) offsetof(struct conf_sink, member)
 #define DAY_MS (24 * 3600 * 1000LL)
@@ -188,6 +199,10 @@ const struct conf_option conf_options[] = {
 	{ "tables",
 	    "Tables to copy: SCHEMA.TABLE with * and ?, or /REGEX/; '!' leaves out; the last that matches wins. Nothing: every table.",
 	    CONF_TABLES, CONF_OPEN, AT(tables), .sample = "[public.*, \"!public.audit_*\"]" },
+
+	{ "rows", "Which rows of a table are copied: SCHEMA.TABLE: CONDITION in SQL, told to PostgreSQL (15 and later), which sends no "
+	    "others.",
+	    CONF_LIST, CONF_MAPPING | CONF_LINES, AT(rows), .sample = "{ public.orders: \"region = 'eu'\" }", .check = check_of_table },
 
 	{ "types.decimal",
 	    "How numeric and money travel, as Debezium's decimal.handling.mode: precise, double or string; sinks get each exactly.",

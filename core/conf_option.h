@@ -28,6 +28,7 @@ enum conf_flag {
 	CONF_OPEN = 8,     /* the sample has it live, not commented out */
 	CONF_NONE = 16,    /* "none" means NULL */
 	CONF_MAPPING = 32, /* a list of KEY=VALUE that the file may have as a mapping */
+	CONF_LINES = 64,   /* a list whose items may have commas: with newlines between them */
 };
 
 struct conf_option {

@@ -382,24 +382,25 @@ set_text(struct conf_loader *ld, const struct conf_target *to, const struct conf
 
 /* ---- lists ---- */
 
-/* One text with commas as several items at the same place. */
+/* One text with commas (or newlines) as several items at the same place. */
 /* At least one is always there to read the place from, though n may be 0. */
 static const struct conf_item *
-split_items(struct arena *a, const struct conf_item *it, int *n)
+split_items(struct arena *a, const struct conf_item *it, char between, int *n)
 {
+	const char ends[] = { between, '\0' };
 	size_t most = 1;
 	struct conf_item *out;
 	const char *p = it->text;
 
 	for (const char *q = p; *q; q++)
-		most += *q == ',';
+		most += *q == between;
 	out = arena_array(a, most, sizeof *out);
 	out[0] = *it;
-	for (*n = 0; *p; p += *p == ',') {
+	for (*n = 0; *p; p += *p == between) {
 		struct slice s;
 
 		p += strspn(p, " ");
-		s = (struct slice){ p, strcspn(p, ",") };
+		s = (struct slice){ p, strcspn(p, ends) };
 		p += s.n;
 		while (s.n && s.p[s.n - 1] == ' ')
 			s.n--;
@@ -432,13 +433,14 @@ set_hosts(struct conf_loader *ld, const struct conf_target *to, const struct con
 static enum rc
 set_list(struct conf_loader *ld, const struct conf_target *to, const struct conf_option *opt, const struct conf_item *it, int n)
 {
+	char between = opt->flags & CONF_LINES ? '\n' : ',';
 	const char *all = NULL, *complaint;
 
 	for (int i = 0; i < n; i++) {
 		complaint = opt->check(it[i].text);
 		if (complaint)
 			return conf_fail(ld, &it[i].at, "%s%s: '%.60s' %s", to->prefix, opt->path, it[i].text, complaint);
-		all = all ? arena_printf(&ld->conf->arena, "%s,%s", all, it[i].text) : it[i].text;
+		all = all ? arena_printf(&ld->conf->arena, "%s%c%s", all, between, it[i].text) : it[i].text;
 	}
 	if (!all)
 		return conf_fail(ld, &it[0].at, "%s%s must not be empty", to->prefix, opt->path);
@@ -539,7 +541,7 @@ conf_set(struct conf_loader *ld, const struct conf_target *to, const struct conf
 		return conf_fail(ld, &items[0].at, "%s%s takes one value, not a list", to->prefix, opt->path);
 	*origin = items[0].at.origin;
 	if (many && !list)
-		items = split_items(&ld->conf->arena, items, &n);
+		items = split_items(&ld->conf->arena, items, opt->flags & CONF_LINES ? '\n' : ',', &n);
 	switch (opt->type) {
 	case CONF_TEXT: rc = set_text(ld, to, opt, items); break;
 	case CONF_HOSTS: rc = set_hosts(ld, to, opt, items, n); break;

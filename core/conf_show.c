@@ -213,6 +213,13 @@ value_text(struct arena *a, const struct conf *c, const struct conf_target *to, 
 		text = *(const char *const *)at;
 		if (text && opt->flags & CONF_SECRET)
 			return "***";
+		if (text && opt->flags & CONF_LINES) {
+			char *lines = arena_text(a, slice_of(text));
+
+			for (char *p = lines; (p = strchr(p, '\n'));)
+				*p = ';';
+			return lines;
+		}
 		return text && opt->flags & CONF_URL ? conf_mask_url(a, text) : text;
 	case CONF_INDEX: return choice_name(a, opt->choices, *(const int *)at);
 	case CONF_BOOL: return *(const bool *)at ? "true" : "false";

@@ -1,6 +1,7 @@
 #include "producer/publication.h"
 #include "core/buf.h"
 #include "core/log.h"
+#include "producer/rows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,13 +10,23 @@
 static const char tables_sql[] =
 	"SELECT n.nspname, c.relname, c.relreplident = 'f' OR k.yes, k.yes,"
 	"       EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $1 AND %s),"
-	"       pg_has_role(c.relowner, 'USAGE')"
+	"       pg_has_role(c.relowner, 'USAGE'), %s"
 	"  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 	" CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND"
 	"         ((c.relreplident IN ('d', 'f') AND i.indisprimary) OR (c.relreplident = 'i' AND i.indisreplident))) AS yes) k"
 	" WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'"
 	"   AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname NOT IN ('information_schema', 'towline')"
 	" ORDER BY 1, 2";
+
+/* Has it a row filter? They came with 15. */
+static const char *
+filtered_sql(PGconn *conn)
+{
+	return PQserverVersion(conn) < 150000
+	    ? "false"
+	    : "EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
+	      "         WHERE p.pubname = $1 AND r.prrelid = c.oid AND r.prqual IS NOT NULL)";
+}
 
 const char *
 publication_has_sql(PGconn *conn)
@@ -58,7 +69,7 @@ publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct 
 	*out = (struct publication){ 0 };
 	rc = look_itself(conn, conf, a, out, err);
 	if (rc == OK)
-		rc = pg_exec_params(conn, "list the tables", arena_printf(a, tables_sql, publication_has_sql(conn)), 1,
+		rc = pg_exec_params(conn, "list the tables", arena_printf(a, tables_sql, publication_has_sql(conn), filtered_sql(conn)), 1,
 		    &conf->publication, &res, err);
 	if (rc != OK)
 		return rc;
@@ -72,7 +83,7 @@ publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct 
 		    (struct publication_table){ arena_text(a, slice_of(schema)),
 			    arena_text(a, slice_of(name)), *PQgetvalue(res, i, 2) == 't',
 			    *PQgetvalue(res, i, 3) == 't', *PQgetvalue(res, i, 4) == 't',
-			    *PQgetvalue(res, i, 5) == 't' };
+			    *PQgetvalue(res, i, 5) == 't', *PQgetvalue(res, i, 6) == 't' };
 	}
 	PQclear(res);
 	return OK;
@@ -86,6 +97,15 @@ publication_sql_create(PGconn *conn, struct slice name, const char *tables, stru
 
 	return arena_printf(a, "CREATE PUBLICATION %s%s%s WITH (publish_via_partition_root = true%s)", pg_ident(a, name),
 	    tables ? " FOR TABLE " : "", tables ? tables : "", generated);
+}
+
+const char *
+publication_table_sql(const struct conf *conf, const struct publication_table *t, struct arena *a)
+{
+	struct slice rows = conf_of_table(conf->rows, slice_of(t->schema), slice_of(t->name));
+
+	return arena_printf(a, "%s.%s%s%.*s%s", pg_ident(a, slice_of(t->schema)), pg_ident(a, slice_of(t->name)), rows.n ? " WHERE (" : "",
+	    SLICE_ARG(rows), rows.n ? ")" : "");
 }
 
 static enum rc
@@ -119,6 +139,42 @@ warn_left_out(const char *schema, const char *table)
 	    "table=\"%s.%s\" fix=\"ALTER TABLE %s.%s REPLICA IDENTITY FULL\"", schema, table, schema, table);
 }
 
+/* A table that is in it: does it have the rows that it should? Looked at when the producer starts. */
+static enum rc
+settle_rows(PGconn *conn, const struct conf *conf, const struct publication *pub, const struct publication_table *t, struct err *err)
+{
+	bool wanted = conf_of_table(conf->rows, slice_of(t->schema), slice_of(t->name)).n > 0, changed;
+	struct arena a = { 0 };
+	enum rc rc = OK;
+
+	if (wanted && pub->owned)
+		rc = rows_set(conn, conf, t, false, &changed, err);
+	else if (wanted && !t->filtered)
+		rc = fail_exit(err, FATAL, EXIT_CONFIG,
+		    "rows: table %s.%s is in publication %s with all its rows, and that belongs to another role, who must take it out "
+		    "and run: "
+		    "ALTER PUBLICATION %s ADD TABLE %s", t->schema, t->name, conf->publication, pg_ident(&a, slice_of(conf->publication)),
+		    publication_table_sql(conf, t, &a));
+	else if (!wanted && t->filtered)
+		log_warn("producer", "the publication has a row filter on this table, and the configuration (rows) has none: not every "
+		    "row is copied",
+		    "table=\"%s.%s\" publication=%s", t->schema, t->name, conf->publication);
+	arena_free(&a);
+	return rc;
+}
+
+/* Whoever cannot be filtered as he should must not be in it at all. */
+static enum rc
+add_filtered(PGconn *conn, const struct conf *conf, const struct publication_table *t, struct publication_report *out, struct err *err)
+{
+	bool changed;
+	enum rc rc = rows_set(conn, conf, t, false, &changed, err);
+
+	out->published += rc == OK;
+	out->joined += rc == OK;
+	return rc;
+}
+
 enum rc
 publication_ensure(PGconn *conn, const struct conf *conf, int known, struct publication_report *out, struct err *err)
 {
@@ -135,12 +191,15 @@ publication_ensure(PGconn *conn, const struct conf *conf, int known, struct publ
 
 		if (t->in) {
 			out->published++;
+			if (known < 0)
+				rc = settle_rows(conn, conf, &pub, t, err);
 		} else if (!t->fit) {
 			if (out->left_out++ >= known)
 				warn_left_out(t->schema, t->name);
+		} else if (conf_of_table(conf->rows, slice_of(t->schema), slice_of(t->name)).n) {
+			rc = add_filtered(conn, conf, t, out, err);
 		} else {
-			buf_printf(&list, "%s%s.%s", list.n ? ", " : "",
-			    pg_ident(&a, slice_of(t->schema)), pg_ident(&a, slice_of(t->name)));
+			buf_printf(&list, "%s%s", list.n ? ", " : "", publication_table_sql(conf, t, &a));
 			out->added++;
 		}
 	}

@@ -18,6 +18,7 @@ struct publication_table {
 	bool keyed;      /* it has a primary key, or a unique index as replica identity */
 	bool in;         /* it is in the publication */
 	bool owned;      /* this role may put it there */
+	bool filtered;   /* it is in it with a row filter */
 };
 
 struct publication {
@@ -39,9 +40,13 @@ const char *publication_has_sql(PGconn *conn);
 /* The statement that makes it as this server can, with tables ("a, b") or NULL: none yet. In a. */
 const char *publication_sql_create(PGconn *conn, struct slice name, const char *tables, struct arena *a);
 
+/* The table as it stands in that list: with its condition of `rows:`. In a. */
+const char *publication_table_sql(const struct conf *conf, const struct publication_table *t, struct arena *a);
+
 struct publication_report {
 	int published;   /* wanted tables that are in it */
 	int added;       /* of these, added by this call */
+	int joined;      /* likewise, with a row filter */
 	int left_out;    /* wanted, but without replica identity */
 };
 

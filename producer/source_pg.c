@@ -718,8 +718,8 @@ pg_tick(struct source *base, int64_t now_ms, struct err *err)
 		rc = join_tables(s, s->left_out, &report, err);
 		if (rc != OK)
 			return rc;
-		if (report.added)
-			log_info("producer", "tables joined", "added=%d tables=%d", report.added, report.published);
+		if (report.added + report.joined)
+			log_info("producer", "tables joined", "added=%d tables=%d", report.added + report.joined, report.published);
 		s->left_out = report.left_out;
 	}
 	if (base->conf->heartbeat_ms && now_ms - s->heartbeat_ms >= base->conf->heartbeat_ms) {
