@@ -164,18 +164,26 @@ fit_decimal(
 	return widen(to, arena_printf(a, "numeric(%d,%d)", whole + scale, scale));
 }
 
+enum { LENGTH_MAX = 10485760 }; /* the most that PostgreSQL declares */
+
+/* n of "character varying(n)" and "character(n)"; 0: anything else. It comes from a schema, which anybody may have written. */
 static int
-length_of(struct slice type_name)
+length_of(struct slice type_name, bool *fixed)
 {
-	const char *open = type_name.n ? memchr(type_name.p, '(', type_name.n) : NULL;
+	static const char *const words[] = { "character varying(", "character(" };
+	long n = 0;
+	size_t at;
 
-	return open ? (int)strtol(open + 1, NULL, 10) : 0;
-}
-
-static bool
-begins(struct slice s, const char *with)
-{
-	return s.n >= strlen(with) && memcmp(s.p, with, strlen(with)) == 0;
+	for (int i = 0; i < 2; i++) {
+		at = strlen(words[i]);
+		*fixed = i == 1;
+		if (type_name.n <= at || memcmp(type_name.p, words[i], at) != 0)
+			continue;
+		while (at < type_name.n && type_name.p[at] >= '0' && type_name.p[at] <= '9' && n <= LENGTH_MAX)
+			n = n * 10 + type_name.p[at++] - '0';
+		return at + 1 == type_name.n && type_name.p[at] == ')' && n <= LENGTH_MAX ? (int)n : 0;
+	}
+	return 0;
 }
 
 /* varchar(n) or char(n) at the sink. Without a length in the schema it is known only from a version before that had one. */
@@ -183,15 +191,14 @@ static enum fit
 fit_length(const struct column *c, const struct column *before, const struct reshape_pg *have,
     struct arena *a, const char **to)
 {
-	bool fixed = begins(c->type_name, "character("),
-	     varying = begins(c->type_name, "character varying(");
-	int n = fixed || varying ? length_of(c->type_name) : 0;
+	bool fixed, old_fixed;
+	int n = length_of(c->type_name, &fixed);
 
 	if (have->typmod < 4)
 		return FIT_AS_IS;
 	if (n > have->typmod - 4 || (n && have->oid == PG_BPCHAR && !fixed))
-		return widen(to, arena_text(a, c->type_name));
-	return !n && before && length_of(before->type_name) ? widen(to, "text") : FIT_AS_IS;
+		return widen(to, arena_printf(a, "character%s(%d)", fixed ? "" : " varying", n));
+	return !n && before && length_of(before->type_name, &old_fixed) ? widen(to, "text") : FIT_AS_IS;
 }
 
 /* Text at the source: what else can hold any of it as it is? */
@@ -215,6 +222,39 @@ fit_text(const struct column *c, const struct column *before, const struct resha
 	    have->oid == PG_TIMETZ || have->oid == PG_INTERVAL)
 		return FIT_NOT; /* how the source printed them is not known */
 	return was_enum && have->typtype == 'e' ? widen(to, "text") : FIT_AS_IS;
+}
+
+enum zone { ZONE_NONE, ZONE_LOCAL, ZONE_TOLD };
+
+/* Does a time say which moment it is, or what a clock on some wall shows? */
+static enum zone
+zone_of(const struct wire_type *w)
+{
+	static const char *const local[] = { "io.debezium.time.Timestamp", "io.debezium.time.MicroTimestamp",
+		"io.debezium.time.NanoTimestamp", "io.debezium.time.Time", "io.debezium.time.MicroTime", "io.debezium.time.NanoTime" };
+
+	w = w->plain ? w->plain : w;
+	if (means(w, "io.debezium.time.ZonedTimestamp") || means(w, "io.debezium.time.ZonedTime"))
+		return ZONE_TOLD;
+	for (size_t i = 0; i < COUNTOF(local); i++)
+		if (means(w, local[i]))
+			return ZONE_LOCAL;
+	return ZONE_NONE;
+}
+
+/* The sink's column is of the other kind: a value would lose its zone, or be given one, without a word. */
+static bool
+is_other_zone(const struct wire_type *w, const struct reshape_pg *have)
+{
+	switch (zone_of(w)) {
+	case ZONE_LOCAL:
+		return have->oid == PG_TIMESTAMPTZ || have->oid == PG_TIMETZ;
+	case ZONE_TOLD:
+		return have->oid == PG_TIMESTAMP || have->oid == PG_TIME;
+	case ZONE_NONE:
+		break;
+	}
+	return false;
 }
 
 static enum fit
@@ -242,6 +282,9 @@ reshape_pg_type(const struct column *c, const struct column *before, const struc
 	*to = pgtype_create(w, c->type_name, a);
 	if (have->typtype == 'd')
 		return FIT_AS_IS; /* a domain is its owner's */
+	/* Which the sink's owner may have wanted; but not that it begins in the midst of the rows. */
+	if (before && zone_of(&before->type) != zone_of(w) && is_other_zone(w, have))
+		return FIT_NOT;
 	if (wire_bytes(w))
 		fit = fit_int(wire_bytes(w), have->oid, to);
 	else if ((w->wire == W_FLOAT || w->wire == W_DOUBLE) && !w->semantic)

@@ -13,6 +13,8 @@
 static const struct wire_type text = { .wire = W_STRING }, int16 = { .wire = W_INT16 }, int32 = { .wire = W_INT32 },
 			      int64 = { .wire = W_INT64 }, boolean = { .wire = W_BOOL }, twice = { .wire = W_DOUBLE },
 			      micro = { .wire = W_INT64, .semantic = "io.debezium.time.MicroTimestamp" },
+			      zoned = { .wire = W_STRING, .semantic = "io.debezium.time.ZonedTimestamp" },
+			      clock = { .wire = W_INT64, .semantic = "io.debezium.time.MicroTime" },
 			      any = { .wire = W_VARDECIMAL, .semantic = "io.debezium.data.VariableScaleDecimal" },
 			      mood = { .wire = W_STRING, .semantic = "io.debezium.data.Enum", .allowed = "a,b" },
 			      dec = { .wire = W_DECIMAL, .semantic = "org.apache.kafka.connect.data.Decimal", .precision = 12, .scale = 4 };
@@ -65,6 +67,62 @@ test_pg_types(void **state)
 			fail_msg("case %zu", i);
 		if (cases[i].to)
 			assert_string_equal(to, cases[i].to);
+	}
+	arena_free(&a);
+}
+
+/* Schemas come from outside: what is not a length is none, and its text is nobody's statement. */
+static void
+test_lengths(void **state)
+{
+	static const char *const bad[] = { "character varying(99) USING (SELECT 1); DROP TABLE t; --", "character varying(99", "character(99)x",
+		"character varying()", "character varying(99999999999999999999)", "character varying(-1)", "varchar(99)", "character( 99)" };
+	struct reshape_pg have = { PG_VARCHAR, 14, 'b' };
+	struct arena a = { 0 };
+	struct column c = { .type = text };
+	const char *to;
+
+	(void)state;
+	for (size_t i = 0; i < COUNTOF(bad); i++) {
+		c.type_name = slice_of(bad[i]);
+		if (reshape_pg_type(&c, NULL, &have, &a, &to) != FIT_AS_IS || strchr(to, ';'))
+			fail_msg("%s: %s", bad[i], to);
+	}
+	c.type_name = SLICE_LIT("character(99)");
+	assert_int_equal(reshape_pg_type(&c, NULL, &(struct reshape_pg){ PG_BPCHAR, 14, 'b' }, &a, &to), FIT_WIDEN);
+	assert_string_equal(to, "character(99)");
+	arena_free(&a);
+}
+
+/* timestamp to timestamptz and back: one column would hold moments and wall times side by side. */
+static void
+test_zones(void **state)
+{
+	const struct {
+		const struct wire_type *now, *before;
+		uint32_t have;
+		enum fit fit;
+	} cases[] = {
+		{ &zoned, &micro, PG_TIMESTAMP, FIT_NOT },
+		{ &micro, &zoned, PG_TIMESTAMPTZ, FIT_NOT },
+		{ &clock, &(const struct wire_type){ .wire = W_STRING, .semantic = "io.debezium.time.ZonedTime" }, PG_TIMETZ, FIT_NOT },
+		{ &zoned, &micro, PG_TIMESTAMPTZ, FIT_AS_IS }, /* altered by hand */
+		{ &zoned, &micro, PG_TEXT, FIT_AS_IS },
+		{ &zoned, &zoned, PG_TIMESTAMP, FIT_AS_IS }, /* its owner's */
+		{ &micro, NULL, PG_TIMESTAMPTZ, FIT_AS_IS },
+	};
+	struct arena a = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNTOF(cases); i++) {
+		struct column c = { .type = *cases[i].now }, before;
+		const char *to;
+
+		if (cases[i].before)
+			before.type = *cases[i].before;
+		if (reshape_pg_type(&c, cases[i].before ? &before : NULL, &(struct reshape_pg){ cases[i].have, -1, 'b' }, &a, &to) !=
+		    cases[i].fit)
+			fail_msg("case %zu", i);
 	}
 	arena_free(&a);
 }
@@ -129,6 +187,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pg_types),
+		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_zones),
 		cmocka_unit_test(test_lite_types),
 		cmocka_unit_test(test_moves),
 	};
