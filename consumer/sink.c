@@ -123,6 +123,20 @@ sink_add_check(const struct sink_adding *add, struct arena *a, struct err *err)
 	return OK;
 }
 
+enum rc
+sink_fits(const struct sink *s, const struct target *t, const struct table *tbl, bool there, const bool *generated, struct err *err)
+{
+	static const char fix[] = "the table has another shape now than the change: put the row right by hand, then skip it";
+
+	if (!there)
+		return fail(err, REJECT, "table %s is not at the sink; %s", t->name, fix);
+	for (int i = 0; i < tbl->ncols; i++)
+		if (!t->cols[i].name.n && tbl->cols[i].name.n && !generated[i] &&
+		    (sink_policy(s->conf) != SINK_IGNORE || table_is_key(tbl, i)))
+			return fail(err, REJECT, "table %s has no column %s at the sink; %s", t->name, tbl->cols[i].name.p, fix);
+	return OK;
+}
+
 void
 sink_work_flags(const struct target *t, const struct work *w, uint8_t *flags)
 {

@@ -52,7 +52,7 @@ struct sink_ops {
 
 	/*
 	 * Make the sink fit for this table version: find it, create it (create_tables), add missing
-	 * columns (on_schema_change). Cached by tbl pointer. Allowed in an open transaction too.
+	 * columns (on_schema_change). Cached by tbl pointer. Allowed in an open transaction too. REJECT only with as_is.
 	 */
 	enum rc (*prepare)(struct sink *s, const struct table *tbl, struct err *err);
 
@@ -147,6 +147,7 @@ struct sink {
 	const struct sink_ops *ops;
 	const struct conf_sink *conf;
 	const char *pipeline;      /* conf->name */
+	bool as_is;                /* prepare changes nothing: REJECT where the sink does not fit (`towline dlq`) */
 	bool shared;               /* names change hands by token (consumer/lane.h): do not keep others away */
 	const struct batch *failed; /* after a REJECT: the batch that redo is to be called with; all before it is confirmed */
 };

@@ -49,6 +49,10 @@ enum rc sink_refuse(const char *table, const char *what, const char *sql, struct
  */
 enum rc sink_add_check(const struct sink_adding *add, struct arena *a, struct err *err) MUST_CHECK;
 
+/* sink.as_is: REJECT when the sink lacks the table, or a column of tbl (its names) that the policy does not leave out. */
+enum rc sink_fits(const struct sink *s, const struct target *t, const struct table *tbl, bool there, const bool *generated,
+    struct err *err) MUST_CHECK;
+
 /* One row in exact order: at most two statements. */
 struct row_step {
 	enum plan_kind kind;

@@ -554,6 +554,23 @@ check_collision(struct sink_pg *s, const struct pg_target *t, struct err *err)
 	    s->sink.conf->name);
 }
 
+/* The sink stays as it is: does the version fit? */
+static enum rc
+match_as_is(struct sink_pg *s, struct pg_target *t, struct pg_found *w, struct err *err)
+{
+	enum rc rc = OK;
+
+	w->generated = arena_array(&t->arena, (size_t)t->tbl->ncols + 1, sizeof *w->generated);
+	w->have = arena_array(&t->arena, (size_t)t->tbl->ncols + 1, sizeof *w->have);
+	w->notnull = arena_array(&t->arena, (size_t)t->tbl->ncols + 1, sizeof *w->notnull);
+	t->t.children = w->children;
+	if (w->oid)
+		rc = read_columns(s, t, w, err);
+	if (rc == OK)
+		rc = sink_fits(&s->sink, &t->t, t->tbl, w->oid, w->generated, err);
+	return rc == OK ? find_unique(s, t, w, err) : rc;
+}
+
 static enum rc
 target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 {
@@ -562,7 +579,7 @@ target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 	enum rc rc = mapping_table(s->sink.conf, t->source, &t->arena, &t->tbl, err);
 
 	if (rc != OK)
-		return rc;
+		return s->sink.as_is && rc == FATAL ? fail(err, REJECT, "%s", err->text) : rc;
 	tbl = t->tbl;
 	w.schema = arena_text(&t->arena, tbl->schema);
 
@@ -579,6 +596,8 @@ target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 	t->flags = arena_alloc(&t->arena, (size_t)tbl->ncols * 2 + 1);
 	if ((rc = check_collision(s, t, err)) != OK || (rc = find_relation(s, t, &w, err)) != OK)
 		return rc;
+	if (s->sink.as_is)
+		return match_as_is(s, t, &w, err);
 	if (!w.oid && tbl->was_name.n && (rc = pg_rename_table(s, t, &w, err)) == OK)
 		rc = find_relation(s, t, &w, err);
 	if (rc == OK && !w.oid)
@@ -605,7 +624,7 @@ table_prepare(struct sink_pg *s, const struct table *tbl, struct err *err)
 	t->source = tbl;
 	t->in_txn = s->open;
 	rc = target_make(s, t, err);
-	if (rc == REJECT) /* no row can be blamed for it */
+	if (rc == REJECT && !s->sink.as_is) /* no row can be blamed for it */
 		rc = err->rc = FATAL;
 	if (rc != OK) {
 		arena_free(&t->arena);

@@ -642,7 +642,7 @@ lite_prepare(struct sink *sink, const struct table *tbl, struct err *err)
 	rc = s->open ? OK : lite_marker(sink, &m, err); /* makes towline_table */
 	if (rc == OK)
 		rc = lite_table(s, t, err);
-	if (rc == REJECT)
+	if (rc == REJECT && !s->sink.as_is)
 		rc = err->rc = FATAL;
 	if (rc != OK) {
 		arena_free(&t->arena);

@@ -277,7 +277,7 @@ lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 		.declared = arena_array(&t->arena, n, sizeof *f.declared), .notnull = arena_array(&t->arena, n, sizeof *f.notnull) };
 
 	if (rc != OK)
-		return rc;
+		return s->sink.as_is && rc == FATAL ? fail(err, REJECT, "%s", err->text) : rc;
 	t->t = (struct target){ .dialect = DIALECT_SQLITE,
 		.ncols = tbl->ncols,
 		.nkeys = tbl->nkeys,
@@ -285,6 +285,13 @@ lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 	t->t.name = pg_ident(&t->arena, tbl->name);
 	t->t.cols = arena_array(&t->arena, (size_t)tbl->ncols + 1, sizeof *t->t.cols);
 	t->flags = arena_alloc(&t->arena, (size_t)tbl->ncols * 2 + 1);
+	if (s->sink.as_is) {
+		if ((rc = read_columns(s, t, &f, err)) == OK)
+			rc = sink_fits(&s->sink, &t->t, tbl, f.there, f.generated, err);
+		if (rc == OK && tbl->nkeys)
+			find_unique(s, t);
+		return rc;
+	}
 	if ((rc = claim_name(s, t, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
 	    (rc = read_columns(s, t, &f, err)) != OK)
 		return rc;

@@ -75,8 +75,9 @@ test_pg_types(void **state)
 static void
 test_lengths(void **state)
 {
-	static const char *const bad[] = { "character varying(99) USING (SELECT 1); DROP TABLE t; --", "character varying(99", "character(99)x",
-		"character varying()", "character varying(99999999999999999999)", "character varying(-1)", "varchar(99)", "character( 99)" };
+	static const char *const bad[] = { "character varying(99) USING (SELECT 1); DROP TABLE t; --",
+		"character varying(99", "character(99)x", "character varying()", "character varying(99999999999999999999)",
+		"character varying(-1)", "varchar(99)", "character( 99)" };
 	struct reshape_pg have = { PG_VARCHAR, 14, 'b' };
 	struct arena a = { 0 };
 	struct column c = { .type = text };
