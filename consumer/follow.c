@@ -98,6 +98,15 @@ follow_wants(const struct follow *f, const struct tl *tl)
 	return !f->cut_gen || tl->gen != f->cut_gen || tl->seq != f->cut_seq;
 }
 
+static bool
+same_key(const struct table *tbl, const struct value *a, const struct value *b)
+{
+	for (int i = 0; i < tbl->nkeys; i++)
+		if (!value_eq(&a[tbl->keys[i]], &b[tbl->keys[i]]))
+			return false;
+	return true;
+}
+
 bool
 follow_join(struct follow *f, struct row *r, uint32_t flags)
 {
@@ -108,7 +117,8 @@ follow_join(struct follow *f, struct row *r, uint32_t flags)
 	}
 	if ((flags & TL_MOVED_TO) && f->moved && f->moved->seq == r->seq && f->moved->tbl == r->tbl) {
 		r->op = OP_UPDATE;
-		r->moved = true;
+		/* Under another key of the record, but the same row. */
+		r->moved = !r->tbl->nmessage_keys || !same_key(r->tbl, f->moved->before, r->after);
 		r->before = f->moved->before;
 		r->before_full = f->moved->before_full;
 		r->held_from = f->moved->held;

@@ -107,6 +107,12 @@ put_row(struct session *s, rd_kafka_message_t *m, const rd_kafka_message_t *whol
 
 	if (rc == REJECT)
 		return bad_record(s, m, p, tl, whole != m, err);
+	if (rc == OK && s->lane && table_key_strays(tbl))
+		rc = fail_exit(err, FATAL, EXIT_CONFIG,
+		    "table %.*s.%.*s has another key in Kafka than its own (kafka.keys), so changes of one row may lie in several "
+		    "partitions; "
+		    "apply: key keeps no order between them: give this sink apply: transaction",
+		    SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name));
 	if (rc == OK && !wanted(s, tbl))
 		return pass_over(s, m, whole, tbl);
 	if (rc == OK) {

@@ -50,7 +50,7 @@ check_table_topics(struct checks *c, const struct cluster *k)
 
 	for (int i = 0; i < pub->ntables; i++) {
 		const struct publication_table *t = &pub->tables[i];
-		const char *topic = topic_name(&c->arena, c->conf->topic, c->conf->name, slice_of(t->schema), slice_of(t->name));
+		const char *topic = topic_table(&c->arena, c->conf, slice_of(t->schema), slice_of(t->name));
 		int n = cluster_partitions(k, topic);
 
 		there += n > 0;

@@ -3,6 +3,7 @@
  */
 #include "control/check.h"
 #include "core/suggest.h"
+#include "producer/keys.h"
 #include "producer/rows.h"
 
 struct known {
@@ -111,6 +112,45 @@ tables(struct known *k, const char *option, const char *lines)
 	}
 }
 
+/* SCHEMA.TABLE=COLUMN, ... with newlines. */
+static void
+keys(struct known *k, const char *lines)
+{
+	for (const char *p = lines; p && *p; p += *p == '\n') {
+		struct slice line = { p, strcspn(p, "\n") };
+		const char *equal = memchr(p, '=', line.n), *end = p + line.n;
+		struct slice table = { p, (size_t)(equal - p) };
+
+		k->entries++;
+		if (table_there(k, "kafka.keys", table))
+			for (const char *c = equal + 1 + strspn(equal + 1, " "); c < end;) {
+				size_t n = strcspn(c, ",\n"), m = n;
+
+				while (m && c[m - 1] == ' ')
+					m--;
+				(void)column_there(k, "kafka.keys", table, (struct slice){ c, m });
+				c += n;
+				c += strspn(c, ", ");
+			}
+		p = end;
+	}
+}
+
+/* Can the source tell them? */
+static void
+told_keys(struct known *k)
+{
+	for (int i = 0; k->c->conf->keys && i < k->c->tables.ntables; i++) {
+		struct err err;
+
+		if (k->c->tables.tables[i].fit && keys_check(k->conn, k->c->conf, &k->c->tables.tables[i], &err) != OK
+		    && !strstr(err.text, "no column")) {
+			k->bad++;
+			check_error(k->c, "kafka.keys", &err);
+		}
+	}
+}
+
 /* What the producer would do, undone. */
 static void
 conditions(struct known *k)
@@ -150,7 +190,7 @@ check_select(struct checks *c, PGconn *conn)
 	struct known k = { .c = c, .conn = conn };
 	struct err err;
 
-	if (!c->conf->columns_exclude && !c->conf->columns_mask && !c->conf->rows)
+	if (!c->conf->columns_exclude && !c->conf->columns_mask && !c->conf->rows && !c->conf->topics && !c->conf->keys)
 		return;
 	if (pg_exec(conn, "list columns", sql, &k.columns, &err) != OK) {
 		check_error(c, "names of tables and columns", &err);
@@ -159,6 +199,9 @@ check_select(struct checks *c, PGconn *conn)
 	columns(&k, "columns.exclude", c->conf->columns_exclude);
 	columns(&k, "columns.mask", c->conf->columns_mask);
 	tables(&k, "rows", c->conf->rows);
+	tables(&k, "kafka.topics", c->conf->topics);
+	keys(&k, c->conf->keys);
+	told_keys(&k);
 	conditions(&k);
 	if (!k.bad)
 		check_ok(c, "names of tables and columns", "%d in the configuration, the source has them", k.entries);

@@ -272,7 +272,7 @@ check_topics(struct look *l)
 	for (int i = 0; i < pub->ntables; i++) {
 		const struct publication_table *t = &pub->tables[i];
 
-		topics[i] = topic_name(l->a, l->conf->topic, l->conf->name, slice_of(t->schema), slice_of(t->name));
+		topics[i] = topic_table(l->a, l->conf, slice_of(t->schema), slice_of(t->name));
 		for (int k = 0; k < i; k++) {
 			if (strcmp(topics[i], topics[k]) != 0)
 				continue;

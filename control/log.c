@@ -55,7 +55,7 @@ take_table(struct log_call *l, const char *name, struct err *err)
 	enum rc rc;
 
 	l->topic =
-	    topic_name(&l->arena, conf->topic, conf->name, schema, slice_of(dot ? dot + 1 : name));
+	    topic_table(&l->arena, conf, schema, slice_of(dot ? dot + 1 : name));
 	near = (struct suggestion){ .word = slice_of(l->topic) };
 	rc = cluster_look(&l->kafka, &k, err);
 	if (rc == OK && !cluster_partitions(&k, l->topic)) {

@@ -84,7 +84,7 @@ take_args(struct tail *t)
 	t->table = slice_of(dot ? dot + 1 : name);
 	if (!t->schema.n || !t->table.n)
 		return call_usage(call, "'%.60s' is no table; write TABLE or SCHEMA.TABLE", name);
-	t->topic = topic_name(&t->arena, t->conf->topic, t->conf->name, t->schema, t->table);
+	t->topic = topic_table(&t->arena, t->conf, t->schema, t->table);
 	t->beginning = from && strcmp(from, "beginning") == 0;
 	if (from && !t->beginning && strcmp(from, "end") != 0)
 		return call_usage(call, "--from takes beginning or end, not '%.60s'", from);

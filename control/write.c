@@ -133,7 +133,7 @@ follow_log(struct write_call *w)
 	if (conf->embedded || !conf_wants(conf, schema, table))
 		return;
 	if (history_open(&w->kafka, HISTORY_END,
-		topic_name(&w->arena, conf->topic, conf->name, schema, table), &w->history,
+		topic_table(&w->arena, conf, schema, table), &w->history,
 		&err) != OK)
 		w->history = NULL;
 }

@@ -70,6 +70,8 @@ struct conf {
 	const char *brokers;    /* host:port,...; "embedded": the in-process broker */
 	bool embedded;
 	const char *topic;      /* template: {name}.{schema}.{table} */
+	const char *topics;     /* SCHEMA.TABLE=TEMPLATE, with newlines (conf_of_table): topics of their own; NULL: none */
+	const char *keys;       /* SCHEMA.TABLE=COLUMN, ..., likewise: keys of records that are not the tables'; NULL: none */
 	int64_t partitions, replication;
 	bool tombstones;        /* a null value behind each delete */
 	bool transactions;      /* each group in a Kafka transaction */

@@ -143,6 +143,23 @@ check_column_rename(const char *s)
 	return strpbrk(s, "*?") ? "names one column, without * and ?" : NULL;
 }
 
+static const char *check_of_table(const char *s);
+
+/* SCHEMA.TABLE=TOPIC. The topic of several tables must tell them apart; and Towline's own are not for rows. */
+static const char *
+check_topic_of(const char *s)
+{
+	const char *equal = strchr(s, '='), *why = check_of_table(s), *topic = equal ? equal + 1 : "";
+	bool many = equal && (memchr(s, '*', (size_t)(equal - s)) || memchr(s, '?', (size_t)(equal - s)));
+
+	if (why)
+		return why;
+	if (strstr(topic, ".towline."))
+		return "is a topic of Towline's own";
+	why = check_topic(topic);
+	return why && !many && strncmp(why, "must hold", 9) == 0 ? NULL : why;
+}
+
 /* SCHEMA.TABLE=...; a value with a newline would be two. */
 static const char *
 check_of_table(const char *s)
@@ -229,6 +246,10 @@ const struct conf_option conf_options[] = {
 	{ "kafka.topic", "Topic of a table.", CONF_TEXT, 0, AT(topic),
 	    .standard = "{name}.{schema}.{table}", .sample = "\"{name}.{schema}.{table}\"",
 	    .check = check_topic },
+	{ "kafka.topics", "Tables with a topic of their own: SCHEMA.TABLE: TOPIC, with {name}, {schema}, {table} as above.", CONF_LIST,
+	    CONF_MAPPING | CONF_LINES, AT(topics), .sample = "{ public.orders: sales }", .check = check_topic_of },
+	{ "kafka.keys", "Tables whose records have another key than the primary key: SCHEMA.TABLE: COLUMN, COLUMN.", CONF_LIST,
+	    CONF_MAPPING | CONF_LINES, AT(keys), .sample = "{ public.orders: customer_id }", .check = check_of_table },
 	{ "kafka.partitions", "Partitions of a topic that Towline makes.", CONF_INT, 0,
 	    AT(partitions), .standard = "6", .min = 1, .max = 10000 },
 	{ "kafka.replication",

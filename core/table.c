@@ -18,6 +18,22 @@ table_is_key(const struct table *tbl, int column)
 	return false;
 }
 
+int
+table_message_keys(const struct table *tbl, const int **keys)
+{
+	*keys = tbl->nmessage_keys ? tbl->message_keys : tbl->keys;
+	return tbl->nmessage_keys ? tbl->nmessage_keys : tbl->nkeys;
+}
+
+bool
+table_key_strays(const struct table *tbl)
+{
+	for (int i = 0; i < tbl->nmessage_keys; i++)
+		if (!table_is_key(tbl, tbl->message_keys[i]))
+			return true;
+	return false;
+}
+
 bool
 table_was_key(const struct table *tbl, struct slice name)
 {

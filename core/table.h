@@ -83,7 +83,15 @@ struct table {
 	struct column *cols;       /* in attnum order */
 	int nkeys;                 /* 0: no key */
 	int *keys;                 /* indexes into cols, in key order */
+	int nmessage_keys;         /* 0: the key of its records in Kafka is the key. Else: */
+	int *message_keys;         /* their columns; rows that differ may share one, and a row may get another */
 };
+
+/* The columns of a record's key; their number. */
+int table_message_keys(const struct table *tbl, const int **keys);
+
+/* May changes of one row lie under several keys of records, so in several partitions? */
+bool table_key_strays(const struct table *tbl);
 
 /* Index of the column of that name, or -1. */
 int table_column(const struct table *tbl, struct slice name);

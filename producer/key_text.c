@@ -92,13 +92,15 @@ key_text(const struct table *tbl, const struct value *row, struct arena *a)
 {
 	struct buf b = { 0 };
 	struct slice out;
+	const int *keys;
+	int n = table_message_keys(tbl, &keys);
 
 	buf_byte(&b, '{');
-	for (int i = 0; i < tbl->nkeys; i++) {
-		const struct column *col = &tbl->cols[tbl->keys[i]];
+	for (int i = 0; i < n; i++) {
+		const struct column *col = &tbl->cols[keys[i]];
 
 		buf_printf(&b, "%s\"%s\":", i ? "," : "", schema_adjust(col->name, false, a).p);
-		put_value(&b, col, &row[tbl->keys[i]], a);
+		put_value(&b, col, &row[keys[i]], a);
 	}
 	buf_byte(&b, '}');
 	out = arena_slice(a, buf_view(&b));

@@ -1,6 +1,7 @@
 #include "producer/publication.h"
 #include "core/buf.h"
 #include "core/log.h"
+#include "producer/keys.h"
 #include "producer/rows.h"
 
 #include <stdio.h>
@@ -192,10 +193,14 @@ publication_ensure(PGconn *conn, const struct conf *conf, int known, struct publ
 		if (t->in) {
 			out->published++;
 			if (known < 0)
+				rc = keys_check(conn, conf, t, err);
+			if (rc == OK && known < 0)
 				rc = settle_rows(conn, conf, &pub, t, err);
 		} else if (!t->fit) {
 			if (out->left_out++ >= known)
 				warn_left_out(t->schema, t->name);
+		} else if ((rc = keys_check(conn, conf, t, err)) != OK) {
+			break;
 		} else if (conf_of_table(conf->rows, slice_of(t->schema), slice_of(t->name)).n) {
 			rc = add_filtered(conn, conf, t, out, err);
 		} else {

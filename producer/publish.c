@@ -23,7 +23,7 @@ publisher_topic(struct publisher *p, const char *name, int partitions, enum topi
 	HASH_FIND_STR(p->topics, name, t);
 	if (t && !slice_eq(t->owner, owner))
 		return fail_exit(err, FATAL, EXIT_CONFIG,
-		    "tables %.*s and %.*s both map to topic %s; tell them apart with kafka.topic",
+		    "tables %.*s and %.*s both map to topic %s; tell them apart with kafka.topic or kafka.topics",
 		    SLICE_ARG(t->owner), SLICE_ARG(owner), name);
 	if (t) {
 		*out = t;
@@ -205,7 +205,7 @@ route_table(struct publisher *p, const struct table *tbl, struct route *r, struc
 	const struct conf *conf = p->kafka->conf;
 	struct slice key = schema_key(slice_of(conf->name), tbl, a);
 	struct slice owner = slice_of(arena_printf(a, "%s.%s", tbl->schema.p, tbl->name.p));
-	const char *topic = topic_name(a, conf->topic, conf->name, tbl->schema, tbl->name);
+	const char *topic = topic_table(a, conf, tbl->schema, tbl->name);
 	const struct table *as;
 	struct slice value;
 	/* First, as it tells what the key's cannot: names that clash, types without a form. */
@@ -217,7 +217,7 @@ route_table(struct publisher *p, const struct table *tbl, struct route *r, struc
 	 */
 	if (rc == OK)
 		rc = publisher_topic(p, topic,
-		    tbl->nkeys && !p->kafka->broker ? (int)conf->partitions : 1, TOPIC_STANDARD,
+		    key.n && !p->kafka->broker ? (int)conf->partitions : 1, TOPIC_STANDARD,
 		    owner, &r->topic, err);
 	if (rc == OK && key.n)
 		rc = register_schema(p, topic, "key", key, &r->key, err);
@@ -338,10 +338,11 @@ put_key(struct sending *s, const struct value *row, struct record *r, struct err
 	struct publisher *p = s->p;
 	struct slice whole;
 	size_t frame;
+	const int *keys;
 	enum rc rc;
 
 	buf_reset(&p->keybuf);
-	if (!s->ch->tbl->nkeys || !row) {
+	if (!table_message_keys(s->ch->tbl, &keys) || !row) {
 		r->key = (struct slice){ NULL, 0 };
 		r->partition = 0;
 		return OK;
@@ -400,7 +401,8 @@ send_delete(struct sending *s, uint32_t flags, const char *extra_name, struct sl
 
 	if (rc == OK)
 		rc = send_record(s, OP_DELETE, s->ch->before, NULL, flags, &r, err);
-	if (rc != OK || !r.key.n || s->aside || !s->p->kafka->conf->tombstones)
+	/* Under a key of its own there may be other rows, which a compacted topic would forget with this one. */
+	if (rc != OK || !r.key.n || s->aside || !s->p->kafka->conf->tombstones || s->ch->tbl->nmessage_keys)
 		return rc;
 	r.nextra = 0;
 	return send_record(s, OP_DELETE, NULL, NULL, TL_TOMBSTONE, &r, err);
@@ -490,6 +492,16 @@ send_message(struct sending *s, struct err *err)
 	return deliver(p, s->g, &r, err);
 }
 
+/* The record's key, where it is another than the table's: shape_make has seen to it that the old row has it. */
+static bool
+changes_message_key(const struct change *ch)
+{
+	for (int i = 0; ch->op == OP_UPDATE && ch->before_kind == BEFORE_FULL && i < ch->tbl->nmessage_keys; i++)
+		if (!value_eq(&ch->before[ch->tbl->message_keys[i]], &ch->after[ch->tbl->message_keys[i]]))
+			return true;
+	return false;
+}
+
 enum rc
 publish_change(struct publisher *p, struct group *g, const struct txn *txn, const struct change *ch, struct place *at, struct err *err)
 {
@@ -512,7 +524,7 @@ publish_change(struct publisher *p, struct group *g, const struct txn *txn, cons
 		return rc == REJECT ? fail(err, FATAL, "table %s.%s: %s", ch->tbl->schema.p, ch->tbl->name.p, err->text) : rc;
 	if (ch->op == OP_DELETE)
 		rc = send_delete(&s, full, NULL, (struct slice){ NULL, 0 }, err);
-	else if (change_moves_key(ch))
+	else if (change_moves_key(ch) || changes_message_key(ch))
 		rc = send_moved(&s, full, err);
 	else {
 		rc = put_key(&s, ch->after, &r, err);

@@ -19,6 +19,7 @@ struct shape {
 	const struct table *from;
 	struct table to;
 	struct shaping *cols; /* from->ncols */
+	int *message_keys, nmessage_keys; /* of from; none: its key */
 	const char *salt;
 };
 
@@ -131,6 +132,8 @@ table_shape(struct shape *s, struct arena *a, struct err *err)
 	enum rc rc = OK;
 
 	s->to = *from;
+	s->to.nmessage_keys = s->nmessage_keys;
+	s->to.message_keys = arena_array(a, (size_t)s->nmessage_keys + 1, sizeof *s->to.message_keys);
 	s->to.ncols = 0;
 	s->to.cols = arena_array(a, (size_t)from->ncols, sizeof *s->to.cols);
 	s->to.keys = arena_array(a, (size_t)from->nkeys + 1, sizeof *s->to.keys);
@@ -141,6 +144,46 @@ table_shape(struct shape *s, struct arena *a, struct err *err)
 	}
 	for (int i = 0; i < from->nkeys; i++)
 		s->to.keys[i] = place[from->keys[i]];
+	for (int i = 0; i < s->to.nmessage_keys; i++)
+		s->to.message_keys[i] = place[s->message_keys[i]];
+	return rc;
+}
+
+/* A column of kafka.keys. */
+static enum rc
+message_key(struct shape *s, struct slice name, struct err *err)
+{
+	const struct table *tbl = s->from;
+	int at = table_column(tbl, name);
+
+	if (at < 0)
+		return fail_exit(err, FATAL, EXIT_CONFIG, "kafka.keys: table %s.%s has no column %.*s", tbl->schema.p, tbl->name.p,
+		    SLICE_ARG(name));
+	if (s->cols[at].mask == MASK_OUT)
+		return fail_exit(err, FATAL, EXIT_CONFIG, "kafka.keys: column %.*s of %s.%s is left out by columns.exclude",
+		    SLICE_ARG(name),
+		    tbl->schema.p, tbl->name.p);
+	s->message_keys[s->nmessage_keys++] = at;
+	return OK;
+}
+
+static enum rc
+message_keys(struct shape *s, struct slice list, struct arena *a, struct err *err)
+{
+	enum rc rc = OK;
+
+	s->message_keys = arena_array(a, list.n + 1, sizeof *s->message_keys);
+	for (size_t i = 0; rc == OK && i < list.n;) {
+		size_t from = i, to;
+
+		while (i < list.n && list.p[i] != ',')
+			i++;
+		for (to = i++; to > from && list.p[to - 1] == ' ';)
+			to--;
+		while (from < to && list.p[from] == ' ')
+			from++;
+		rc = message_key(s, (struct slice){ list.p + from, to - from }, err);
+	}
 	return rc;
 }
 
@@ -159,8 +202,11 @@ shape_make(const struct conf *conf, const struct table *tbl, struct arena *a, st
 	rc = rules_apply(s, conf->columns_exclude, true, a, err);
 	if (rc == OK)
 		rc = rules_apply(s, conf->columns_mask, false, a, err);
+	if (rc == OK)
+		rc = message_keys(s, conf_of_table(conf->keys, tbl->schema, tbl->name), a, err);
 	for (int i = 0; i < tbl->ncols; i++)
 		any |= s->cols[i].mask != MASK_NONE;
+	any |= s->nmessage_keys > 0;
 	if (rc != OK || !any)
 		return rc;
 	rc = table_shape(s, a, err);
@@ -249,12 +295,31 @@ row_shape(const struct shape *s, const struct value *row, struct arena *a, const
 	return rc;
 }
 
+/* Where a row was, its old columns must tell: of a delete, and to see that an update takes it elsewhere. keys_check has looked before. */
+static enum rc
+key_told(const struct shape *s, const struct change *ch, struct err *err)
+{
+	for (int i = 0; (ch->op == OP_UPDATE || ch->op == OP_DELETE) && i < s->nmessage_keys; i++) {
+		int col = s->message_keys[i];
+
+		if (ch->before_kind != BEFORE_FULL && !ch->tbl->cols[col].identity)
+			return fail_exit(err, FATAL, EXIT_CONFIG,
+			    "kafka.keys: an update or a delete of %s.%s does not tell what %s was, as its replica identity was changed; "
+			    "take the "
+			    "table out of kafka.keys",
+			    ch->tbl->schema.p, ch->tbl->name.p, ch->tbl->cols[col].name.p);
+	}
+	return OK;
+}
+
 enum rc
 shape_change(const struct shape *s, const struct change *ch, struct arena *a, struct change *out,
     struct err *err)
 {
-	enum rc rc;
+	enum rc rc = key_told(s, ch, err);
 
+	if (rc != OK)
+		return rc;
 	*out = *ch;
 	out->tbl = &s->to;
 	rc = row_shape(s, ch->before, a, &out->before, err);

@@ -1,5 +1,5 @@
 /*
- * shape.h - what leaves the process of a table: columns.exclude and columns.mask. Pure.
+ * shape.h - what leaves the process of a table: columns.exclude, columns.mask, kafka.keys. Pure.
  *
  * The publisher asks once for each table version and sends every change through it, whatever the change comes from: a stream and
  * a snapshot alike need nothing more than to hand their changes, in the source's own shape, to publish_change. Who writes rows

@@ -290,19 +290,21 @@ writer_key(const struct writer *w, const struct value *row, struct buf *out, str
 {
 	const struct table *tbl = w->tbl;
 	size_t size = 0;
+	const int *keys;
+	int n = table_message_keys(tbl, &keys);
 	char *p;
 
-	for (int i = 0; i < tbl->nkeys; i++)
-		size += row_size(&row[tbl->keys[i]], 1);
+	for (int i = 0; i < n; i++)
+		size += row_size(&row[keys[i]], 1);
 	if (!buf_reserve(out, size))
 		return fail_space(err, out, size);
 	p = out->p + out->n;
-	for (int i = 0; i < tbl->nkeys; i++) {
-		const struct value *v = &row[tbl->keys[i]];
+	for (int i = 0; i < n; i++) {
+		const struct value *v = &row[keys[i]];
 
-		p = v->kind == V_ABSENT ? NULL : put_column(p, &w->cols[tbl->keys[i]], v, false);
+		p = v->kind == V_ABSENT ? NULL : put_column(p, &w->cols[keys[i]], v, false);
 		if (!p)
-			return fail_column(err, &tbl->cols[tbl->keys[i]], v);
+			return fail_column(err, &tbl->cols[keys[i]], v);
 	}
 	out->n = (size_t)(p - out->p);
 	return OK;

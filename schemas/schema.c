@@ -402,12 +402,14 @@ schema_key(struct slice prefix, const struct table *tbl, struct arena *a)
 	const char *ns = schema_namespace(prefix, tbl, a).p;
 	json_t *fields;
 	bool bad = false; /* schema_value says so */
+	const int *keys;
+	int n = table_message_keys(tbl, &keys);
 
-	if (tbl->nkeys == 0)
+	if (n == 0)
 		return (struct slice){ "", 0 };
 	fields = must(json_array());
-	for (int i = 0; i < tbl->nkeys; i++)
-		add(fields, column_field(&pr, &tbl->cols[tbl->keys[i]], &bad));
+	for (int i = 0; i < n; i++)
+		add(fields, column_field(&pr, &tbl->cols[keys[i]], &bad));
 	return printed(record("Key", ns, fields, 0, arena_printf(a, "%s.Key", ns)), a);
 }
 
@@ -506,8 +508,14 @@ own_words(json_t *f, const struct column *col, struct arena *a)
 static json_t *
 value_record(const struct table *tbl, json_t *fields, const char *ns, struct arena *a)
 {
-	json_t *r = record("Value", NULL, fields, 0, arena_printf(a, "%s.Value", ns)), *was;
+	json_t *r = record("Value", NULL, fields, 0, arena_printf(a, "%s.Value", ns)), *was, *key;
 
+	if (tbl->nmessage_keys) {
+		key = must(json_array());
+		for (int i = 0; i < tbl->nkeys; i++)
+			add(key, json_string(schema_adjust(tbl->cols[tbl->keys[i]].name, false, a).p));
+		set(r, OWN_KEY, key);
+	}
 	if (!tbl->was_name.n && !tbl->rekeyed)
 		return r;
 	was = must(json_object());

@@ -10,6 +10,7 @@
 #define OWN_CODED   "towline.coded"   /* bytes as text: "base64", "base64-url-safe" or "hex"; of an array: its items */
 #define OWN_DEFAULT "towline.default" /* "expression": rows that were there got values that no schema tells */
 #define OWN_WAS     "towline.was"     /* its name in the version before; of Value itself: {"schema", "table", "key": [names]} likewise */
+#define OWN_KEY     "towline.key"     /* of Value: the fields of the table's key, where the key of the records is another */
 #define OWN_NEW     "towline.new"     /* true: known to be no column of the version before by another name */
 
 /* Of OWN_CODED, by enum coded. */

@@ -29,6 +29,7 @@ struct reading {
 	const char *what; /* "key" or "value", for the error */
 	json_t *root;
 	json_t *names;    /* full name -> its definition */
+	json_t *key;      /* OWN_KEY of the row; NULL: none */
 	int nfields;
 };
 
@@ -616,6 +617,7 @@ value_read(struct reading *r, struct slice json, struct table *tbl)
 		return r->err->rc;
 	names_hint(r, root, tbl);
 	was_read(r, json_object_get(row.def, OWN_WAS), tbl);
+	r->key = json_object_get(row.def, OWN_KEY);
 	fields = json_object_get(row.def, "fields");
 	tbl->ncols = (int)json_array_size(fields);
 	tbl->cols = arena_array(r->a, (size_t)tbl->ncols, sizeof *tbl->cols);
@@ -648,6 +650,32 @@ key_read(struct reading *r, struct slice json, struct table *tbl)
 	return OK;
 }
 
+/* The records have another key than the table: what the key's schema gave is theirs. */
+static enum rc
+own_key_read(struct reading *r, struct table *tbl)
+{
+	json_t *name;
+	size_t i;
+
+	if (!json_is_array(r->key))
+		return OK;
+	tbl->message_keys = tbl->keys;
+	tbl->nmessage_keys = tbl->nkeys;
+	tbl->nkeys = 0;
+	tbl->keys = arena_array(r->a, json_array_size(r->key) + 1, sizeof *tbl->keys);
+	for (int k = 0; k < tbl->ncols; k++)
+		tbl->cols[k].identity = false;
+	json_array_foreach(r->key, i, name) {
+		int at = json_is_string(name) ? schema_field_column(tbl, slice_of(json_string_value(name)), r->a) : -1;
+
+		if (at < 0)
+			return fail(r->err, REJECT, "%s of the value's schema names what is none of its fields", OWN_KEY);
+		tbl->keys[tbl->nkeys++] = at;
+		tbl->cols[at].identity = true;
+	}
+	return OK;
+}
+
 enum rc
 schema_table(
     struct slice key, struct slice value, struct arena *a, struct table **out, struct err *err)
@@ -662,6 +690,8 @@ schema_table(
 	rc = value_read(&v, value, tbl);
 	if (rc == OK && key.n)
 		rc = key_read(&k, key, tbl);
+	if (rc == OK)
+		rc = own_key_read(&v, tbl);
 	reading_close(&v);
 	reading_close(&k);
 	if (rc == OK)

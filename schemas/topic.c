@@ -57,6 +57,14 @@ topic_name(
 }
 
 const char *
+topic_table(struct arena *a, const struct conf *conf, struct slice schema, struct slice table)
+{
+	struct slice own = conf_of_table(conf->topics, schema, table);
+
+	return topic_name(a, own.n ? arena_text(a, own) : conf->topic, conf->name, schema, table);
+}
+
+const char *
 topic_own(struct arena *a, const char *name, const char *what)
 {
 	struct buf b = { 0 };

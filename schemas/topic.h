@@ -5,9 +5,13 @@
 #define SCHEMAS_TOPIC_H
 
 #include "core/arena.h"
+#include "core/conf.h"
 
 /* Topic of a table by the template; characters outside [A-Za-z0-9._-] become _, cut at 249 (Debezium's rule). In a. */
 const char *topic_name(struct arena *a, const char *tmpl, const char *name, struct slice schema, struct slice table);
+
+/* Likewise, as the configuration has it: its own of kafka.topics, else by kafka.topic. */
+const char *topic_table(struct arena *a, const struct conf *conf, struct slice schema, struct slice table);
 
 /* <name>.towline.<what>: spine, schemas, deadletter, control, progress. */
 const char *topic_own(struct arena *a, const char *name, const char *what);

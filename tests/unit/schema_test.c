@@ -238,6 +238,34 @@ forms_travel(void **state UNUSED)
 	arena_free(&a);
 }
 
+/* Records with another key than their table: both keys are told. */
+static void
+two_keys_travel(void **state UNUSED)
+{
+	struct column cols[] = { { NAMED("the id"), .type = { .wire = W_INT32 }, .notnull = true },
+		{ NAMED("customer"), .type = { .wire = W_INT32 } }, { NAMED("n"), .type = { .wire = W_INT32 } } };
+	struct table tbl = table_of(cols, 3), *back;
+	struct arena a = { 0 };
+	int message_keys[] = { 1 };
+	struct slice key;
+
+	tbl.message_keys = message_keys;
+	tbl.nmessage_keys = 1;
+	key = schema_key(SLICE_LIT("srv"), &tbl, &a);
+	assert_non_null(strstr(key.p, "customer"));
+	assert_null(strstr(key.p, "the_id"));
+	assert_int_equal(schema_table(key, value_of(&tbl, &a), &a, &back, &err), OK);
+	assert_int_equal(back->nkeys, 1);
+	assert_int_equal(back->keys[0], 0);
+	assert_true(back->cols[0].identity && !back->cols[1].identity);
+	assert_int_equal(back->nmessage_keys, 1);
+	assert_int_equal(back->message_keys[0], 1);
+	tbl.nkeys = 0;
+	assert_int_equal(schema_table(key, value_of(&tbl, &a), &a, &back, &err), OK);
+	assert_int_equal(back->nkeys, 0);
+	arena_free(&a);
+}
+
 /* What became of a table and its columns since the version before, and their own names, come out as they went in; also in a key. */
 static void
 own_words_travel(void **state UNUSED)
@@ -749,6 +777,7 @@ main(void)
 		cmocka_unit_test(column_fields),
 		cmocka_unit_test(source_type_travels),
 		cmocka_unit_test(forms_travel),
+		cmocka_unit_test(two_keys_travel),
 		cmocka_unit_test(own_words_travel),
 		cmocka_unit_test(value_refuses),
 		cmocka_unit_test(names_adjusted),

@@ -91,11 +91,49 @@ test_refused(void **state)
 	arena_free(&a);
 }
 
+/* Another key for the records: the table's stays, and what cannot be told is no guess. */
+static void
+test_message_keys(void **state)
+{
+	struct value row[] = { value_string(SLICE_LIT("x")), value_int(7), value_string(SLICE_LIT("m")), value_int(5) };
+	struct conf c = { .keys = "*.x=id\npublic.people= n,mail ", .columns_exclude = "public.people.secret" };
+	struct change ch = { .op = OP_CREATE, .tbl = &people, .after = row }, out;
+	struct arena a = { 0 };
+	struct shape *s;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(shape_make(&c, &people, &a, &s, &err), OK);
+	assert_int_equal(shape_table(s)->nkeys, 1);
+	assert_int_equal(shape_table(s)->keys[0], 0);
+	assert_int_equal(shape_table(s)->nmessage_keys, 2);
+	assert_int_equal(shape_table(s)->message_keys[0], 2);
+	assert_int_equal(shape_table(s)->message_keys[1], 1);
+	assert_true(table_key_strays(shape_table(s)));
+	assert_int_equal(shape_change(s, &ch, &a, &out, &err), OK);
+	ch.op = OP_UPDATE;
+	assert_int_equal(shape_change(s, &ch, &a, &out, &err), FATAL);
+	assert_non_null(strstr(err.text, "does not tell what n was"));
+	ch.before = row;
+	ch.before_kind = BEFORE_FULL;
+	assert_int_equal(shape_change(s, &ch, &a, &out, &err), OK);
+	c.keys = "public.people=id";
+	assert_int_equal(shape_make(&c, &people, &a, &s, &err), OK);
+	assert_false(table_key_strays(shape_table(s)));
+	c.keys = "public.people=id, secret";
+	assert_int_equal(shape_make(&c, &people, &a, &s, &err), FATAL);
+	assert_non_null(strstr(err.text, "left out by columns.exclude"));
+	c.keys = "public.people=id, male";
+	assert_int_equal(shape_make(&c, &people, &a, &s, &err), FATAL);
+	assert_non_null(strstr(err.text, "has no column male"));
+	arena_free(&a);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes),
-		cmocka_unit_test(test_refused) };
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_message_keys) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
