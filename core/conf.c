@@ -240,7 +240,6 @@ conf_of_table(const char *lines, struct slice schema, struct slice table)
 	return found;
 }
 
-/* Who waits for sinks must know them. */
 static enum rc
 check_salt(struct conf_loader *ld, const struct conf_place *at)
 {
@@ -299,6 +298,18 @@ check_renames(struct conf_loader *ld, const struct conf_sink *s, const struct co
 	return OK;
 }
 
+/* Who waits for sinks must know them; and can a commit wait for this one? */
+static enum rc
+check_awaited(struct conf_loader *ld, const struct conf_place *at, const struct conf_sink *s)
+{
+	if (strcmp(s->apply, "key") == 0)
+		return conf_fail(ld, at,
+		    "synchronous.sinks: '%s' has apply: key, where no transaction is ever whole; name the others only", s->name);
+	if (s->delay_ms)
+		return conf_fail(ld, at, "synchronous.sinks: '%s' has a delay, for which every commit would wait; name the others only", s->name);
+	return OK;
+}
+
 static enum rc
 check_synchronous(struct conf_loader *ld, const struct conf_place *at)
 {
@@ -316,14 +327,16 @@ check_synchronous(struct conf_loader *ld, const struct conf_place *at)
 		return OK;
 	if (quorum_parse(c->synchronous_sinks, &c->arena, &q, &err) != OK)
 		return conf_fail(ld, at, "synchronous.sinks: %s", err.text);
+	if (!c->nsinks)
+		return conf_fail(ld, at, "synchronous.mode: applied waits for sinks, and there are none; add 'sinks: { NAME: URL }'");
+	for (int i = 0; !q.nmembers && i < c->nsinks; i++)
+		if (check_awaited(ld, at, &c->sinks[i]))
+			return FATAL;
 	for (int i = 0; i < q.nmembers; i++)
 		if (!conf_sink(c, q.members[i]))
 			return conf_fail(ld, at, "synchronous.sinks: there is no sink '%s'; add it to 'sinks:'", q.members[i]);
-		else if (strcmp(conf_sink(c, q.members[i])->apply, "key") == 0)
-			return conf_fail(ld, at, "synchronous.sinks: '%s' has apply: key, where no transaction is ever whole; leave it out",
-			    q.members[i]);
-	if (!c->nsinks)
-		return conf_fail(ld, at, "synchronous.mode: applied waits for sinks, and there are none; add 'sinks: { NAME: URL }'");
+		else if (check_awaited(ld, at, conf_sink(c, q.members[i])))
+			return FATAL;
 	return OK;
 }
 
