@@ -214,7 +214,7 @@ fetch_moved(struct fetch *f)
 		p->listed = false;
 		if (p->at >= 0 && p->at != p->known)
 			p->known = p->at;
-		else if (!p->unwritten)
+		else if (!p->unwritten || p->known < 0)
 			continue;
 		p->unwritten = false;
 		return p;

@@ -92,7 +92,7 @@ session_note_positions(struct session *s, struct sent *t)
 			t->positions = more;
 			cap *= 2;
 		}
-		t->positions[t->npositions++] = (struct position){ .topic = p->topic, .partition = p->partition, .next = p->at };
+		t->positions[t->npositions++] = (struct position){ .topic = p->topic, .partition = p->partition, .next = p->known };
 	}
 }
 
