@@ -38,10 +38,9 @@ struct read_call {
 
 /* How far the sink is: of lanes the one that is least far. */
 static enum rc
-sink_lsn(const struct conf *conf, const struct conf_sink *sink, uint64_t *lsn, struct err *err)
+sink_at(const struct conf *conf, const struct conf_sink *sink, struct marker *at, struct err *err)
 {
 	bool lanes = strcmp(sink->apply, "key") == 0, found = false;
-	uint64_t least = UINT64_MAX;
 	enum rc rc = OK;
 
 	for (int i = 0; rc == OK && i < (lanes ? (int)sink->lanes : 1); i++) {
@@ -50,10 +49,11 @@ sink_lsn(const struct conf *conf, const struct conf_sink *sink, uint64_t *lsn, s
 
 		snprintf(name, sizeof name, lanes ? "%s/lane %d" : "%s", conf->name, i);
 		rc = marker_look(name, sink, &m, &found, err);
-		if (rc == OK && (!found || m.lsn < least))
-			least = found ? m.lsn : 0;
+		if (rc == OK && !found)
+			m = (struct marker){ 0 };
+		if (rc == OK && (i == 0 || m.seq < at->seq))
+			*at = m;
 	}
-	*lsn = least;
 	return rc;
 }
 
@@ -77,16 +77,35 @@ pause_ms(int ms)
 
 /* ---- wait ---- */
 
-static enum rc
-wait_sink(struct call *call, const struct conf_sink *sink, uint64_t lsn, int64_t until)
+/*
+ * A sink knows LSNs of commits only. One that none has, as pg_current_wal_lsn() on a quiet source gives, is reached too when all that
+ * was committed up to there is in the spine, as the producer says, and the sink has all of the spine. b NULL: nobody says.
+ */
+static bool
+reached(struct board *b, const struct marker *at, uint64_t lsn)
 {
+	const struct progress *front;
+	struct err err;
+
+	if (at->lsn >= lsn)
+		return true;
+	if (!b || board_update(b, false, &err) != OK)
+		return false;
+	front = board_front(b);
+	return front && front->lag_bytes >= 0 && front->end_lsn - (uint64_t)front->lag_bytes >= lsn && at->gen == front->gen &&
+	    at->seq >= front->seq;
+}
+
+static enum rc
+wait_sink(struct call *call, const struct conf_sink *sink, struct board *b, uint64_t lsn, int64_t until)
+{
+	struct marker at = { 0 };
 	char have[20], want[20];
-	uint64_t at = 0;
 	enum rc rc;
 
 	for (;;) {
-		rc = sink_lsn(call->conf, sink, &at, &call->err);
-		if (rc == FATAL || rc == REJECT || (rc == OK && at >= lsn))
+		rc = sink_at(call->conf, sink, &at, &call->err);
+		if (rc == FATAL || rc == REJECT || (rc == OK && reached(b, &at, lsn)))
 			return rc;
 		if (stop_requested())
 			return fail_exit(&call->err, FATAL, EXIT_INTERRUPTED, "interrupted");
@@ -97,7 +116,7 @@ wait_sink(struct call *call, const struct conf_sink *sink, uint64_t lsn, int64_t
 	if (rc != OK)
 		return rc;
 	return fail(&call->err, FATAL, "sink %s is at %s and has not reached %s in time",
-	    sink->name, pg_lsn_text(have, at), pg_lsn_text(want, lsn));
+	    sink->name, pg_lsn_text(have, at.lsn), pg_lsn_text(want, lsn));
 }
 
 int
@@ -109,6 +128,7 @@ cmd_wait(struct call *call)
 	struct kafka k = { .conf = conf };
 	struct replica_list l = { .n = 0 };
 	int64_t us, begun = now_us();
+	struct board *b = NULL;
 	uint64_t lsn;
 	enum rc rc = take_timeout(call, &us);
 
@@ -125,9 +145,12 @@ cmd_wait(struct call *call)
 	if (rc == OK && !l.n)
 		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG,
 		    "there is no sink in the configuration to wait for");
+	if (rc == OK && !conf->embedded && !conf->foreign_topics)
+		rc = board_open(&k, &b, &call->err);
 	for (const struct replica *r = rc == OK ? l.first : NULL; r && rc == OK; r = r->next)
 		if (!one || one == r)
-			rc = wait_sink(call, r->sink, lsn, begun + us);
+			rc = wait_sink(call, r->sink, b, lsn, begun + us);
+	board_close(b);
 	replicas_free(&l);
 	if (rc == OK && call->json)
 		printf("{\"reached\":true,\"waited_ms\":%" PRId64 "}\n",
@@ -233,7 +256,7 @@ print_row(struct read_call *r, struct buf *json)
 	}
 }
 
-/* Ask one store; sink NULL: the primary. RETRY: it cannot be reached, ask another. */
+/* Ask one store; sink NULL: the primary. RETRY: it cannot be reached, AGAIN: it has no such table (yet): ask another. */
 static enum rc
 ask(struct read_call *r, const char *node, const char *url, const struct conf_sink *sink)
 {
@@ -249,6 +272,8 @@ ask(struct read_call *r, const char *node, const char *url, const struct conf_si
 	r->node = node;
 	if (rc == OK)
 		rc = store_table(s, r->call->argv[0], sink, &r->arena, &t, err);
+	if (rc != OK && sink && err->exit == EXIT_USAGE)
+		rc = AGAIN;
 	if (rc == OK)
 		rc = take_keys(r, sink, &t, keys, &n);
 	if (rc == OK)
@@ -314,7 +339,7 @@ takes(const struct conf_sink *sink, const char *table)
 
 /* A round over the healthy replicas. AGAIN: none could serve it now. */
 static enum rc
-ask_replicas(struct read_call *r, const struct board *b)
+ask_replicas(struct read_call *r, struct board *b)
 {
 	const struct conf *conf = r->call->conf;
 	bool tried[SINKS_MAX] = { false };
@@ -323,22 +348,22 @@ ask_replicas(struct read_call *r, const struct board *b)
 	while ((k = draw_sink(r, b, tried)) >= 0) {
 		const struct replica *which = r->replicas.first;
 		const struct conf_sink *sink;
-		uint64_t at = UINT64_MAX;
+		struct marker at = { 0 };
 		enum rc rc;
 
 		for (int i = 0; i < k; i++)
 			which = which->next;
 		sink = which->sink;
-		rc = r->at_least ? sink_lsn(conf, sink, &at, &r->call->err) : OK;
+		rc = r->at_least ? sink_at(conf, sink, &at, &r->call->err) : OK;
 
 		tried[k] = true;
 		if (!takes(sink, r->call->argv[0]))
 			continue;
-		if (rc == OK && at < r->at_least)
+		if (rc == OK && r->at_least && !reached(b, &at, r->at_least))
 			continue;
 		if (rc == OK)
 			rc = ask(r, sink->name, sink->url, sink);
-		if (rc != RETRY)
+		if (rc != RETRY && rc != AGAIN)
 			return rc;
 	}
 	return AGAIN;
@@ -412,7 +437,8 @@ const struct command command_read = {
 	.detail =
 	    "KEY: the primary key's columns in their order, a word each, or COLUMN=VALUE. Replicas that are healthy by the\n"
 	    "progress topic are drawn at random; where there is none the primary is asked. at-least= reads the marker in\n"
-	    "the replica itself: a row that is printed is of that LSN or later. Ends with 1 when there is no such row.\n",
+	    "the replica itself: a row that is printed is of that LSN or later,\n"
+	    "unless its key waits in that replica's dead letters. Ends with 1 when there is no such row.\n",
 	.options = read_options,
 	.noptions = COUNTOF(read_options),
 	.args_min = 2,

@@ -185,7 +185,8 @@ store_column(const struct store_table *t, const char *name, size_t n, struct err
 
 /* ---- reading ---- */
 
-/* " WHERE k = $1::type AND ..." with the numbers from `first` on, for the values of key columns; the parameters follow. */
+/* No casts: the server takes a text as its column's type, and one to varchar(3) would cut it short. */
+/* " WHERE k = $1 AND ..." with the numbers from `first` on, for the values of key columns; the parameters follow. */
 static void
 put_where(const struct store_table *t, const struct store_value *v, int n, bool pg, struct arena *a,
     struct buf *sql, const char **params, int *nparams)
@@ -199,10 +200,7 @@ put_where(const struct store_table *t, const struct store_value *v, int n, bool 
 			continue;
 		params[(*nparams)++] = v[i].text;
 		buf_printf(sql, "%s%s = ", sep, pg_ident(a, slice_of(c->name)));
-		if (pg)
-			buf_printf(sql, "$%d::text::%s", *nparams, c->type);
-		else
-			buf_printf(sql, "?%d", *nparams);
+		buf_printf(sql, "%c%d", pg ? '$' : '?', *nparams);
 		sep = " AND ";
 	}
 }
@@ -309,7 +307,7 @@ put_insert(const struct store_table *t, const struct store_value *v, int n, stru
 	buf_text(sql, ") VALUES (");
 	for (int i = 0; i < n; i++) {
 		params[(*nparams)++] = v[i].text;
-		buf_printf(sql, "%s$%d::text::%s", i ? ", " : "", *nparams, t->cols[v[i].col].type);
+		buf_printf(sql, "%s$%d", i ? ", " : "", *nparams);
 	}
 	buf_byte(sql, ')');
 }
@@ -327,8 +325,7 @@ put_update(const struct store_table *t, const struct store_value *v, int n, stru
 		if (c->key)
 			continue;
 		params[(*nparams)++] = v[i].text;
-		buf_printf(sql, "%s%s = $%d::text::%s", sep, pg_ident(a, slice_of(c->name)),
-		    *nparams, c->type);
+		buf_printf(sql, "%s%s = $%d", sep, pg_ident(a, slice_of(c->name)), *nparams);
 		sep = ", ";
 	}
 	put_where(t, v, n, true, a, sql, params, nparams);

@@ -7,6 +7,7 @@
 #include "control/store.h"
 #include "core/now.h"
 #include "core/pg.h"
+#include "core/stop.h"
 #include "schemas/topic.h"
 
 #include <stdio.h>
@@ -107,7 +108,7 @@ seen(struct write_call *w, uint32_t xid, uint64_t *lsn)
 	struct history_entry e;
 	struct err err;
 
-	while (w->history && now_us() < until) {
+	while (w->history && now_us() < until && !stop_requested()) {
 		enum rc rc = history_next(w->history, &e, &err);
 
 		if (rc == OK && e.env.xid == xid) {

@@ -23,7 +23,7 @@ refused() { # CODE PATTERN ARGUMENTS...
 	[ "$got" = "$want" ] || flunk "$*: ended with $got: $(cat "$DIR/data/out")"
 	grep -qE "$pattern" "$DIR/data/out" || flunk "$*: $(cat "$DIR/data/out")"
 }
-pg_sql src 'create table acc(id int, part text, bal numeric(10,2), note text, primary key (part, id)); create table other(id int primary key)'
+pg_sql src 'create table acc(id int, part text, bal numeric(10,2), note text, primary key (part, id)); create table other(id int primary key); create table short(code varchar(3) primary key, v char(3))'
 pg_sql dst 'create schema other'
 towline_start run run -c "$DIR/towline.yaml"
 wait_for 30 "grep -q msg=streaming $DIR/run.log"
@@ -47,6 +47,9 @@ refused 1 'invalid input syntax' write insert acc id=abc part=x
 
 say 'the log'
 t wait --lsn "$d"
+# No commit has this LSN: everything before it is in the spine, and the sinks have that.
+pg_sql src "select pg_logical_emit_message(false, 'x', 'y')" >"$DIR/data/out"
+t wait --lsn "$(pg_sql src 'select pg_current_wal_lsn()')"
 t log --json >"$DIR/log.out"
 python3 - "$DIR/log.out" "$a" "$b" "$c" "$d" <<'E2'
 import json, sys
@@ -80,6 +83,14 @@ assert at == sorted(at) and len(set(at)) == len(at)
 assert [e["table"] for e in log[1:]] == ["public.acc"] * 491 + ["public.other"] * 500 + ["public.acc"] * 491
 E2
 [ "$(t log --table other | wc -l)" = 500 ]
+
+# A value that is too long is another one, not its beginning.
+t write insert short code=ABC v=x >"$DIR/data/out"
+refused 1 'there is no such row' write delete short code=ABCDEF
+refused 1 'there is no such row' read short ABCDEF --consistency strong
+refused 1 'too long for type character.3.' write update short code=ABC v=abcd
+refused 1 'too long for type character varying.3.' write insert short code=ABCD
+[ "$(pg_sql src 'select code, v from short')" = 'ABC|x  ' ]
 
 say 'reads'
 wait_for 20 'test "$(t stats --json | python3 -c "import json, sys; print(json.load(sys.stdin)[\"active_replicas\"])")" = 2'
