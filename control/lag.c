@@ -22,6 +22,8 @@ forget(struct lag *l, uint64_t mine)
 
 	while (passed < l->n && l->samples[passed].at <= mine)
 		passed++;
+	if (passed)
+		l->estimated = false;
 	l->n -= passed;
 	for (int i = 0; i < l->n; i++)
 		l->samples[i] = l->samples[i + passed];
@@ -34,19 +36,25 @@ lag_note(struct lag *l, uint64_t front, int64_t front_us, uint64_t mine, int64_t
 
 	l->begun = true;
 	forget(l, mine);
+	if (l->estimated && mine_us)
+		l->samples[0].us = mine_us;
 	if (front <= mine || (l->n && l->samples[l->n - 1].at >= front))
 		return;
 	if (l->n == LAG_SAMPLES)
 		thin(l);
+	l->estimated = l->estimated || first;
 	l->samples[l->n].at = front;
-	l->samples[l->n++].us = first && mine_us && mine_us < front_us ? mine_us : front_us;
+	l->samples[l->n++].us = first && mine_us < front_us ? mine_us : front_us;
 }
 
 int64_t
 lag_us(const struct lag *l, uint64_t mine, int64_t now_us)
 {
 	for (int i = 0; i < l->n; i++)
-		if (l->samples[i].at > mine)
+		if (l->samples[i].at > mine) {
+			if (!l->samples[i].us)
+				return -1;
 			return now_us > l->samples[i].us ? now_us - l->samples[i].us : 0;
+		}
 	return 0;
 }

@@ -82,9 +82,9 @@ front_of(struct report *r, struct gauge_at *out)
 }
 
 static void
-lag_of_producer(struct told *t, struct progress *p, int64_t now)
+lag_of_producer(struct told *t, struct progress *p, uint64_t safe, int64_t now)
 {
-	uint64_t read = atomic_load(&t->gauge->read_seq), safe = atomic_load(&t->gauge->safe_lsn);
+	uint64_t read = atomic_load(&t->gauge->read_seq);
 
 	p->end_lsn = atomic_load(&t->gauge->end_lsn);
 	p->lag_entries = read > p->seq ? (int64_t)(read - p->seq) : 0;
@@ -102,6 +102,9 @@ lag_of_sink(struct report *r, struct told *t, struct progress *p, int64_t now)
 	bool rowids = strcmp(own ? own->kind : r->front.kind ? r->front.kind : "", "sqlite") == 0;
 	struct gauge_at front;
 
+	/* Topics that others write have no front that we know of. */
+	if (r->kafka->conf->foreign_topics)
+		t->caught = strcmp(p->state, "running") == 0;
 	if (!front_of(r, &front))
 		return;
 	lag_note(&t->lag, front.seq, front.commit_us ? front.commit_us : now, p->seq, p->commit_us);
@@ -110,7 +113,7 @@ lag_of_sink(struct report *r, struct told *t, struct progress *p, int64_t now)
 	    : p->lag_entries && front.lsn > p->lsn ? (int64_t)(front.lsn - p->lsn)
 						   : 0;
 	p->lag_us = lag_us(&t->lag, p->seq, now);
-	if (strcmp(p->state, "running") == 0 && p->lag_us <= p->delay_ms * 1000 + NEAR_US)
+	if (strcmp(p->state, "running") == 0 && p->lag_us >= 0 && p->lag_us <= p->delay_ms * 1000 + NEAR_US)
 		t->caught = true;
 }
 
@@ -120,9 +123,10 @@ describe(struct report *r, struct told *t, struct arena *a, int64_t now, struct 
 	struct gauge_at at = { 0 };
 	char *reason = arena_raw(a, GAUGE_REASON_MAX);
 	const char *name;
+	uint64_t safe = atomic_load(&t->gauge->safe_lsn); /* before the place, which is then at least as far */
+	bool placed = gauge_least(t->gauge, &at);
 
 	gauge_reason(t->gauge, reason);
-	(void)gauge_least(t->gauge, &at);
 	*p = (struct progress){ .role = t->role,
 		.node = r->kafka->conf->node,
 		.sink = t->sink,
@@ -145,13 +149,13 @@ describe(struct report *r, struct told *t, struct arena *a, int64_t now, struct 
 		.kind = t->kind,
 		.http = r->kafka->conf->http_listen ? r->kafka->conf->http_listen : "" };
 	if (t->role == PROGRESS_PRODUCER)
-		lag_of_producer(t, p, now);
-	else
+		lag_of_producer(t, p, safe, now);
+	else if (placed)
 		lag_of_sink(r, t, p, now);
 	p->syncing = t->role == PROGRESS_SINK && !t->caught;
 	p->tables = arena_array(a, GAUGE_TABLES_MAX, sizeof *p->tables);
 	while (p->ntables < GAUGE_TABLES_MAX && (name = gauge_table_name(t->gauge, p->ntables)))
-		p->tables[p->ntables++] = name;
+		p->tables[p->ntables++] = arena_text(a, slice_of(name)); /* the gauge may go away meanwhile */
 }
 
 int

@@ -459,7 +459,7 @@ confirm(struct session *s, struct err *err)
 	}
 	if (s->gauge) {
 		atomic_store_explicit(&s->gauge->read_seq, s->g.place.seq - 1, memory_order_relaxed);
-		atomic_store_explicit(&s->gauge->safe_lsn, safe, memory_order_relaxed);
+		atomic_store_explicit(&s->gauge->safe_lsn, safe, memory_order_release); /* behind its place (show_place) */
 		atomic_store_explicit(&s->gauge->end_lsn, s->source->end_lsn, memory_order_relaxed);
 	}
 	return s->source->ops->confirm(s->source, safe, applied, now_ms(), err);

@@ -50,8 +50,18 @@ first_look(void **state)
 	(void)state;
 	lag_note(&l, 9, 100 * S, 5, 10 * S);
 	assert_int_equal(lag_us(&l, 5, 101 * S), 91 * S);
+	/* It comes nearer; the front moves on. */
+	lag_note(&l, 12, 110 * S, 7, 60 * S);
+	assert_int_equal(lag_us(&l, 7, 111 * S), 51 * S);
+	lag_note(&l, 12, 110 * S, 10, 105 * S);
+	assert_int_equal(lag_us(&l, 10, 111 * S), 1 * S);
+	/* One that has nothing yet is not near, however new the newest is. */
 	lag_note(&empty, 9, 100 * S, 0, 0);
-	assert_int_equal(lag_us(&empty, 0, 101 * S), 1 * S);
+	assert_int_equal(lag_us(&empty, 0, 101 * S), -1);
+	lag_note(&empty, 20, 200 * S, 3, 40 * S);
+	assert_int_equal(lag_us(&empty, 3, 201 * S), 161 * S);
+	lag_note(&empty, 20, 200 * S, 9, 100 * S);
+	assert_int_equal(lag_us(&empty, 9, 201 * S), 1 * S);
 }
 
 static void
