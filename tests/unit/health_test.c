@@ -157,6 +157,11 @@ ready(void **state)
 	assert_int_equal(status("/healthz", NULL, p, 2), 200);
 	p[0].state = "failed";
 	assert_int_equal(status("/healthz", NULL, p, 2), 503);
+	/* A restart would not help a replica that cannot go on, and would stop the others. */
+	p[0].state = "running";
+	p[1].state = "failed";
+	assert_int_equal(status("/healthz", NULL, p, 2), 200);
+	assert_int_equal(status("/readyz", NULL, p, 2), 503);
 	assert_int_equal(status("/nothing", NULL, p, 2), 404);
 	assert_int_equal(status("/replica/", NULL, p, 2), 404);
 }
