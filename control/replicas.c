@@ -206,6 +206,7 @@ struct fed {
 	struct fed *next;
 	char *name;
 	struct conf own;
+	char *record; /* what the control topic said, JSON */
 	const struct conf_sink *sink;
 	struct gauge gauge;
 	struct replicas *all;
@@ -257,6 +258,7 @@ end(struct replicas *r, struct fed *f, bool forget)
 	gauge_free(&f->gauge);
 	conf_free(&f->own);
 	free(f->name);
+	free(f->record);
 	free(f);
 }
 
@@ -267,12 +269,16 @@ begin(struct replicas *r, const char *name, struct slice value)
 	const char *node = "";
 	struct err err;
 
-	if (!f || !(f->name = strdup(name)))
+	if (!f || !(f->name = strdup(name)) || !(f->record = strndup(value.p, value.n)))
 		die("out of memory");
+	err = (struct err){ .rc = OK };
 	if (take(&f->own, name, value, &f->sink, &node, &err) != OK ||
 	    strcmp(node, r->kafka->conf->node) != 0 || conf_sink(r->kafka->conf, name)) {
+		if (err.rc != OK)
+			log_warn("replicas", err.text, "%s", "");
 		conf_free(&f->own);
 		free(f->name);
+		free(f->record);
 		free(f);
 		return;
 	}
@@ -302,25 +308,78 @@ leave(struct replicas *r, const char *name, bool forget)
 	}
 }
 
-/* From the topic's first record on; the newest record of a name is what holds. */
+/* What the topic says of one name by now. The same as before changes nothing. */
+static void
+obey(struct replicas *r, const char *name, struct slice value)
+{
+	for (struct fed *f = r->first; f; f = f->next)
+		if (strcmp(f->name, name) == 0 && slice_is(value, f->record))
+			return;
+	leave(r, name, !value.n);
+	if (value.n)
+		begin(r, name, value);
+}
+
+struct newest {
+	struct newest *next;
+	const char *name;
+	struct slice value;
+};
+
+static void
+remember(struct newest **list, struct arena *a, const char *name, struct slice value)
+{
+	struct newest *n = *list;
+
+	while (n && strcmp(n->name, name) != 0)
+		n = n->next;
+	if (!n) {
+		n = arena_new(a, struct newest);
+		*n = (struct newest){ .next = *list, .name = arena_text(a, slice_of(name)) };
+		*list = n;
+	}
+	n->value = (struct slice){ arena_text(a, value), value.n };
+}
+
+/* Only what holds in the end counts of what the topic has; who is not in it any more has left. */
+static void
+obey_newest(struct replicas *r, const struct newest *list)
+{
+	for (struct fed *f = r->first, *next; f; f = next) {
+		const struct newest *n = list;
+
+		next = f->next;
+		while (n && strcmp(n->name, f->name) != 0)
+			n = n->next;
+		if (!n)
+			leave(r, f->name, true);
+	}
+	for (const struct newest *n = list; n; n = n->next)
+		obey(r, n->name, n->value);
+}
+
 static enum rc
 follow(struct replicas *r, struct control *c, struct err *err)
 {
+	struct newest *list = NULL;
 	struct control_record rec;
 	struct arena a = { 0 };
+	bool current = false;
 	enum rc rc = OK;
 
 	while (!stop_requested() && (rc == OK || rc == AGAIN)) {
 		const char *name;
 
+		if (!current && (current = control_current(c)))
+			obey_newest(r, list);
+		if (current)
+			arena_reset(&a);
 		rc = control_next(c, WAIT_MS, &rec, err);
 		name = rc == OK ? name_of(rec.key, &a) : NULL;
-		if (name) {
-			leave(r, name, !rec.value.n);
-			if (rec.value.n)
-				begin(r, name, rec.value);
-		}
-		arena_reset(&a);
+		if (name && current)
+			obey(r, name, rec.value);
+		else if (name)
+			remember(&list, &a, name, rec.value);
 	}
 	arena_free(&a);
 	return rc;

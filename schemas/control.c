@@ -81,8 +81,10 @@ control_open(const struct kafka *k, enum control_from from, bool make, struct co
 	if (rc == OK) {
 		c->queue = rd_kafka_queue_new(c->reader);
 		kafka_queue_wake(c->queue, c->fd);
-		rc = look(c, c->reader, make, err);
+		rc = kafka_reach(k, c->reader, err);
 	}
+	if (rc == OK)
+		rc = look(c, c->reader, make, err);
 	if (rc == OK && c->there)
 		rc = start_reading(c, from, err);
 	if (rc != OK) {
