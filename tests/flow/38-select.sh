@@ -27,7 +27,9 @@ wait_for 30 "same_pg src dst orders_1 items_200 extra"
 [ "$(pg_sql dst "select to_regclass('orders_13') is null and to_regclass('orders_1000') is null")" = t ]
 # 10 inserts, 3 deletes, a changed key as two: no record is without its value
 [ "$(kcat -b "$BROKERS" -C -t "$NAME.public.orders_1" -e -q -f '%S ' | wc -w)" = 15 ]
-refute grep -qw -- -1 <(kcat -b "$BROKERS" -C -t "$NAME.public.orders_1" -e -q -f '%S ')
+kcat -b "$BROKERS" -C -t "$NAME.public.orders_1" -e -q -f '%S ' >"$DIR/data/sizes"
+[ -s "$DIR/data/sizes" ]
+refute grep -qw -- -1 "$DIR/data/sizes"
 
 # masked and left out: gone before Kafka, and still one row for each
 hmac() { printf %s "$1" | openssl dgst -sha256 -hmac s3cret -r | cut -d' ' -f1; }
@@ -35,7 +37,9 @@ pg_sql src "insert into people values (1, 'ada@example.org', 'DE12345678', '1815
 	update people set n = 3, mail = 'lovelace@example.org' where id = 1; delete from people where id = 2"
 wait_for 30 "[ \"\$(pg_sql dst 'select n from people')\" = 3 ]"
 [ "$(pg_sql dst 'select * from people')" = "$(hmac 1)|$(hmac lovelace@example.org)|DE12||3" ] || flunk "$(pg_sql dst 'select * from people')"
-refute grep -qE 'ada@|lovelace|5678|secret note' <(kcat -b "$BROKERS" -C -t "$NAME.public.people" -e -q)
+kcat -b "$BROKERS" -C -t "$NAME.public.people" -e -q >"$DIR/data/people"
+[ -s "$DIR/data/people" ]
+refute grep -aqE 'ada@|lovelace|5678|secret note' "$DIR/data/people"
 towline_kill run TERM
 sed -i 's/people.mail=hash/people.mial=hash/' "$DIR/conf.yaml"
 pg_sql src "insert into people values (3, 'x', 'y', '2000-01-01', 'secret note', 1)"
