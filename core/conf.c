@@ -306,7 +306,8 @@ check_awaited(struct conf_loader *ld, const struct conf_place *at, const struct 
 		return conf_fail(ld, at,
 		    "synchronous.sinks: '%s' has apply: key, where no transaction is ever whole; name the others only", s->name);
 	if (s->delay_ms)
-		return conf_fail(ld, at, "synchronous.sinks: '%s' has a delay, for which every commit would wait; name the others only", s->name);
+		return conf_fail(ld, at,
+		    "synchronous.sinks: '%s' has a delay, for which every commit would wait; name the others only", s->name);
 	return OK;
 }
 
