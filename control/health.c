@@ -128,7 +128,7 @@ each(const struct progress *p, int n, int64_t now_us, bool ready, struct health_
 	for (int i = 0; i < n && out->status == 200; i++) {
 		if (ready && !health_ready(&p[i], now_us, why))
 			answer(out, 503, why);
-		/* A sink of the configuration that fails ends the process; a replica that joined is tried again, and restarts help nobody. */
+		/* A sink of the configuration that fails ends the process; a replica that joined is tried again: no restart helps it. */
 		else if (!ready && p[i].role == PROGRESS_PRODUCER && strcmp(p[i].state, "failed") == 0 && !running(&p[i], now_us, why))
 			answer(out, 503, why);
 	}
