@@ -1,4 +1,5 @@
 #include "consumer/marker.h"
+#include "core/sqlite.h"
 #include "schemas/sql.h"
 
 #include <errno.h>
@@ -64,9 +65,7 @@ marker_pg(PGconn *conn, const char *pipeline, struct marker *out, bool *found, s
 const char *
 marker_sqlite_path(const char *url)
 {
-	if (strncmp(url, "sqlite:", 7) != 0)
-		return NULL;
-	return strncmp(url + 7, "//", 2) == 0 ? url + 9 : url + 7;
+	return sqlite_url_path(url);
 }
 
 static enum rc

@@ -1,4 +1,5 @@
 #include "consumer/reshape.h"
+#include "schemas/lite.h"
 #include "schemas/pgtypes.h"
 
 #include <stdlib.h>
@@ -300,41 +301,12 @@ reshape_pg_type(const struct column *c, const struct column *before, const struc
 
 /* ---- SQLite's ---- */
 
-enum affinity { AFFINITY_INTEGER, AFFINITY_TEXT, AFFINITY_BLOB, AFFINITY_REAL, AFFINITY_NUMERIC };
-
-/* SQLite documentation, "Determination Of Column Affinity". */
-static enum affinity
-affinity_of(const char *declared)
-{
-	static const struct {
-		const char *part;
-		enum affinity affinity;
-	} rules[] = {
-		{ "INT", AFFINITY_INTEGER },
-		{ "CHAR", AFFINITY_TEXT },
-		{ "CLOB", AFFINITY_TEXT },
-		{ "TEXT", AFFINITY_TEXT },
-		{ "BLOB", AFFINITY_BLOB },
-		{ "REAL", AFFINITY_REAL },
-		{ "FLOA", AFFINITY_REAL },
-		{ "DOUB", AFFINITY_REAL },
-	};
-
-	if (!*declared)
-		return AFFINITY_BLOB;
-	for (size_t i = 0; i < COUNTOF(rules); i++)
-		for (const char *p = declared; *p; p++)
-			if (strncasecmp(p, rules[i].part, strlen(rules[i].part)) == 0)
-				return rules[i].affinity;
-	return AFFINITY_NUMERIC;
-}
-
 /* A column of numbers makes numbers of texts that look like one: of '007' a 7, of a long decimal a double. */
 enum fit
 reshape_lite_type(const struct column *c, const struct column *before, const char *declared,
     const char **to, const char **using)
 {
-	enum affinity have = affinity_of(declared);
+	enum affinity have = lite_affinity(declared);
 	bool text = strcmp(sqlite_create(&c->type), "TEXT") == 0;
 
 	*to = sqlite_create(&c->type);

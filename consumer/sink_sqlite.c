@@ -7,6 +7,7 @@
  */
 #include "consumer/sink_sqlite.h"
 #include "core/log.h"
+#include "schemas/lite.h"
 #include "schemas/pgtypes.h"
 #include "schemas/sql.h"
 
@@ -286,6 +287,38 @@ bind_decoded(struct sink_sqlite *s, sqlite3_stmt *st, int number, const struct c
 	return OK;
 }
 
+/* As it was at a SQLite source: in the storage class that it has there. */
+static enum rc
+bind_classed(struct sink_sqlite *s, sqlite3_stmt *st, int number, const struct value *v, struct err *err)
+{
+	struct buf *b = &s->params[number - 1];
+	struct arena a = { 0 };
+	struct slice data;
+	char class;
+	enum rc rc = lite_class(v, &a, &class, &data, err);
+
+	if (rc == OK) {
+		buf_reset(b);
+		buf_slice(b, data);
+		buf_cstr(b);
+		switch (class) {
+		case LITE_INTEGER:
+			sqlite3_bind_int64(st, number, strtoll(b->p, NULL, 10));
+			break;
+		case LITE_REAL:
+			sqlite3_bind_double(st, number, strtod(b->p, NULL));
+			break;
+		case LITE_BLOB:
+			sqlite3_bind_blob64(st, number, b->p, b->n, SQLITE_STATIC);
+			break;
+		default:
+			sqlite3_bind_text64(st, number, b->p, b->n, SQLITE_STATIC, SQLITE_UTF8);
+		}
+	}
+	arena_free(&a);
+	return rc;
+}
+
 /*
  * Numbers and bytes that mean nothing else as such; moments, decimals and all the rest as text.
  * SQLite takes a NaN for NULL: text. A timestamptz is ISO 8601 with a Z, as SQLite reads it.
@@ -300,6 +333,8 @@ bind_value(struct sink_sqlite *s, sqlite3_stmt *st, int number, const struct col
 		sqlite3_bind_null(st, number);
 		return OK;
 	}
+	if (lite_is_classed(v))
+		return bind_classed(s, st, number, v, err);
 	if (plain && (v->kind == V_INT || v->kind == V_BOOL))
 		sqlite3_bind_int64(st, number, v->i);
 	else if (plain && (v->kind == V_FLOAT || v->kind == V_DOUBLE) && !isnan(v->d))

@@ -72,6 +72,7 @@ enum replica_identity { IDENTITY_DEFAULT = 'd', IDENTITY_NOTHING = 'n', IDENTITY
 struct table {
 	struct slice schema, name; /* end in a NUL */
 	struct slice was_schema, was_name; /* what the version before was called; empty: the same, or not known */
+	const char *connector;     /* Debezium's word for the kind of source; NULL: postgresql, or not known */
 	bool shrunk;               /* a column was dropped from it once, so that a sink may have more */
 	bool rekeyed;              /* the version before had another key: */
 	int nwas_keys;

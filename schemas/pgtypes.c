@@ -1,3 +1,4 @@
+#include "schemas/lite.h"
 #include "schemas/pgtypes_impl.h"
 
 #include <limits.h>
@@ -466,6 +467,8 @@ sqlite_create(const struct wire_type *w)
 {
 	if (w->plain)
 		return sqlite_create(w->plain);
+	if (lite_is_any(w)) /* no type, no affinity */
+		return "";
 	if (pgtype_meaning(w).mean != MEAN_PLAIN)
 		return "TEXT";
 	switch (w->wire) {

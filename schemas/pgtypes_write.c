@@ -2,6 +2,7 @@
  * pgtypes_write.c - values into what a sink takes: PostgreSQL's input texts and its binary receive
  * forms.
  */
+#include "schemas/lite.h"
 #include "schemas/pgtypes_impl.h"
 
 #include <float.h>
@@ -312,7 +313,11 @@ pgtype_text(const struct wire_type *w, const struct value *v, struct buf *out, s
 {
 	struct meaning m;
 
-	if (v->exact.n) {
+	/* Of another storage class than its column's type says: in a text all have a form, in a number none. */
+	if (lite_is_classed(v) && v->kind <= V_NULL)
+		return fail(err, REJECT, "%s is no number: a column of SQLite holds what is put into it",
+		    v->exact.p[1] == LITE_BLOB || v->exact.p[1] == LITE_OCTETS ? "a blob" : "a text or another number than the type's");
+	if (v->exact.n && !lite_is_classed(v)) {
 		buf_slice(out, v->exact);
 		return OK;
 	}
@@ -707,6 +712,8 @@ send_value(const struct wire_type *w, uint32_t oid, const struct value *v, struc
 		return send_as_text(w, v, out, err);
 	}
 	if (!can_send(m.mean, w, oid))
+		return false;
+	if (lite_is_classed(v))
 		return false;
 	if (v->exact.n)
 		return send_exact(v->exact, oid, out);

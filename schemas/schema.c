@@ -10,7 +10,8 @@
 #define CONNECT     "org.apache.kafka.connect.data."
 #define DECIMAL     CONNECT "Decimal"
 #define SOURCE_TYPE "__debezium.source.column.type"
-#define POSTGRESQL  "io.debezium.connector.postgresql"
+#define CONNECTOR   "io.debezium.connector."
+#define POSTGRESQL  CONNECTOR "postgresql"
 
 enum { DECIMAL_PRECISION_UNKNOWN = 64 /* what AvroData writes when Connect's schema names none */ };
 
@@ -560,6 +561,21 @@ columns_json(const struct table *tbl, struct arena *a, struct err *err)
 	return fields;
 }
 
+/* The same fields for each kind of source, under the name that is its own. */
+static json_t *
+source_record(const struct table *tbl, struct arena *a)
+{
+	json_t *source = constant(source_text);
+
+	if (tbl->connector) {
+		const char *ns = arena_printf(a, CONNECTOR "%s", tbl->connector);
+
+		set_text(source, "namespace", ns);
+		set_text(source, "connect.name", arena_printf(a, "%s.Source", ns));
+	}
+	return source;
+}
+
 enum rc
 schema_value(struct slice prefix, const struct table *tbl, struct arena *a, struct slice *json,
     struct err *err)
@@ -573,7 +589,7 @@ schema_value(struct slice prefix, const struct table *tbl, struct arena *a, stru
 	f = must(json_array());
 	add(f, optional("before", value_record(tbl, cols, ns, a)));
 	add(f, optional("after", json_string("Value")));
-	add(f, field("source", constant(source_text), NULL));
+	add(f, field("source", source_record(tbl, a), NULL));
 	add(f, optional("transaction", constant(block_text)));
 	add(f, field("op", json_string("string"), NULL));
 	add(f, optional("ts_ms", json_string("long")));
