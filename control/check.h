@@ -4,6 +4,7 @@
  *   check.c          the command, results and how they are printed
  *   check_source.c   PostgreSQL as a source
  *   check_select.c   what the configuration says of single tables and columns
+ *   check_lite.c     SQLite as a source
  *   check_standby.c  and commits there that wait
  *   check_versions.c what only some versions of it have
  *   check_kafka.c    Kafka, the topics, the spine, the registry
@@ -58,6 +59,7 @@ const char *check_psql(struct checks *c, PGconn *conn, const char *sql);
 bool check_connect(struct checks *c, const char *url, PGconn **out);
 
 void check_source(struct checks *c);
+void check_source_sqlite(struct checks *c, const char *path);
 
 /* Do commits at the source wait for the producer as synchronous.mode says? */
 void check_standby(struct checks *c, PGconn *conn);

@@ -3,6 +3,7 @@
  */
 #include "control/check.h"
 #include "control/human.h"
+#include "core/sqlite.h"
 #include "core/buf.h"
 #include "core/now.h"
 #include "producer/server.h"
@@ -369,9 +370,8 @@ check_source(struct checks *c)
 	struct err err;
 
 	check_begin(c, "source", heading);
-	if (strncmp(c->conf->source_url, "sqlite:", 7) == 0) {
-		(void)fail_exit(&err, FATAL, EXIT_CONFIG, "this version reads PostgreSQL only; set source: postgres://...");
-		check_error(c, "kind", &err);
+	if (sqlite_url_path(c->conf->source_url)) {
+		check_source_sqlite(c, sqlite_url_path(c->conf->source_url));
 		return;
 	}
 	if (!check_connect(c, c->conf->source_url, &l.conn))

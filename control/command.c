@@ -21,6 +21,7 @@ const struct command *const command_table[] = {
 	&command_run,
 	&command_producer,
 	&command_consumer,
+	&command_source,
 	&command_check,
 	&command_status,
 	&command_stats,

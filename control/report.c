@@ -91,7 +91,7 @@ lag_of_producer(struct told *t, struct progress *p, uint64_t safe, int64_t now)
 	if (!p->end_lsn)
 		return;
 	lag_note(&t->lag, p->end_lsn, now, safe, 0);
-	p->lag_bytes = p->end_lsn > safe ? (int64_t)(p->end_lsn - safe) : 0;
+	p->lag_bytes = strcmp(t->kind, "sqlite") == 0 ? -1 : p->end_lsn > safe ? (int64_t)(p->end_lsn - safe) : 0;
 	p->lag_us = lag_us(&t->lag, safe, now);
 }
 

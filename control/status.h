@@ -19,6 +19,7 @@ enum { STATUS_PROBLEMS_MAX = 64 };
 
 struct status_source {
 	bool reached;
+	bool rows;              /* SQLite: LSNs count entries of its log, not bytes */
 	struct server server;
 	struct pg_slot slot;
 	const char *state;      /* streaming, stopped, not begun, GONE, LOST, UNREACHABLE */

@@ -1,6 +1,7 @@
 #include "consumer/entries.h"
 #include "control/human.h"
 #include "control/status.h"
+#include "producer/capture.h"
 #include "producer/resume.h"
 #include "schemas/spine_log.h"
 #include "schemas/topic.h"
@@ -11,6 +12,8 @@
 
 /* A question to a server may take this long. */
 #define BOUNDS_SQL "SET statement_timeout = '10s'"
+
+enum { SQLITE_BUSY_MS = 2000 };
 
 static void problem(struct status *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -67,6 +70,40 @@ judge_resume(struct status *s)
 		problem(s, "source: %s", err.text);
 }
 
+/* Nobody can be asked who reads it: a producer holds nothing of a SQLite database while it waits. */
+static void
+look_at_sqlite(struct status *s, const char *path)
+{
+	struct status_source *src = &s->source;
+	struct capture_slot slot = { 0 };
+	struct err err;
+	int64_t id = 0;
+	sqlite3 *db = NULL;
+	enum rc rc = sqlite_open_there(path, SQLITE_BUSY_MS, &db, &err);
+
+	src->rows = true;
+	if (rc == OK)
+		rc = capture_id(db, &id, &err);
+	if (rc == OK && id)
+		rc = capture_slot_look(db, s->conf->slot, &slot, &err);
+	if (rc == OK && id)
+		rc = capture_end(db, &src->server.lsn, &err);
+	sqlite3_close(db);
+	src->reached = rc == OK;
+	src->slot = (struct pg_slot){ .exists = slot.exists, .ours = true, .placed = slot.exists, .confirmed = slot.confirmed,
+		.wal_status = "", .invalid = "" };
+	src->state = rc != OK ? "UNREACHABLE" : slot.exists ? (slot.copied ? "installed" : "copying") : s->spine.watermark ? "GONE"
+		: id ? "not begun" : "not installed";
+	if (rc != OK) {
+		s->unreachable = s->unreachable || err.exit == EXIT_UNREACHABLE;
+		problem(s, "source: %s", err.text);
+	} else if (!id) {
+		problem(s, "source: its changes are not logged; run towline source install %s", path);
+	} else {
+		judge_resume(s);
+	}
+}
+
 static void
 look_at_source(struct status *s)
 {
@@ -77,6 +114,10 @@ look_at_source(struct status *s)
 	s->source = (struct status_source){ .state = "UNREACHABLE" };
 	if (!s->conf->source_url)
 		return;
+	if (sqlite_url_path(s->conf->source_url)) {
+		look_at_sqlite(s, sqlite_url_path(s->conf->source_url));
+		return;
+	}
 	rc = pg_connect(s->conf->source_url, false, &conn, &err);
 	if (rc == OK)
 		rc = pg_exec(conn, "settings", BOUNDS_SQL, NULL, &err);

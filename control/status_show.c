@@ -61,7 +61,8 @@ source_row(const struct status *s, struct rows *r)
 
 	if (src->reached && src->slot.placed) {
 		pg_lsn_text(lsn, src->slot.confirmed);
-		snprintf(behind, sizeof behind, "slot %s", human_bytes(bytes, slot_behind(src)));
+		snprintf(behind, sizeof behind, src->rows ? "slot %s of the log" : "slot %s",
+		    src->rows ? human_count(bytes, (int64_t)slot_behind(src), "row") : human_bytes(bytes, slot_behind(src)));
 	}
 	row(r, s->conf->name, "source", src->state, lsn, NULL, behind);
 }
@@ -167,11 +168,13 @@ json_source(const struct status *s)
 	json_object_set_new(j, "role", text("source"));
 	json_object_set_new(j, "state", text(src->state));
 	put_lsn(j, slot->placed, slot->confirmed);
-	json_object_set_new(j, "behind_bytes", number(slot->placed, slot_behind(src)));
+	json_object_set_new(j, "behind_bytes", number(slot->placed && !src->rows, slot_behind(src)));
+	if (src->rows)
+		json_object_set_new(j, "behind_entries", number(slot->placed, slot_behind(src)));
 	json_object_set_new(j, "slot", text(s->conf->slot));
 	json_object_set_new(j, "slot_exists", src->reached ? json_boolean(slot->exists) : json_null());
-	json_object_set_new(j, "slot_active", src->reached ? json_boolean(slot->active_pid != NULL) : json_null());
-	json_object_set_new(j, "wal_status", text(slot->exists ? slot->wal_status : NULL));
+	json_object_set_new(j, "slot_active", src->reached && !src->rows ? json_boolean(slot->active_pid != NULL) : json_null());
+	json_object_set_new(j, "wal_status", text(slot->exists && !src->rows ? slot->wal_status : NULL));
 	json_object_set_new(j, "wal_kept_bytes",
 	    number(slot->exists && slot->restart, src->server.lsn > slot->restart ? src->server.lsn - slot->restart : 0));
 	return j;

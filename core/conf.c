@@ -396,6 +396,8 @@ check_whole(struct conf_loader *ld)
 			return FATAL;
 	if (!c->source_url && !c->nsinks)
 		return conf_fail(ld, &at, "there is neither a source nor a sink; add 'source: URL' or 'sinks: { NAME: URL }'");
+	if (c->source_url && c->rows && strncmp(c->source_url, "sqlite:", 7) == 0)
+		return conf_fail(ld, &at, "'rows:' are row filters of a PostgreSQL's publication, and the source is SQLite; take them out");
 	/* Two long names could be cut to the same slot, and then steal each other's changes. */
 	if (c->source_url && !c->slot && strlen("towline_") + strlen(c->name) > IDENT_MAX)
 		return conf_fail(ld, &at, "the name is too long to make a slot's name of it; add 'source: { slot: NAME }'");

@@ -186,7 +186,7 @@ const struct conf_option conf_options[] = {
 	    AT(memory_bytes), .standard = "64MB", .min = 8 * MB, .max = 1024 * 1024 * MB },
 
 	{ "source.url",
-	    "The database to read: postgres://USER@HOST/DATABASE or sqlite:PATH. 'source: URL' is short for it.",
+	    "The database to read: postgres://USER@HOST/DATABASE or sqlite:PATH (see towline help source). 'source: URL' is short for it.",
 	    CONF_TEXT, CONF_SHORT | CONF_URL | CONF_OPEN, AT(source_url),
 	    .sample = "postgres://towline@db1/inventory", .check = check_database },
 	{ "source.slot", "Replication slot in PostgreSQL; made when missing.", CONF_TEXT, 0,

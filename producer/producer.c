@@ -210,7 +210,7 @@ session_open(struct session *s, struct err *err)
 {
 	char topic[300];
 	int64_t next = 0;
-	enum rc rc = source_pg_open(s->conf, &s->source, err);
+	enum rc rc = source_open(s->conf, &s->source, err);
 
 	if (rc == OK)
 		s->source->text = s->carried->text;
@@ -250,7 +250,8 @@ session_open(struct session *s, struct err *err)
 	log_info("producer", "publishing",
 	    "pipeline=%s generation=%" PRIu64 " group=%" PRIu64 " seq=%" PRIu64, s->conf->name,
 	    s->g.place.gen, s->g.state.no, s->g.state.seq);
-	return s->source->ops->start(s->source, err);
+	return s->source->ops->start(s->source, &(struct source_published){ .upto = s->g.state.watermark > s->g.state.lsn
+		? s->g.state.watermark : s->g.state.lsn, .lsn = s->g.state.lsn, .commit_us = s->g.state.commit_us }, err);
 }
 
 /* Bytes that the embedded broker must keep for the sinks. */

@@ -288,7 +288,7 @@ fill_envelope(struct sending *s)
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	s->env = (struct envelope){
 		.version = slice_of(TOWLINE_VERSION),
-		.connector = SLICE_LIT("postgresql"),
+		.connector = slice_of(s->ch->tbl && s->ch->tbl->connector ? s->ch->tbl->connector : "postgresql"),
 		.name = slice_of(p->kafka->conf->name),
 		.db = slice_of(p->database),
 		.source_us = s->txn->commit_us,

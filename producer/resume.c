@@ -1,14 +1,27 @@
 #include "producer/resume.h"
 #include "core/pg.h"
+#include "core/sqlite.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+
+/* As the source's own tools write it. */
+static const char *
+lsn_text(const struct conf *conf, char buf[static 24], uint64_t lsn)
+{
+	if (!sqlite_url_path(conf->source_url))
+		return pg_lsn_text(buf, lsn);
+	snprintf(buf, 24, "%" PRIu64, lsn);
+	return buf;
+}
 
 enum rc
 resume_judge(const struct conf *conf, const struct spine_state *st, const struct source_identity *id, bool adopt, struct err *err)
 {
 	const char *slot = conf->slot;
 	uint64_t newest = st->watermark > st->lsn ? st->watermark : st->lsn;
-	char a[20], b[20];
+	char a[24], b[24];
+	const char *path = sqlite_url_path(conf->source_url);
 
 	if (st->started && st->system_id && st->system_id != id->system_id)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
@@ -20,25 +33,26 @@ resume_judge(const struct conf *conf, const struct spine_state *st, const struct
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "slot %s exists but the topics of %s are empty: either Kafka lost them, or the "
 		    "slot was made by hand; to begin with the slot "
-		    "as it is run with --adopt-slot, to begin anew drop it: SELECT pg_drop_replication_slot('%s')",
-		    slot, conf->name, slot);
+		    "as it is run with --adopt-slot, to begin anew drop it: %s%s%s%s",
+		    slot, conf->name, path ? "towline source drop " : "SELECT pg_drop_replication_slot('", path ? path : slot,
+		    path ? " " : "", path ? slot : "')");
 	if (st->watermark && !id->exists)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "slot %s is gone, so changes after %s were not kept; use another name and copy the tables again",
-		    slot, pg_lsn_text(a, st->watermark));
+		    slot, lsn_text(conf, a, st->watermark));
 	if (st->watermark && id->confirmed > st->watermark)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "slot %s is at %s, but Kafka has changes only up to %s: what is between is "
 		    "lost (Kafka lost it, or the slot was moved); use another "
 		    "name and copy the tables again",
-		    slot, pg_lsn_text(a, id->confirmed), pg_lsn_text(b, st->watermark));
+		    slot, lsn_text(conf, a, id->confirmed), lsn_text(conf, b, st->watermark));
 	/* On the same timeline: what it writes from here on would be taken for what is published already. */
 	if (id->lsn && id->lsn < newest && (!st->timeline || st->timeline == id->timeline))
 		return fail_exit(err, FATAL, EXIT_REFUSED,
-		    "source: its WAL ends at %s, before %s that was published: it was set back, by "
+		    "source: its %s ends at %s, before %s that was published: it was set back, by "
 		    "a restored snapshot for example; use another name and copy "
 		    "the tables again",
-		    pg_lsn_text(a, id->lsn), pg_lsn_text(b, newest));
+		    path ? "log" : "WAL", lsn_text(conf, a, id->lsn), lsn_text(conf, b, newest));
 	return OK;
 }
 

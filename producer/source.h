@@ -36,6 +36,13 @@ struct source_identity {
 	bool exists;           /* its memory of us (the slot) is there */
 };
 
+/* What the spine has of the source. */
+struct source_published {
+	uint64_t upto;      /* nothing at or before it is needed again */
+	uint64_t lsn;       /* of the last transaction; 0: none */
+	int64_t commit_us;  /* its time, or that of a later one that is not complete; 0: not known */
+};
+
 struct source;
 struct source_ops {
 	/* Connect and look; makes the publication when missing, but no slot. FATAL/EXIT_REFUSED: the slot is lost. */
@@ -44,8 +51,11 @@ struct source_ops {
 	enum rc (*create)(struct source *s, uint64_t *from, struct err *err);
 	/* Where the source's history left the one of `timeline`: everything at or before *lsn is common. */
 	enum rc (*fork)(struct source *s, uint32_t timeline, uint64_t *lsn, struct err *err);
-	/* Start to stream. */
-	enum rc (*start)(struct source *s, struct err *err);
+	/*
+	 * Start to stream. p: what the spine has; a source may pass over it, and need not. FATAL/EXIT_REFUSED: it can tell that what it
+	 * has under that LSN is another transaction.
+	 */
+	enum rc (*start)(struct source *s, const struct source_published *p, struct err *err);
 	/* OK: *ev is filled. AGAIN: wait for fd. */
 	enum rc (*next)(struct source *s, struct source_event *ev, struct err *err);
 	int (*fd)(struct source *s);
@@ -66,6 +76,10 @@ struct source {
 	bool text; /* in text form, please: set by the source when it finds that no other will do, and given to the next one opened */
 };
 
+/* By conf->source_url. */
+enum rc source_open(const struct conf *conf, struct source **out, struct err *err) MUST_CHECK;
+
 enum rc source_pg_open(const struct conf *conf, struct source **out, struct err *err) MUST_CHECK;
+enum rc source_sqlite_open(const struct conf *conf, struct source **out, struct err *err) MUST_CHECK;
 
 #endif

@@ -240,13 +240,15 @@ pg_fork(struct source *base, uint32_t timeline, uint64_t *lsn, struct err *err)
 }
 
 static enum rc
-pg_start(struct source *base, struct err *err)
+pg_start(struct source *base, const struct source_published *p, struct err *err)
 {
 	struct source_pg *s = self(base);
 	struct arena a = { 0 };
 	const char *pub = pg_literal(&a, slice_of(pg_ident(&a, slice_of(base->conf->publication))));
 	const char *sql;
 	PGresult *res;
+
+	(void)p; /* what comes again is passed over by its LSN */
 	enum rc rc = base->text ? OK : catalog_all_binary(s->sql, base->conf->publication, &s->binary, err);
 
 	/* A slot from before 17, or made by hand, or the user has changed his mind. */

@@ -1,0 +1,447 @@
+#include "producer/capture.h"
+#include "producer/layout.h"
+
+#include <inttypes.h>
+#include <strings.h>
+
+static const char made_sql[] =
+    "CREATE TABLE IF NOT EXISTS towline_source (one INTEGER PRIMARY KEY CHECK (one = 1), id INTEGER NOT NULL, every INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS towline_log (lsn INTEGER PRIMARY KEY AUTOINCREMENT, layout INTEGER, op TEXT, at REAL);"
+    "CREATE TABLE IF NOT EXISTS towline_capture (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, layout INTEGER);"
+    "CREATE TABLE IF NOT EXISTS towline_layout (id INTEGER PRIMARY KEY AUTOINCREMENT, capture INTEGER NOT NULL, def TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS towline_slot (name TEXT PRIMARY KEY, confirmed INTEGER NOT NULL, copied INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS towline_replaced (capture INTEGER, rid);"
+    "INSERT OR IGNORE INTO towline_source VALUES (1, random() & 0x3fffffffffffffff | 1, 0);"
+    /* The first LSN is taken, so that every change has one that is beyond somebody's. */
+    "INSERT INTO towline_log (layout, op, at) SELECT 0, 'n', julianday('now') WHERE NOT EXISTS"
+    " (SELECT 1 FROM sqlite_sequence WHERE name = 'towline_log')";
+
+static const char *const own_tables[] = { "towline_replaced", "towline_slot", "towline_layout", "towline_capture", "towline_log",
+	"towline_source" };
+
+/* A transaction of ours being made. */
+struct work {
+	sqlite3 *db;
+	struct arena a;
+	struct capture_notes *notes;
+	bool slots; /* somebody reads: rows that come by other ways than triggers must be logged */
+	struct err *err;
+};
+
+const char *
+capture_event_name(enum capture_event event)
+{
+	static const char *const names[] = { "joined", "copied", "renewed", "left out", "gone" };
+
+	return names[event];
+}
+
+static void
+note(struct work *w, enum capture_event event, const char *table, const char *why)
+{
+	struct capture_notes *n = w->notes;
+	struct capture_note *list = arena_array(n->a, (size_t)n->n + 1, sizeof *list);
+
+	if (n->n)
+		memcpy(list, n->list, (size_t)n->n * sizeof *list);
+	list[n->n] = (struct capture_note){ event, arena_text(n->a, slice_of(table)), why ? arena_text(n->a, slice_of(why)) : NULL };
+	n->list = list;
+	n->n++;
+}
+
+static enum rc
+begin(struct work *w)
+{
+	return sqlite_run(w->db, "lock the database", "BEGIN IMMEDIATE", w->err);
+}
+
+static enum rc
+end(struct work *w, enum rc rc)
+{
+	if (rc == OK)
+		rc = sqlite_run(w->db, "commit", "COMMIT", w->err);
+	if (!sqlite3_get_autocommit(w->db))
+		sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
+	arena_free(&w->a);
+	return rc;
+}
+
+static enum rc
+run(struct work *w, const char *sql)
+{
+	return sqlite_run(w->db, "look after the log", sql, w->err);
+}
+
+/* ---- one table ---- */
+
+/* Columns c0 ... of the log, as many as the widest table needs. */
+static enum rc
+widen(struct work *w, const char *table, int n)
+{
+	int64_t have = 0;
+	enum rc rc = sqlite_number(w->db, table,
+	    arena_printf(&w->a, "SELECT count(*) FROM pragma_table_info('%s') WHERE name GLOB 'c[0-9]*'", table), 0, &have, w->err);
+
+	for (; rc == OK && have < n; have++)
+		rc = run(w, arena_printf(&w->a, "ALTER TABLE %s ADD COLUMN c%" PRId64, table, have));
+	return rc;
+}
+
+struct found {
+	int n;
+	const char *table;
+	struct layout_trigger list[LAYOUT_TRIGGERS + 1];
+};
+
+/* The triggers of a capture that are there, and on which table. */
+static enum rc
+find_triggers(struct work *w, int64_t capture, struct found *out)
+{
+	sqlite3_stmt *st;
+	enum rc rc = sqlite_prepare(w->db, "look up the triggers", arena_printf(&w->a,
+	    "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'towline_%" PRId64 "_*'", capture),
+	    &st, w->err);
+	int code = SQLITE_DONE;
+
+	*out = (struct found){ 0 };
+	if (rc != OK)
+		return rc;
+	while (out->n <= LAYOUT_TRIGGERS && (code = sqlite3_step(st)) == SQLITE_ROW) {
+		out->table = sqlite_text(st, 1, &w->a);
+		out->list[out->n].name = sqlite_text(st, 0, &w->a);
+		out->list[out->n++].sql = sqlite_text(st, 2, &w->a);
+	}
+	if (code != SQLITE_ROW && code != SQLITE_DONE)
+		rc = sqlite_fail(w->db, "look up the triggers", w->err);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static bool
+has_trigger(const struct found *f, const struct layout_trigger *t, bool by_text)
+{
+	for (int i = 0; i < f->n; i++)
+		if (strcmp(f->list[i].name, t->name) == 0)
+			return !by_text || strcmp(f->list[i].sql, t->sql) == 0;
+	return false;
+}
+
+/* Those without which changes are lost. */
+static bool
+is_intact(struct work *w, int64_t capture, const struct found *f)
+{
+	for (const char *p = "cud"; *p; p++) {
+		struct layout_trigger t = { .name = arena_printf(&w->a, "towline_%" PRId64 "_%c", capture, *p) };
+
+		if (!has_trigger(f, &t, false))
+			return false;
+	}
+	return true;
+}
+
+static enum rc
+drop_triggers(struct work *w, const struct found *f)
+{
+	enum rc rc = OK;
+
+	for (int i = 0; i < f->n && rc == OK; i++)
+		rc = run(w, arena_printf(&w->a, "DROP TRIGGER %s", sqlite_ident(&w->a, f->list[i].name)));
+	return rc;
+}
+
+static enum rc
+create_triggers(struct work *w, const struct layout *l, int64_t capture, int64_t layout)
+{
+	struct layout_trigger t[LAYOUT_TRIGGERS];
+	int n = layout_triggers(l, capture, layout, &w->a, t);
+	enum rc rc = widen(w, "towline_log", layout_nold(l) + l->ncols);
+
+	if (rc == OK)
+		rc = widen(w, "towline_replaced", layout_nold(l));
+	for (int i = 0; i < n && rc == OK; i++)
+		rc = run(w, t[i].sql);
+	return rc;
+}
+
+static enum rc
+add_layout(struct work *w, const struct layout *l, int64_t capture, int64_t *id)
+{
+	enum rc rc = run(w, arena_printf(&w->a, "INSERT INTO towline_layout (capture, def) VALUES (%" PRId64 ", %s)", capture,
+	    sqlite_literal(&w->a, layout_json(l, &w->a))));
+
+	*id = sqlite3_last_insert_rowid(w->db);
+	if (rc == OK)
+		rc = run(w, arena_printf(&w->a, "UPDATE towline_capture SET name = %s, layout = %" PRId64 " WHERE id = %" PRId64,
+		    sqlite_literal(&w->a, l->table), *id, capture));
+	return rc;
+}
+
+/* replaces: the last layout of a capture of that name whose triggers were lost: what was copied of it is void. 0: none. */
+static enum rc
+capture_table(struct work *w, const struct layout *l, int64_t replaces)
+{
+	int64_t capture, layout;
+	enum rc rc = run(w, arena_printf(&w->a, "INSERT INTO towline_capture (name) VALUES (%s)", sqlite_literal(&w->a, l->table)));
+
+	capture = sqlite3_last_insert_rowid(w->db);
+	if (rc == OK)
+		rc = add_layout(w, l, capture, &layout);
+	if (rc == OK)
+		rc = create_triggers(w, l, capture, layout);
+	if (rc != OK || !w->slots) {
+		note(w, CAPTURE_JOINED, l->table, NULL);
+		return rc;
+	}
+	if (replaces)
+		rc = run(w, arena_printf(&w->a, "INSERT INTO towline_log (layout, op, at) VALUES (%" PRId64 ", 't', julianday('now'))",
+		    replaces));
+	if (rc == OK)
+		rc = run(w, layout_copy_sql(l, layout, 'r', 0, NULL, &w->a));
+	note(w, CAPTURE_COPIED, l->table, replaces ? "it was made anew, or its triggers were dropped" : NULL);
+	return rc;
+}
+
+static enum rc
+stored_layout(struct work *w, int64_t id, struct layout *out)
+{
+	sqlite3_stmt *st;
+	enum rc rc = sqlite_prepare(w->db, "read a layout", arena_printf(&w->a, "SELECT def FROM towline_layout WHERE id = %" PRId64, id),
+	    &st, w->err);
+
+	if (rc != OK)
+		return rc;
+	if (sqlite3_step(st) == SQLITE_ROW)
+		rc = layout_parse((const char *)sqlite3_column_text(st, 0), &w->a, out, w->err);
+	else
+		rc = fail(w->err, FATAL, "towline_layout has no row %" PRId64 "; run towline source uninstall and install", id);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+/* Between the change of the shape and now rows were written whose new columns are not in the log: such come again, whole. */
+static enum rc
+log_added(struct work *w, const struct layout *before, const struct layout *l, int64_t layout)
+{
+	const char *where = "0";
+
+	for (int i = before->ncols; i < l->ncols; i++)
+		where = arena_printf(&w->a, "%s OR %s", where, layout_added_where(l, i, &w->a));
+	if (!w->slots || l->ncols == before->ncols)
+		return OK;
+	return run(w, layout_copy_sql(l, layout, 'u', before->ncols, where, &w->a));
+}
+
+static enum rc
+recapture(struct work *w, const struct captured *c, const struct found *f)
+{
+	const char *why;
+	struct layout l;
+	enum rc rc = drop_triggers(w, f);
+
+	if (rc == OK)
+		rc = run(w, arena_printf(&w->a, "DELETE FROM towline_capture WHERE id = %" PRId64, c->id));
+	if (rc == OK)
+		rc = layout_read(w->db, c->table, &w->a, &l, &why, w->err);
+	if (rc != OK)
+		return rc;
+	if (!why)
+		return capture_table(w, &l, c->layout);
+	note(w, CAPTURE_GONE, c->table, why);
+	return OK;
+}
+
+static enum rc
+renew_table(struct work *w, const struct captured *c)
+{
+	struct layout_trigger want[LAYOUT_TRIGGERS];
+	struct layout before, l;
+	struct found f;
+	const char *why;
+	int64_t layout = c->layout;
+	bool same;
+	int n;
+	enum rc rc = find_triggers(w, c->id, &f);
+
+	if (rc == OK && !is_intact(w, c->id, &f))
+		return recapture(w, c, &f);
+	if (rc == OK)
+		rc = stored_layout(w, c->layout, &before);
+	if (rc == OK)
+		rc = layout_read(w->db, f.table, &w->a, &l, &why, w->err);
+	if (rc != OK)
+		return rc;
+	if (why) { /* its changes go on to be logged as before */
+		note(w, CAPTURE_LEFT_OUT, f.table, why);
+		return OK;
+	}
+	if (!layout_extends(&before, &l))
+		return recapture(w, c, &f);
+	same = layout_same(&before, &l);
+	n = layout_triggers(&l, c->id, c->layout, &w->a, want);
+	for (int i = 0; same && i < n && n == f.n; i++)
+		if (!has_trigger(&f, &want[i], true))
+			break;
+		else if (i + 1 == n)
+			return OK;
+	rc = drop_triggers(w, &f);
+	if (rc == OK && !same)
+		rc = add_layout(w, &l, c->id, &layout);
+	if (rc == OK)
+		rc = create_triggers(w, &l, c->id, layout);
+	if (rc == OK && !same)
+		rc = log_added(w, &before, &l, layout);
+	note(w, CAPTURE_RENEWED, f.table, NULL);
+	return rc;
+}
+
+/* ---- all tables ---- */
+
+static bool
+is_captured(const struct captured *list, int n, const char *table)
+{
+	for (int i = 0; i < n; i++)
+		if (strcasecmp(list[i].table, table) == 0)
+			return true;
+	return false;
+}
+
+/* named: an answer is owed. */
+static enum rc
+join_table(struct work *w, const char *table, bool named)
+{
+	const char *why;
+	struct layout l;
+	enum rc rc = layout_read(w->db, table, &w->a, &l, &why, w->err);
+
+	if (rc != OK)
+		return rc;
+	if (strncasecmp(table, "towline_", 8) == 0 || strncasecmp(table, "sqlite_", 7) == 0)
+		why = "it is not the application's";
+	if (why && named)
+		return fail_exit(w->err, FATAL, EXIT_CONFIG, "table %s cannot be captured: %s", table, why);
+	if (why)
+		note(w, CAPTURE_LEFT_OUT, table, why);
+	return why ? OK : capture_table(w, &l, 0);
+}
+
+static enum rc
+join_every(struct work *w, const struct captured *list, int n)
+{
+	sqlite3_stmt *st;
+	struct arena names = { 0 };
+	const char *all[2000];
+	int m = 0, code = SQLITE_DONE;
+	enum rc rc = sqlite_prepare(w->db, "list the tables",
+	    "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') AND name NOT GLOB 'sqlite_*'"
+	    " AND name NOT GLOB 'towline_*' ORDER BY name", &st, w->err);
+
+	if (rc != OK)
+		return rc;
+	while (m < (int)COUNTOF(all) && (code = sqlite3_step(st)) == SQLITE_ROW)
+		all[m++] = sqlite_text(st, 0, &names);
+	if (code != SQLITE_ROW && code != SQLITE_DONE)
+		rc = sqlite_fail(w->db, "list the tables", w->err);
+	sqlite3_finalize(st);
+	for (int i = 0; i < m && rc == OK; i++)
+		if (!is_captured(list, n, all[i]))
+			rc = join_table(w, all[i], false);
+	arena_free(&names);
+	return rc;
+}
+
+static enum rc
+look_after(struct work *w)
+{
+	struct captured *list;
+	int64_t every, slots;
+	int n;
+	enum rc rc = capture_list(w->db, &w->a, &list, &n, w->err);
+
+	if (rc == OK)
+		rc = sqlite_number(w->db, "read the slots", "SELECT count(*) FROM towline_slot", 0, &slots, w->err);
+	if (rc == OK)
+		rc = sqlite_number(w->db, "read the source", "SELECT every FROM towline_source", 0, &every, w->err);
+	w->slots = rc == OK && slots;
+	for (int i = 0; i < n && rc == OK; i++)
+		rc = renew_table(w, &list[i]);
+	/* As they are called now: a table that was renamed is captured under its new name. */
+	if (rc == OK)
+		rc = capture_list(w->db, &w->a, &list, &n, w->err);
+	return rc == OK && every ? join_every(w, list, n) : rc;
+}
+
+enum rc
+capture_install(sqlite3 *db, char *const *names, int n, struct capture_notes *notes, struct err *err)
+{
+	struct work w = { .db = db, .notes = notes, .err = err };
+	struct captured *list;
+	int have;
+	enum rc rc = begin(&w);
+
+	if (rc == OK)
+		rc = run(&w, made_sql);
+	if (rc == OK && !n)
+		rc = run(&w, "UPDATE towline_source SET every = 1");
+	if (rc == OK)
+		rc = look_after(&w);
+	if (rc == OK)
+		rc = capture_list(db, &w.a, &list, &have, err);
+	for (int i = 0; i < n && rc == OK; i++)
+		if (!is_captured(list, have, names[i]))
+			rc = join_table(&w, names[i], true);
+	return end(&w, rc);
+}
+
+enum rc
+capture_renew(sqlite3 *db, struct capture_notes *notes, int64_t *version, struct err *err)
+{
+	struct work w = { .db = db, .notes = notes, .err = err };
+	enum rc rc = begin(&w);
+
+	if (rc == OK)
+		rc = look_after(&w);
+	if (rc == OK)
+		rc = sqlite_number(db, "read the schema's version", "PRAGMA schema_version", 0, version, err);
+	return end(&w, rc);
+}
+
+static enum rc
+drop_capture(struct work *w, const struct captured *c)
+{
+	struct found f;
+	enum rc rc = find_triggers(w, c->id, &f);
+
+	if (rc == OK)
+		rc = drop_triggers(w, &f);
+	return rc == OK ? run(w, arena_printf(&w->a, "DELETE FROM towline_capture WHERE id = %" PRId64, c->id)) : rc;
+}
+
+enum rc
+capture_uninstall(sqlite3 *db, char *const *names, int n, struct err *err)
+{
+	struct work w = { .db = db, .err = err };
+	struct captured *list = NULL;
+	int have = 0;
+	enum rc rc = begin(&w);
+
+	if (rc == OK)
+		rc = capture_list(db, &w.a, &list, &have, err);
+	for (int i = 0; i < n && rc == OK; i++)
+		if (!is_captured(list, have, names[i]))
+			rc = fail_exit(err, FATAL, EXIT_CONFIG, "table %s is not captured; towline source ls lists those that are",
+			    names[i]);
+	for (int i = 0; i < have && rc == OK; i++) {
+		bool meant = n == 0;
+
+		for (int k = 0; k < n; k++)
+			meant = meant || strcasecmp(names[k], list[i].table) == 0;
+		if (meant)
+			rc = drop_capture(&w, &list[i]);
+	}
+	/* Who takes out one table does not want it to come back by itself. */
+	if (rc == OK && n)
+		rc = run(&w, "UPDATE towline_source SET every = 0");
+	for (size_t i = 0; i < COUNTOF(own_tables) && rc == OK && !n; i++)
+		rc = run(&w, arena_printf(&w.a, "DROP TABLE IF EXISTS %s", own_tables[i]));
+	return end(&w, rc);
+}
