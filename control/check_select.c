@@ -136,6 +136,30 @@ keys(struct known *k, const char *lines)
 	}
 }
 
+/* Each outbox has the columns. */
+static void
+outboxes(struct known *k)
+{
+	const struct conf *conf = k->c->conf;
+
+	for (const char *p = conf->outbox_tables; p && *p; p += *p == ',') {
+		struct slice table = { p, strcspn(p, ",") };
+
+		p += table.n;
+		k->entries++;
+		if (!table_there(k, "outbox.tables", table))
+			continue;
+		(void)column_there(k, "outbox.id", table, slice_of(conf->outbox_id));
+		(void)column_there(k, "outbox.route", table, slice_of(conf->outbox_route));
+		(void)column_there(k, "outbox.key", table, slice_of(conf->outbox_key));
+		(void)column_there(k, "outbox.payload", table, slice_of(conf->outbox_payload));
+		for (const char *h = conf->outbox_headers; h && *h; h += *h == ',') {
+			(void)column_there(k, "outbox.headers", table, (struct slice){ h, strcspn(h, "=,") });
+			h += strcspn(h, ",");
+		}
+	}
+}
+
 /* Can the source tell them? */
 static void
 told_keys(struct known *k)
@@ -190,7 +214,8 @@ check_select(struct checks *c, PGconn *conn)
 	struct known k = { .c = c, .conn = conn };
 	struct err err;
 
-	if (!c->conf->columns_exclude && !c->conf->columns_mask && !c->conf->rows && !c->conf->topics && !c->conf->keys)
+	if (!c->conf->columns_exclude && !c->conf->columns_mask && !c->conf->rows && !c->conf->topics && !c->conf->keys &&
+	    !c->conf->outbox_tables)
 		return;
 	if (pg_exec(conn, "list columns", sql, &k.columns, &err) != OK) {
 		check_error(c, "names of tables and columns", &err);
@@ -202,6 +227,7 @@ check_select(struct checks *c, PGconn *conn)
 	tables(&k, "kafka.topics", c->conf->topics);
 	keys(&k, c->conf->keys);
 	told_keys(&k);
+	outboxes(&k);
 	conditions(&k);
 	if (!k.bad)
 		check_ok(c, "names of tables and columns", "%d in the configuration, the source has them", k.entries);

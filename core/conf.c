@@ -222,6 +222,22 @@ check_kafka(struct conf_loader *ld, const struct conf_place *at)
 	return OK;
 }
 
+bool
+conf_lists(const char *list, struct slice schema, struct slice table)
+{
+	char name[300];
+	int n = snprintf(name, sizeof name, "%.*s.%.*s", SLICE_ARG(schema), SLICE_ARG(table));
+
+	for (const char *p = list; p && *p && n > 0 && n < (int)sizeof name; p += *p == ',') {
+		struct slice entry = { p, strcspn(p, ",") };
+
+		if (pattern_glob(entry, (struct slice){ name, (size_t)n }))
+			return true;
+		p += entry.n;
+	}
+	return false;
+}
+
 struct slice
 conf_of_table(const char *lines, struct slice schema, struct slice table)
 {

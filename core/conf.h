@@ -30,6 +30,8 @@ enum on_large { LARGE_CHUNK = 0, LARGE_DEADLETTER, LARGE_STOP };
 /* What a commit at the source waits for when PostgreSQL's synchronous_standby_names names us: that Kafka, or sinks, have it. */
 enum synchronous { SYNC_OFF = 0, SYNC_KAFKA, SYNC_APPLIED };
 
+enum outbox_format { OUTBOX_TEXT = 0, OUTBOX_AVRO };
+
 struct conf_sink {
 	const char *name, *url;
 	const char *schema;     /* PostgreSQL: put every table into this schema; NULL: as at the source */
@@ -67,6 +69,11 @@ struct conf {
 	struct type_modes types; /* in which of Debezium's forms values travel */
 	const char *columns_exclude, *columns_mask; /* SCHEMA.TABLE.COLUMN[=MASK], with commas; NULL: none */
 	const char *columns_salt; /* of =hash */
+	const char *outbox_tables; /* SCHEMA.TABLE with * and ?, with commas: rows inserted there are events; NULL: none */
+	const char *outbox_topic;  /* outbox.event.{route} */
+	const char *outbox_id, *outbox_route, *outbox_key, *outbox_payload; /* columns */
+	const char *outbox_headers; /* COLUMN or COLUMN=HEADER, with commas; NULL: none but id */
+	enum outbox_format outbox_format;
 	const char *brokers;    /* host:port,...; "embedded": the in-process broker */
 	bool embedded;
 	const char *topic;      /* template: {name}.{schema}.{table} */
@@ -123,6 +130,9 @@ bool conf_sink_wants(const struct conf_sink *s, struct slice schema, struct slic
  * Empty: nothing.
  */
 struct slice conf_of_table(const char *lines, struct slice schema, struct slice table);
+
+/* Is the table in a list of SCHEMA.TABLE with * and ?, with commas between? */
+bool conf_lists(const char *list, struct slice schema, struct slice table);
 
 /* A URL or libpq's "key=value ..." without its passwords: into a, for logs and --json. */
 const char *conf_mask_url(struct arena *a, const char *url);

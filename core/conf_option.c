@@ -89,6 +89,33 @@ check_topics(const char *s)
 	return n > 0 && s[n] == '\0' ? NULL : "may hold letters, digits, '.', '_', '-', '*' and '?' only";
 }
 
+static const char *
+check_table(const char *s)
+{
+	const char *dot = strchr(s, '.');
+
+	return dot && dot > s && dot[1] ? NULL : "is not SCHEMA.TABLE";
+}
+
+static const char *
+check_header(const char *s)
+{
+	const char *equal = strchr(s, '=');
+
+	return equal == s || (equal && !equal[1]) ? "is not COLUMN=HEADER" : NULL;
+}
+
+static const char *
+check_outbox_topic(const char *s)
+{
+	const char *at = strstr(s, "{route}"), *rest = at ? at + strlen("{route}") : "";
+	size_t before = strspn(s, name_chars);
+
+	if (!at || s + before != at || rest[strspn(rest, name_chars)])
+		return "must hold {route} once, else letters, digits, '.', '_' and '-' only";
+	return strstr(s, ".towline.") ? "is a topic of Towline's own" : NULL;
+}
+
 /* At least SCHEMA.TABLE.COLUMN, n bytes of s. */
 static bool
 names_column(const char *s, size_t n)
@@ -239,6 +266,20 @@ const struct conf_option conf_options[] = {
 	    CONF_LIST, 0, AT(columns_mask), .sample = "[public.customer.email=hash, \"*.*.iban=truncate:4\"]", .check = check_mask },
 	{ "columns.salt", "Secret for =hash (HMAC-SHA-256); ${NAME} and ${file:PATH} keep it out of this file.", CONF_TEXT, CONF_SECRET,
 	    AT(columns_salt), .sample = "${MASK_SALT}" },
+
+	{ "outbox.tables", "Tables whose inserted rows are events, each in the topic of its aggregate as Debezium's EventRouter has it: "
+	    "SCHEMA.TABLE.",
+	    CONF_LIST, CONF_SHORT, AT(outbox_tables), .sample = "[public.outbox]", .check = check_table },
+	{ "outbox.topic", "Their topics; {route} stands for the value of the column outbox.route.", CONF_TEXT, 0, AT(outbox_topic),
+	    .standard = "outbox.event.{route}", .sample = "\"outbox.event.{route}\"", .check = check_outbox_topic },
+	{ "outbox.id", "Column that is the header id.", CONF_TEXT, 0, AT(outbox_id), .standard = "id" },
+	{ "outbox.route", "Column that names the topic.", CONF_TEXT, 0, AT(outbox_route), .standard = "aggregatetype" },
+	{ "outbox.key", "Column that is the record's key.", CONF_TEXT, 0, AT(outbox_key), .standard = "aggregateid" },
+	{ "outbox.payload", "Column that is the record's value.", CONF_TEXT, 0, AT(outbox_payload), .standard = "payload" },
+	{ "outbox.headers", "Further columns as headers: COLUMN or COLUMN=HEADER.", CONF_LIST, 0, AT(outbox_headers),
+	    .sample = "[type=eventType]", .check = check_header },
+	{ "outbox.format", "text: key and value as they are. avro: in Avro, with the columns' schemas.", CONF_INDEX, 0, AT(outbox_format),
+	    .standard = "text", .choices = "text|avro" },
 
 	{ "kafka.brokers",
 	    "Where Kafka is: HOST:PORT, a list of them, or 'embedded' (in memory, for trials). 'kafka: HOST:PORT' is short for it.",

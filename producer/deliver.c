@@ -229,7 +229,7 @@ hand_over(struct publisher *p, int handle, const struct record *r, void *tag)
 	rd_kafka_resp_err_t code;
 	rd_kafka_headers_t *h;
 
-	if (!r->nextra)
+	if (!r->nextra && r->tl.n)
 		return rd_kafka_producev(rk, RD_KAFKA_V_RKT(rkt),
 		    RD_KAFKA_V_PARTITION(r->partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 		    RD_KAFKA_V_KEY(r->key.p, r->key.n),
@@ -237,7 +237,8 @@ hand_over(struct publisher *p, int handle, const struct record *r, void *tag)
 		    RD_KAFKA_V_HEADER(TL_HEADER, r->tl.p, r->tl.n),
 		    RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(tag), RD_KAFKA_V_END);
 	h = rd_kafka_headers_new((size_t)r->nextra + 1);
-	rd_kafka_header_add(h, TL_HEADER, -1, r->tl.p, (ssize_t)r->tl.n);
+	if (r->tl.n)
+		rd_kafka_header_add(h, TL_HEADER, -1, r->tl.p, (ssize_t)r->tl.n);
 	for (int i = 0; i < r->nextra; i++)
 		rd_kafka_header_add(
 		    h, r->extra[i].name, -1, r->extra[i].value.p, (ssize_t)r->extra[i].value.n);

@@ -1,5 +1,6 @@
 #include "producer/publish_impl.h"
 #include "core/log.h"
+#include "producer/outbox.h"
 #include "schemas/codec.h"
 #include "schemas/header.h"
 #include "schemas/schema.h"
@@ -191,6 +192,8 @@ route_make(struct publisher *p, const struct table *source, struct route **out, 
 
 	r->tbl = source;
 	if (rc == OK)
+		rc = outbox_make(p, r->shape ? shape_table(r->shape) : source, &r->outbox, err);
+	if (rc == OK && !r->outbox)
 		rc = route_table(p, r->shape ? shape_table(r->shape) : source, r, err);
 	if (rc == OK)
 		HASH_ADD_PTR(p->routes, tbl, r);
@@ -522,6 +525,8 @@ publish_change(struct publisher *p, struct group *g, const struct txn *txn, cons
 	}
 	if (rc != OK)
 		return rc == REJECT ? fail(err, FATAL, "table %s.%s: %s", ch->tbl->schema.p, ch->tbl->name.p, err->text) : rc;
+	if (s.route->outbox)
+		return outbox_send(p, s.route->outbox, g, txn, ch, err);
 	if (ch->op == OP_DELETE)
 		rc = send_delete(&s, full, NULL, (struct slice){ NULL, 0 }, err);
 	else if (change_moves_key(ch) || changes_message_key(ch))

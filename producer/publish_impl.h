@@ -27,6 +27,7 @@ struct topic {
 struct route {
 	const struct table *tbl; /* the source's */
 	struct shape *shape;     /* NULL: it goes as it is */
+	struct outbox *outbox;   /* then only this and shape are set */
 	struct topic *topic;
 	struct writer *writer;
 	struct frame key, value;
@@ -65,11 +66,11 @@ struct record {
 	struct topic *topic;
 	int32_t partition;
 	struct slice key, value; /* value.p NULL: tombstone */
-	struct slice tl;
+	struct slice tl; /* empty: none */
 	struct {
 		const char *name;
 		struct slice value;
-	} extra[3]; /* further headers */
+	} extra[8]; /* further headers */
 	int nextra;
 	int64_t timestamp_ms;
 	bool aside; /* no row of the group, though the group waits for it */

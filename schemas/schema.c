@@ -600,6 +600,17 @@ schema_value(struct slice prefix, const struct table *tbl, struct arena *a, stru
 }
 
 struct slice
+schema_column(const struct column *col, struct arena *a)
+{
+	struct printer pr = { .a = a };
+	bool bad = false;
+	json_t *f = column_field(&pr, col, &bad), *type = json_incref(json_object_get(f, "type"));
+
+	json_decref(f);
+	return printed(type, a);
+}
+
+struct slice
 schema_message_key(struct arena *a)
 {
 	return arena_slice(a, SLICE_LIT(message_key_text));

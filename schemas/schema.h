@@ -30,6 +30,9 @@ struct slice schema_key(struct slice prefix, const struct table *tbl, struct are
  */
 enum rc schema_value(struct slice prefix, const struct table *tbl, struct arena *a, struct slice *json, struct err *err) MUST_CHECK;
 
+/* The schema of one column's values, as it stands in the key's and the value's. In a. */
+struct slice schema_column(const struct column *col, struct arena *a);
+
 /* Key and value schema of logical messages (topic <prefix>.message). */
 struct slice schema_message_key(struct arena *a);
 struct slice schema_message_value(struct arena *a);

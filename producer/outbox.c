@@ -1,0 +1,246 @@
+#include "producer/outbox.h"
+#include "core/log.h"
+#include "schemas/codec.h"
+#include "schemas/pgtypes.h"
+#include "schemas/schema.h"
+#include "schemas/topic.h"
+
+enum { HEADERS = COUNTOF(((struct record *)0)->extra) };
+
+/* A topic that was written to, and how its records begin (outbox.format: avro). */
+struct destination {
+	struct topic *topic;
+	struct frame key, value;
+	struct destination *next;
+};
+
+struct outbox {
+	const struct table *tbl;
+	int id, route, key, payload; /* columns */
+	struct {
+		const char *name;
+		int col;
+	} headers[HEADERS];
+	int nheaders;
+	struct table key_table, payload_table; /* of one column each: its body is the value's */
+	struct writer *key_writer, *payload_writer;
+	struct destination *destinations;
+	bool told;
+};
+
+static enum rc
+column(const struct table *tbl, const char *option, struct slice name, int *out, struct err *err)
+{
+	*out = table_column(tbl, name);
+	if (*out < 0)
+		return fail_exit(err, FATAL, EXIT_CONFIG, "outbox: table %s.%s has no column %.*s; set %s to the one that it has",
+		    tbl->schema.p,
+		    tbl->name.p, SLICE_ARG(name), option);
+	return OK;
+}
+
+/* COLUMN or COLUMN=HEADER, ... */
+static enum rc
+headers(struct outbox *o, const char *list, struct arena *a, struct err *err)
+{
+	enum rc rc = OK;
+
+	for (const char *p = list; p && *p && rc == OK; p += *p == ',') {
+		struct slice entry = { p, strcspn(p, ",") };
+		const char *equal = memchr(p, '=', entry.n);
+		struct slice name = { p, equal ? (size_t)(equal - p) : entry.n };
+
+		p += entry.n;
+		if (o->nheaders == HEADERS)
+			return fail_exit(err, FATAL, EXIT_CONFIG, "outbox.headers: more than %d", HEADERS - 1);
+		o->headers[o->nheaders].name = arena_text(a, equal ? (struct slice){ equal + 1, (size_t)(p - equal - 1) } : name);
+		rc = column(o->tbl, "outbox.headers", name, &o->headers[o->nheaders++].col, err);
+	}
+	return rc;
+}
+
+static struct writer *
+writer_of(const struct table *tbl, int col, struct table *one, struct arena *a)
+{
+	*one = *tbl;
+	one->message_keys = arena_array(a, 1, sizeof *one->message_keys);
+	one->message_keys[0] = col;
+	one->nmessage_keys = 1;
+	return writer_compile(one, a);
+}
+
+enum rc
+outbox_make(struct publisher *p, const struct table *tbl, struct outbox **out, struct err *err)
+{
+	const struct conf *conf = p->kafka->conf;
+	struct outbox *o;
+	enum rc rc;
+
+	*out = NULL;
+	if (!conf_lists(conf->outbox_tables, tbl->schema, tbl->name))
+		return OK;
+	o = arena_new(&p->arena, struct outbox);
+	o->tbl = tbl;
+	rc = column(tbl, "outbox.id", slice_of(conf->outbox_id), &o->id, err);
+	if (rc == OK)
+		rc = column(tbl, "outbox.route", slice_of(conf->outbox_route), &o->route, err);
+	if (rc == OK)
+		rc = column(tbl, "outbox.key", slice_of(conf->outbox_key), &o->key, err);
+	if (rc == OK)
+		rc = column(tbl, "outbox.payload", slice_of(conf->outbox_payload), &o->payload, err);
+	if (rc == OK) {
+		o->headers[o->nheaders].name = "id";
+		o->headers[o->nheaders++].col = o->id;
+		rc = headers(o, conf->outbox_headers, &p->arena, err);
+	}
+	if (rc != OK)
+		return rc;
+	o->key_writer = writer_of(tbl, o->key, &o->key_table, &p->arena);
+	o->payload_writer = writer_of(tbl, o->payload, &o->payload_table, &p->arena);
+	log_info("producer", "outbox", "table=\"%s.%s\" topics=%s", tbl->schema.p, tbl->name.p, conf->outbox_topic);
+	*out = o;
+	return OK;
+}
+
+/* ---- where to ---- */
+
+/* outbox.event.{route}; what a topic may not be called becomes _. */
+static const char *
+topic_of(const char *template, struct slice route, struct arena *a)
+{
+	const char *at = strstr(template, "{route}");
+	char *name = arena_printf(a, "%.*s%.*s%s", (int)(at - template), template, SLICE_ARG(route), at + strlen("{route}"));
+
+	return topic_name(a, "{table}", "", SLICE_LIT(""), slice_of(name));
+}
+
+static enum rc
+destination_make(struct publisher *p, struct outbox *o, const char *name, struct destination **out, struct err *err)
+{
+	const struct conf *conf = p->kafka->conf;
+	struct destination *d = arena_new(&p->arena, struct destination);
+	bool avro = conf->outbox_format == OUTBOX_AVRO;
+	enum rc rc = publisher_topic(p, name, p->kafka->broker ? 1 : (int)conf->partitions, TOPIC_STANDARD, SLICE_LIT("the outbox"),
+	    &d->topic, err);
+
+	if (rc == OK && avro)
+		rc = registry_put(p->registry, arena_printf(&p->arena, "%s-key", name), schema_column(&o->tbl->cols[o->key], &p->arena),
+		    &d->key, err);
+	if (rc == OK && avro)
+		rc = registry_put(p->registry, arena_printf(&p->arena, "%s-value", name), schema_column(&o->tbl->cols[o->payload],
+		    &p->arena),
+		    &d->value, err);
+	if (rc != OK)
+		return rc == REJECT ? fail(err, FATAL, "outbox: %s", err->text) : rc;
+	d->next = o->destinations;
+	o->destinations = d;
+	*out = d;
+	return OK;
+}
+
+static enum rc
+destination(struct publisher *p, struct outbox *o, struct slice route, struct destination **out, struct err *err)
+{
+	const char *name = topic_of(p->kafka->conf->outbox_topic, route, &p->row);
+
+	for (*out = o->destinations; *out; *out = (*out)->next)
+		if (strcmp((*out)->topic->name, name) == 0)
+			return OK;
+	return destination_make(p, o, name, out, err);
+}
+
+/* ---- what ---- */
+
+/* As text, and bytes as bytes: in a. */
+static enum rc
+plain(const struct column *col, const struct value *v, struct arena *a, struct slice *out, struct err *err)
+{
+	struct buf b = { 0 };
+	enum rc rc = OK;
+
+	if (v->kind == V_BYTES && col->type.wire == W_BYTES && !col->type.semantic) {
+		*out = arena_slice(a, v->s);
+		return OK;
+	}
+	if (v->kind == V_BOOL)
+		buf_text(&b, v->i ? "true" : "false");
+	else
+		rc = pgtype_text(&col->type, v, &b, err);
+	*out = arena_slice(a, buf_view(&b));
+	buf_free(&b);
+	return rc;
+}
+
+/* One half of the record: nothing where the column is NULL. */
+static enum rc
+half(struct publisher *p, const struct outbox *o, int col, const struct writer *w, struct frame frame, const struct value *row,
+    struct slice *out,
+    struct err *err)
+{
+	struct buf b = { 0 };
+	enum rc rc;
+
+	*out = (struct slice){ NULL, 0 };
+	if (row[col].kind <= V_NULL && !row[col].exact.n)
+		return OK;
+	if (p->kafka->conf->outbox_format == OUTBOX_TEXT)
+		return plain(&o->tbl->cols[col], &row[col], &p->row, out, err);
+	frame_put(&b, frame);
+	rc = writer_key(w, row, &b, err);
+	*out = arena_slice(&p->row, buf_view(&b));
+	buf_free(&b);
+	return rc;
+}
+
+static enum rc
+event(struct publisher *p, struct outbox *o, const struct value *row, struct record *r, struct err *err)
+{
+	struct destination *d = NULL;
+	struct slice route;
+	size_t frame;
+	enum rc rc;
+
+	if (row[o->route].kind <= V_NULL)
+		return fail(err, FATAL, "outbox: a row names no topic, its column %s is NULL", o->tbl->cols[o->route].name.p);
+	rc = plain(&o->tbl->cols[o->route], &row[o->route], &p->row, &route, err);
+	if (rc == OK)
+		rc = destination(p, o, route, &d, err);
+	if (rc == OK)
+		rc = half(p, o, o->key, o->key_writer, d->key, row, &r->key, err);
+	if (rc == OK)
+		rc = half(p, o, o->payload, o->payload_writer, d->value, row, &r->value, err);
+	for (int i = 0; rc == OK && i < o->nheaders; i++) {
+		int col = o->headers[i].col;
+
+		if (row[col].kind <= V_NULL)
+			continue;
+		r->extra[r->nextra].name = o->headers[i].name;
+		rc = plain(&o->tbl->cols[col], &row[col], &p->row, &r->extra[r->nextra++].value, err);
+	}
+	if (rc != OK)
+		return rc;
+	r->topic = d->topic;
+	/* As for rows: a registry's number is hashed with the key, a fingerprint is not. */
+	frame = d->key.kind == FRAME_SINGLE && r->key.n ? 10 : 0;
+	if (r->key.p)
+		r->partition = topic_partition((struct slice){ r->key.p + frame, r->key.n - frame }, d->topic->partitions);
+	return OK;
+}
+
+enum rc
+outbox_send(struct publisher *p, struct outbox *o, struct group *g, const struct txn *txn, const struct change *ch, struct err *err)
+{
+	struct record r = { .aside = true, .timestamp_ms = txn->commit_us / 1000 };
+	enum rc rc;
+
+	if (ch->op == OP_UPDATE && !o->told)
+		log_warn("producer", "updates of an outbox are no events, and passed over", "table=\"%s.%s\"", ch->tbl->schema.p,
+		    ch->tbl->name.p);
+	o->told = o->told || ch->op == OP_UPDATE;
+	if (ch->op != OP_CREATE && ch->op != OP_READ)
+		return OK;
+	rc = event(p, o, ch->after, &r, err);
+	if (rc == REJECT)
+		return fail(err, FATAL, "outbox: %s", err->text);
+	return rc == OK ? deliver(p, g, &r, err) : rc;
+}

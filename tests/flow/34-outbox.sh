@@ -1,0 +1,76 @@
+#!/bin/bash
+# An outbox: rows inserted are events in the topics of their aggregates, in order for each key, before sinks see the transaction; none is lost when the
+# producer is killed, and read_committed readers see each once.
+# limit: 120
+. "$(dirname "$0")/lib.sh"
+
+pg_start src SRC
+pg_start dst DST
+kafka_start
+conf() { # OPTIONS
+	cat >"$DIR/conf.yaml" <<E2
+name: $NAME
+source: $SRC
+kafka: { brokers: $BROKERS, partitions: 3, transactions: on }
+outbox: { tables: [public.outbox], topic: '$NAME.event.{route}', headers: [type=eventType, n]$1 }
+sinks: { copy: $DST }
+E2
+}
+conf ''
+pg_sql src "create table orders(id int primary key, v int);
+	create table outbox(id uuid primary key, aggregatetype text not null, aggregateid text not null, type text, payload jsonb, n int)"
+"$TOWLINE" check -c "$DIR/conf.yaml" >"$DIR/check.log" 2>&1
+grep -q '1 in the configuration, the source has them' "$DIR/check.log" || flunk "$(cat "$DIR/check.log")"
+towline_start run run -c "$DIR/conf.yaml"
+wait_for 30 "grep -q 'msg=streaming' $DIR/run.log"
+events() { kcat -b "$BROKERS" -C -t "$NAME.event.$1" -X isolation.level=read_committed -e -q "${@:2}"; }
+id() { printf '00000000-0000-0000-0000-%012d' "$1"; }
+
+pg_sql src "begin; insert into orders values (1, 1); insert into outbox values ('$(id 1)', 'order', '1', 'Placed', '{\"id\": 1, \"ü\": null}', 5);
+	delete from outbox; commit; begin; insert into outbox values ('$(id 2)', 'order', '1', 'Paid', null, null);
+	insert into outbox values ('$(id 3)', 'Bad name/ü', 'c', null, '[]', 7); update outbox set n = 9; truncate outbox; insert into orders values (2, 1); commit"
+wait_for 30 "[ \"\$(pg_sql dst 'select count(*) from orders')\" = 2 ]" # and then they are there: the group waited for them
+
+[ "$(events order -f '%k|%s|%h|%S\n')" = '1|{"id": 1, "ü": null}|id='"$(id 1)"',eventType=Placed,n=5|21'$'\n''1||id='"$(id 2)"',eventType=Paid|-1' ] ||
+	flunk "$(events order -f '%k|%s|%h|%S\n')"
+[ "$(events Bad_name__ -f '%k|%s|%h\n')" = "c|[]|id=$(id 3),n=7" ] || flunk "$(events Bad_name__ -f '%k|%s|%h\n')"
+[ "$(pg_sql dst "select to_regclass('outbox') is null")" = t ]
+[ "$(grep -c 'updates of an outbox are no events' "$DIR/run.log")" = 1 ]
+
+# Killed, again and again, while events come; each event has its number in the order of its key.
+for round in 1 2 3; do
+	for i in 1 2 3 4 5; do
+		pg_sql src "insert into outbox select gen_random_uuid(), 'kill', k::text, 't', to_jsonb($round * 100000 + $i * 1000 + i), 0
+			from generate_series(1, 200) i, generate_series(1, 3) k; insert into orders values ($round * 10 + $i, 0); delete from outbox"
+	done
+	wait_for 30 "[ \"\$(events kill | wc -l)\" -gt $(((round - 1) * 3000)) ]"
+	towline_kill run KILL
+	towline_start run run -c "$DIR/conf.yaml"
+done
+wait_for 60 'same_pg src dst orders'
+events kill -f '%k %s %h\n' >"$DIR/kill.txt"
+[ "$(wc -l <"$DIR/kill.txt")" = 9000 ] || flunk "$(wc -l <"$DIR/kill.txt") events of 9000"
+[ "$(cut -d' ' -f3 "$DIR/kill.txt" | sort -u | wc -l)" = 9000 ]
+for k in 1 2 3; do grep "^$k " "$DIR/kill.txt" | cut -d' ' -f2 | sort -nc || flunk "key $k is out of order"; done
+towline_kill run TERM
+
+# As Avro; a column that is not there; a row without a topic.
+conf ', format: avro'
+towline_start avro run -c "$DIR/conf.yaml"
+wait_for 30 "grep -q 'msg=streaming' $DIR/avro.log"
+pg_sql src "insert into outbox values ('$(id 4)', 'avro', 'k', 'T', '{}', 1); insert into orders values (1000, 1)"
+wait_for 30 'same_pg src dst orders'
+events avro -f '%k%s' | od -An -tx1 | tr -d ' \n' >"$DIR/avro.txt"
+grep -Eq '^c301.{16}026bc301.{16}02047b7d$' "$DIR/avro.txt" || flunk "$(cat "$DIR/avro.txt")"
+kcat -b "$BROKERS" -C -t "$NAME.towline.schemas" -e -q -f '%s\n' | grep -q '^\["null",{.*"connect.name":"io.debezium.data.Json"}\]$'
+towline_kill avro TERM
+conf ', key: agregateid'
+"$TOWLINE" check -c "$DIR/conf.yaml" >"$DIR/check.log" 2>&1 || true
+grep -q 'did you mean public.outbox.aggregateid?' "$DIR/check.log" || flunk "$(cat "$DIR/check.log")"
+pg_sql src "insert into outbox values ('$(id 5)', 'order', 'k', 'T', '{}', 1)"
+towline_start bad run -c "$DIR/conf.yaml"
+towline_wait bad 30
+[ "$STATUS" = 3 ] && grep -q 'has no column agregateid; set outbox.key' "$DIR/bad.log" || flunk "$STATUS"
+conf ''
+towline_start on run -c "$DIR/conf.yaml"
+wait_for 30 '[ "$(events order | wc -l)" = 3 ]'
