@@ -41,9 +41,11 @@ struct pg_target {
 	uint8_t *flags;           /* scratch: 2 * ncols */
 	bool in_txn;              /* made inside the open transaction: void if that is rolled back */
 	uint64_t missing;         /* rows that updates did not find */
+	bool counted;             /* a wide one: PostgreSQL knows how many rows it has */
 	UT_hash_handle hh;
 };
 
+enum { WIDE_COLUMNS = 200 };  /* of 32 bytes each, as PostgreSQL guesses for text, and more: a page */
 enum { STMTS_MAX = 200 };     /* prepared per target: sets of present columns are combinatorial */
 
 enum sent_kind {

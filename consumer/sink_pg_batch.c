@@ -332,6 +332,23 @@ send_truncate(struct sink_pg *s, const struct batch *b, int from)
 	return n;
 }
 
+/*
+ * PostgreSQL takes a table that was never analysed for one row when its row, by the types alone, is wider than a page. A plan by that
+ * reads the whole table for each batch, and compares every row of it with every row that comes. One column tells it the number.
+ */
+static void
+count_wide(struct sink_pg *s, struct pg_target *t)
+{
+	if (t->counted || t->t.ncols < WIDE_COLUMNS || !t->t.nkeys)
+		return;
+	t->counted = true;
+	buf_reset(&s->text);
+	buf_printf(&s->text, "ANALYZE (SKIP_LOCKED) %s (", t->t.name);
+	buf_printf(&s->text, "%s)", pg_ident(&t->arena, t->t.cols[t->t.keys[0]].name));
+	pipe_sent(s, PQsendQueryParams(s->conn, buf_cstr(&s->text), 0, NULL, NULL, NULL, NULL, FORMAT_TEXT),
+	    (struct sent){ .kind = SENT_CONTROL, .must_hit = -1 });
+}
+
 static void
 send_work(struct sink_pg *s, const struct work *w, const struct batch *b)
 {
@@ -343,6 +360,10 @@ send_work(struct sink_pg *s, const struct work *w, const struct batch *b)
 		pipe_fail(s, &e, b);
 		return;
 	}
+	if (w->kind == WORK_DELETE || w->kind == WORK_UPDATE)
+		count_wide(s, t);
+	if (s->broken)
+		return;
 	switch (w->kind) {
 	case WORK_DELETE:
 		send_set(s, t, PLAN_DELETE, w, b);
