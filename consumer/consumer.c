@@ -476,7 +476,7 @@ consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *
 		int64_t opened_ms;
 		enum rc rc;
 
-		s = (struct session){ .kafka = k, .conf = conf, .flow = flow, .number = number,
+		s = (struct session){ .kafka = k, .conf = conf, .batch_bytes = fetch_batch_bytes(k, conf), .flow = flow, .number = number,
 			.gauge = gauge, .f = &follow, .lane = lane, .ours = ours };
 		if (lane)
 			snprintf(s.at, sizeof s.at, "sink %s lane %d", conf->name, lane->no);

@@ -10,6 +10,7 @@ enum {
 	QUEUE_KBYTES_MIN = 160, /* fetched ahead, each partition; below a record batch librdkafka before 2.2 stalls a second after each */
 	QUEUE_KBYTES_MAX = 1024,
 	METADATA_MS = 15000,
+	BATCH_BYTES_MIN = 256 * 1024,
 };
 
 struct entry {
@@ -46,7 +47,7 @@ count_partitions(const struct kafka *k, rd_kafka_t *rk, int64_t *n, struct err *
 }
 
 /*
- * An eighth of the memory for what is fetched ahead, shared out evenly: unpacked, and with what librdkafka
+ * A tenth of the memory for what is fetched ahead, shared out evenly: unpacked, and with what librdkafka
  * keeps for each message, it comes to several times that. librdkafka wants to know when the handle is made, and the handle is
  * needed to ask: with many partitions it is made a second time.
  */
@@ -62,12 +63,20 @@ open_handle(const struct kafka *k, rd_kafka_t **rk, struct err *err)
 		rc = count_partitions(k, *rk, &n, err);
 	if (rc != OK)
 		return rc;
-	kbytes = k->conf->memory_bytes / 8 / 1024 / n;
+	kbytes = kafka_share(k) / 10 / 1024 / n;
 	if (kbytes >= QUEUE_KBYTES_MAX)
 		return OK;
 	kafka_close(*rk);
 	*rk = NULL;
 	return kafka_consumer(k, kbytes < QUEUE_KBYTES_MIN ? QUEUE_KBYTES_MIN : (int)kbytes, rk, err);
+}
+
+size_t
+fetch_batch_bytes(const struct kafka *k, const struct conf_sink *conf)
+{
+	int64_t part = kafka_share(k) / 14;
+
+	return conf->batch_bytes ? (size_t)conf->batch_bytes : part < BATCH_BYTES_MIN ? BATCH_BYTES_MIN : (size_t)part;
 }
 
 enum rc

@@ -25,6 +25,12 @@ struct fetch_part {
 	bool listed, unwritten;  /* unwritten: known, but not under this sink's name */
 };
 
+/*
+ * batch_bytes, or a fourteenth of the memory: two batches are there at once, of each what was fetched, its values, its parameters and what
+ * the connection has not sent yet.
+ */
+size_t fetch_batch_bytes(const struct kafka *k, const struct conf_sink *conf);
+
 enum rc fetch_open(const struct kafka *k, struct fetch **out, struct err *err) MUST_CHECK;
 void fetch_close(struct fetch *f);
 rd_kafka_t *fetch_handle(struct fetch *f);

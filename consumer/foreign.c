@@ -481,7 +481,7 @@ foreign_run(const struct kafka *k, const struct conf_sink *conf, struct flow *fl
 
 	while (!stop_requested() && !gauge_stopped(gauge)) {
 		struct foreign f = { .kafka = k, .conf = conf, .flow = flow, .number = number, .gauge = gauge,
-			.whole = strcmp(conf->apply, "key") != 0, .batch_no = 1 };
+			.batch_bytes = fetch_batch_bytes(k, conf), .whole = strcmp(conf->apply, "key") != 0, .batch_no = 1 };
 		int64_t opened_ms = now_ms();
 		enum rc rc;
 

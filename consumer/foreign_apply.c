@@ -15,7 +15,7 @@ foreign_release(void *msg)
 bool
 foreign_full(const struct foreign *f)
 {
-	return f->batch.nrows >= f->conf->batch_rows || f->batch.bytes >= (size_t)f->conf->batch_bytes;
+	return f->batch.nrows >= f->conf->batch_rows || f->batch.bytes >= f->batch_bytes;
 }
 
 enum rc

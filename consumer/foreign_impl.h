@@ -78,6 +78,7 @@ struct foreign {
 	int64_t looked_ms;
 	int missing;               /* looks in a row at which a known topic was not there */
 	struct batch batch;
+	size_t batch_bytes;        /* most in it */
 	uint64_t batch_no;
 	struct marker applied, next;
 	uint64_t token;

@@ -52,6 +52,7 @@ struct session {
 	struct spine_at last;      /* lane: place of the last record that counted, and its system id */
 	uint64_t last_system;
 	bool barrier;              /* lane: the rows at hand are a barrier's */
+	size_t batch_bytes;        /* most in one batch */
 	const struct table *asked; /* the last table that the sink was asked about, and its answer */
 	bool wanted;
 	struct chunk chunk;        /* a large row that is being joined, in the arena of the batch */

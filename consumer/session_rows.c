@@ -356,7 +356,7 @@ session_take_rows(struct session *s, const struct spine_record *g, struct err *e
 		/* Not between the halves of a changed key or the chunks of a row: what comes first lives in this batch. */
 		if (rc == OK && !s->f->moved && !chunk_pending(&s->chunk) &&
 		    (b->nrows >= s->conf->batch_rows * 2 ||
-			b->bytes >= (size_t)s->conf->batch_bytes * 2))
+			b->bytes >= s->batch_bytes * 2))
 			rc = session_stream(s, err);
 	}
 	heads_close(s, g, &h);
@@ -388,5 +388,5 @@ session_full(struct session *s)
 {
 	const struct batch *b = filling(s);
 
-	return b->nrows >= s->conf->batch_rows || b->bytes >= (size_t)s->conf->batch_bytes;
+	return b->nrows >= s->conf->batch_rows || b->bytes >= s->batch_bytes;
 }

@@ -7,6 +7,7 @@
 #include "core/stop.h"
 #include "schemas/topic.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -112,6 +113,23 @@ add(struct stages *s, const struct conf_sink *sink, int number)
 	gauge_init(&st->gauge);
 }
 
+/* Each lane has a session of its own. */
+static int
+shares(const struct conf *conf, const struct conf_sink *sink)
+{
+	return strcmp(sink->apply, "key") == 0 && !conf->foreign_topics ? (int)sink->lanes : 1;
+}
+
+static void
+tell_memory(const struct kafka *k)
+{
+	int64_t min = kafka_memory_min(k) >> 20, have = k->conf->memory_bytes >> 20;
+
+	if (have < min)
+		log_warn("run", "memory is less than what this process runs needs, and will be exceeded under load",
+		    "memory=%" PRId64 "MB enough=%" PRId64 "MB", have, min);
+}
+
 static void
 prepare(struct stages *s, const struct conf *conf, bool adopt, int room)
 {
@@ -132,6 +150,10 @@ stages_open(struct stages *s, const struct conf *conf, bool adopt, struct err *e
 	if (conf->embedded && embed(s, conf, err))
 		return err->rc;
 	s->joint = true;
+	s->kafka.shares = conf->source_url != NULL;
+	for (int i = 0; i < conf->nsinks; i++)
+		s->kafka.shares += shares(conf, &conf->sinks[i]);
+	tell_memory(&s->kafka);
 	s->flow.nsinks = conf->nsinks;
 	s->flow.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	atomic_store(&s->flow.producer_done, !conf->source_url);
@@ -151,6 +173,8 @@ stages_open_one(struct stages *s, const struct conf *conf, const struct conf_sin
 		return fail_exit(err, FATAL, EXIT_CONFIG,
 		    "kafka: embedded lives in one process; use towline run, or a real broker"
 		    " with kafka: HOST:PORT");
+	s->kafka.shares = sink ? shares(conf, sink) : 1;
+	tell_memory(&s->kafka);
 	add(s, sink, 0);
 	return OK;
 }

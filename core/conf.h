@@ -45,7 +45,7 @@ struct conf_sink {
 	enum on_error on_error;
 	int64_t lanes;          /* of apply: key */
 	int64_t batch_rows;     /* most rows in one batch */
-	int64_t batch_bytes;
+	int64_t batch_bytes;    /* 0: by memory (consumer/fetch.h) */
 	int64_t delay_ms;       /* a transaction is applied when its commit is so old */
 	const char **origins;   /* of each option of a sink, in the order of the table */
 };
@@ -91,7 +91,7 @@ struct conf {
 	int64_t foreign_wait_ms; /* for a row that its transaction counts */
 	struct conf_sink *sinks;
 	int nsinks;
-	int64_t memory_bytes;   /* budget for queues and batches of one process */
+	int64_t memory_bytes;   /* of one process, from which its queues and batches follow */
 	const char *http_listen; /* HOST:PORT; NULL: no HTTP */
 	const char *log_level, *log_format;
 	const char **origins;   /* of each option, in the order of the table */

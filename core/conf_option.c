@@ -209,8 +209,8 @@ const struct conf_option conf_options[] = {
 	    CONF_TEXT, CONF_OPEN, AT(name), .sample = "inv", .check = check_name },
 	{ "node", "This node's name in the spine.", CONF_TEXT, 0, AT(node), .standard = "<name>",
 	    .check = check_name },
-	{ "memory", "Budget of one process for its queues and batches.", CONF_SIZE, 0,
-	    AT(memory_bytes), .standard = "64MB", .min = 8 * MB, .max = 1024 * 1024 * MB },
+	{ "memory", "What one process may take: its queues and batches follow from it.", CONF_SIZE, 0,
+	    AT(memory_bytes), .standard = "100MB", .min = 8 * MB, .max = 1024 * 1024 * MB },
 
 	{ "source.url",
 	    "The database to read: postgres://USER@HOST/DATABASE or sqlite:PATH (see towline help source). 'source: URL' is short for it.",
@@ -367,8 +367,8 @@ const struct conf_option conf_sink_options[] = {
 	    CONF_INT, 0, SINK(lanes), .standard = "4", .min = 1, .max = 64 },
 	{ "batch_rows", "Most rows in one batch.",
 	    CONF_INT, 0, SINK(batch_rows), .standard = "10000", .min = 1, .max = 10000000 },
-	{ "batch_bytes", "Most bytes in one batch.",
-	    CONF_SIZE, 0, SINK(batch_bytes), .standard = "8MB", .min = 64 * 1024, .max = 1024 * MB },
+	{ "batch_bytes", "Most bytes in one batch. Without it, a fourteenth of what memory leaves for the sink.",
+	    CONF_SIZE, 0, SINK(batch_bytes), .sample = "8MB", .min = 64 * 1024, .max = 1024 * MB },
 	{ "delay", "Keep this sink so far behind on purpose: a transaction is applied when its commit is that old.",
 	    CONF_TIME, 0, SINK(delay_ms), .standard = "0", .min = 0, .max = 365 * DAY_MS },
 };

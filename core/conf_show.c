@@ -225,7 +225,10 @@ value_text(struct arena *a, const struct conf *c, const struct conf_target *to, 
 	case CONF_BOOL: return *(const bool *)at ? "true" : "false";
 	case CONF_INT:
 	case CONF_SIZE:
-	case CONF_TIME: return conf_number_text(a, opt->type, *(const int64_t *)at);
+	case CONF_TIME:
+		if (!opt->standard && !*(const int64_t *)at)
+			return "by memory";
+		return conf_number_text(a, opt->type, *(const int64_t *)at);
 	case CONF_TABLES: return sink ? tables_text(a, sink->tables, sink->ntables) : tables_text(a, c->tables, c->ntables);
 	case CONF_PAIRS: return NULL;
 	}

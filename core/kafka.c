@@ -24,6 +24,10 @@ enum {
 	PROBE_EVERY_S = 10,
 	PROBES = 3,
 	SILENT_MS = 45000,
+	FIXED_BYTES = 16 << 20,   /* libraries, threads' stacks, connections */
+	SHARE_MIN = 32 << 20,
+	AHEAD_MIN = 1 << 20,
+	SPARE_KBYTES_MIN = 2048,  /* in librdkafka's queue, above what we count ourselves (producer/deliver.c) */
 };
 
 struct broker {
@@ -190,6 +194,28 @@ make(const struct kafka *k, rd_kafka_type_t type, int events, const struct conf_
 }
 
 int64_t
+kafka_share(const struct kafka *k)
+{
+	int64_t all = k->conf->memory_bytes, fixed = all / 4 < FIXED_BYTES ? all / 4 : FIXED_BYTES;
+
+	return (all - fixed) / (k->shares > 0 ? k->shares : 1);
+}
+
+int64_t
+kafka_memory_min(const struct kafka *k)
+{
+	return FIXED_BYTES + (int64_t)SHARE_MIN * (k->shares > 0 ? k->shares : 1);
+}
+
+int64_t
+kafka_ahead(const struct kafka *k)
+{
+	int64_t fifth = kafka_share(k) / 5;
+
+	return fifth < AHEAD_MIN ? AHEAD_MIN : fifth;
+}
+
+int64_t
 kafka_message_max(const struct conf *conf)
 {
 	for (int i = 0; i < conf->nkafka_options; i++)
@@ -216,13 +242,13 @@ kafka_message_max(const struct conf *conf)
 		"queue.buffering.max.kbytes", kbytes \
 	}
 
-/* The queue has to take the largest record. */
+/* The queue has to take the largest record, and more than the producer reads ahead: a full queue is not how it is slowed down. */
 static void
 queue_size(const struct kafka *k, char out[static 24])
 {
-	int64_t most = kafka_message_max(k->conf) / 1024 * 2;
+	int64_t most = kafka_message_max(k->conf) / 1024 * 2, ahead = kafka_ahead(k) / 1024 * 3 / 2 + SPARE_KBYTES_MIN;
 
-	snprintf(out, 24, "%" PRId64, most > 24576 ? most : 24576);
+	snprintf(out, 24, "%" PRId64, most > ahead ? most : ahead);
 }
 
 enum rc

@@ -25,7 +25,17 @@ void broker_stop(struct broker *b);
 struct kafka {
 	const struct conf *conf;
 	struct broker *broker;
+	int shares; /* how many producers, sinks and lanes divide this process's memory; 0: one */
 };
+
+/* Bytes of `memory` for one of them: what the process takes before any row comes is not theirs. */
+int64_t kafka_share(const struct kafka *k);
+
+/* What `memory` has to be at least, so that it is kept: what is fetched from each partition cannot be less than a record batch or two. */
+int64_t kafka_memory_min(const struct kafka *k);
+
+/* Bytes of records that a producer has on their way at most, before it reads no further. */
+int64_t kafka_ahead(const struct kafka *k);
 
 /* A producer: idempotent, acks=all, bounded queue, delivery events on its main queue. */
 enum rc kafka_producer(const struct kafka *k, rd_kafka_t **out, struct err *err) MUST_CHECK;

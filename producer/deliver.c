@@ -16,7 +16,7 @@
  * Records on their way at most. Below the limits of librdkafka's own queue (core/kafka.c), so that the source is not read further while
  * Kafka takes nothing, rather than a change standing half handed over: the loop goes on and the source hears from us.
  */
-enum { QUEUED_MAX = 100000, QUEUED_BYTES = 16 << 20 };
+enum { QUEUED_MAX = 100000 };
 
 /* In place of a topic-partition's number: a record that is none of its group's rows. */
 #define ASIDE_SLOT ((uintptr_t)UINT32_MAX)
@@ -24,7 +24,7 @@ enum { QUEUED_MAX = 100000, QUEUED_BYTES = 16 << 20 };
 bool
 publisher_full(const struct publisher *p)
 {
-	return p->queued >= QUEUED_MAX || p->queued_bytes >= QUEUED_BYTES;
+	return p->queued >= QUEUED_MAX || p->queued_bytes >= p->queued_max;
 }
 
 /* ---- Kafka transactions ---- */

@@ -67,6 +67,7 @@ publisher_open(const struct kafka *k, const char *database, struct inflight *inf
 	p->inflight = inflight;
 	p->fd = -1;
 	large_limits(p);
+	p->queued_max = (size_t)kafka_ahead(k);
 	p->nhandles = k->conf->transactions ? HANDLES : 1;
 	for (int i = 0; i < p->nhandles && rc == OK; i++)
 		rc = handle_open(k, i, &p->fd, &p->handles[i], err);

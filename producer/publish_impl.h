@@ -56,6 +56,7 @@ struct publisher {
 	struct topic *spine;
 	struct route *message;  /* logical messages; NULL until the first */
 	const char *database;
+	size_t queued_max;           /* bytes of the next */
 	size_t queued, queued_bytes; /* records handed over and not acknowledged */
 	struct arena row;       /* substituted rows */
 	struct buf keybuf, valuebuf, header;

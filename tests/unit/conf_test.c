@@ -171,7 +171,7 @@ test_environment_alone(void **state UNUSED)
 	assert_true(c.embedded);
 	assert_null(c.path);
 	assert_null(c.registry);
-	assert_int_equal(c.memory_bytes, 64 << 20);
+	assert_int_equal(c.memory_bytes, 100 << 20);
 	assert_int_equal(c.heartbeat_ms, 10000);
 	assert_int_equal(c.group_rows, 10000);
 	assert_int_equal(c.group_ms, 5);

@@ -358,7 +358,7 @@ embedded_start(void **state)
 	e->conf.brokers = "embedded";
 	e->conf.embedded = true;
 	e->conf.replication = 1;
-	e->kafka = (struct kafka){ &e->conf, e->broker };
+	e->kafka = (struct kafka){ &e->conf, e->broker, 1 };
 	*state = e;
 	return 0;
 }
