@@ -32,6 +32,9 @@ enum synchronous { SYNC_OFF = 0, SYNC_KAFKA, SYNC_APPLIED };
 
 enum outbox_format { OUTBOX_TEXT = 0, OUTBOX_AVRO };
 
+/* What schemas are registered under. */
+enum subjects { SUBJECTS_TOPIC = 0, SUBJECTS_RECORD, SUBJECTS_TOPIC_RECORD };
+
 struct conf_sink {
 	const char *name, *url;
 	const char *schema;     /* PostgreSQL: put every table into this schema; NULL: as at the source */
@@ -86,6 +89,8 @@ struct conf {
 	int nkafka_options;
 	const char *registry;   /* URL; NULL: none */
 	const char *registry_user, *registry_password, *registry_ca;
+	const char *registry_cert, *registry_key; /* of the client, PEM */
+	enum subjects subjects;
 	const char *foreign_topics; /* patterns, with commas: sinks are fed from these, which others write; NULL: none */
 	const char *foreign_transactions; /* topic of their transaction metadata; NULL: none */
 	int64_t foreign_wait_ms; /* for a row that its transaction counts */

@@ -316,6 +316,12 @@ const struct conf_option conf_options[] = {
 	{ "schemas.ca",
 	    "File with the certificates that the registry's is checked with; without it, the system's.",
 	    CONF_TEXT, 0, AT(registry_ca), .sample = "/etc/ssl/registry.pem" },
+	{ "schemas.cert", "File with our certificate, PEM, where the registry asks for one.", CONF_TEXT, 0, AT(registry_cert),
+	    .sample = "/etc/ssl/towline.pem" },
+	{ "schemas.key", "File with its private key, PEM.", CONF_TEXT, 0, AT(registry_key), .sample = "/etc/ssl/private/towline.pem" },
+	{ "schemas.subjects",
+	    "What schemas are registered under: TOPIC-key and TOPIC-value, the record's full name, or TOPIC-NAME.",
+	    CONF_INDEX, 0, AT(subjects), .standard = "topic", .choices = "topic|record|topic-record" },
 
 	{ "foreign.topics",
 	    "Feed the sinks from the topics of a Debezium, in Avro, instead of Towline's: names with * and ?. Needs schemas, no source.",

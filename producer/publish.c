@@ -4,6 +4,7 @@
 #include "schemas/codec.h"
 #include "schemas/header.h"
 #include "schemas/schema.h"
+#include "schemas/schema_mark.h"
 #include "schemas/topic.h"
 
 #include <inttypes.h>
@@ -134,7 +135,24 @@ publisher_fd(const struct publisher *p)
 static enum rc
 register_schema(struct publisher *p, const char *topic, const char *half, struct slice json, struct frame *out, struct err *err)
 {
-	return registry_put(p->registry, arena_printf(&p->arena, "%s-%s", topic, half), json, out, err);
+	const char *subject = registry_subject(p->kafka->conf->subjects, topic, half, json, &p->arena);
+
+	/* The number of the key's schema is part of what chooses the partition: the one that is there is kept. */
+	return registry_put(p->registry, subject, json, strcmp(half, "key") == 0, out, err);
+}
+
+/* Numbers of a registry may come to mean other schemas. Of those here the registry knows the text by now. */
+static enum rc
+mark_route(struct publisher *p, struct route *r, struct err *err)
+{
+	struct slice key = { "", 0 }, value;
+	enum rc rc = registry_get(p->registry, r->value, &value, err);
+
+	if (rc == OK && r->key.kind != FRAME_NONE)
+		rc = registry_get(p->registry, r->key, &key, err);
+	if (rc == OK && r->value.kind == FRAME_CONFLUENT)
+		r->mark = schema_mark(key, value);
+	return rc;
 }
 
 /* With every column but the key's nullable: as what a NOT NULL column without default cannot be, when it comes or its NOT NULL does. */
@@ -227,6 +245,8 @@ route_table(struct publisher *p, const struct table *tbl, struct route *r, struc
 		rc = register_schema(p, topic, "key", key, &r->key, err);
 	if (rc == OK)
 		rc = register_value(p, topic, tbl, &as, &r->value, err);
+	if (rc == OK)
+		rc = mark_route(p, r, err);
 	if (rc != OK)
 		return rc == REJECT ? fail(err, FATAL, "table %s: %s", owner.p, err->text) : fail_in(err, "table %s", owner.p);
 	r->writer = writer_compile(as, a);
@@ -248,6 +268,8 @@ route_message(struct publisher *p, struct err *err)
 		rc = register_schema(p, topic, "key", schema_message_key(a), &r->key, err);
 	if (rc == OK)
 		rc = register_schema(p, topic, "value", schema_message_value(a), &r->value, err);
+	if (rc == OK)
+		rc = mark_route(p, r, err);
 	if (rc == OK)
 		p->message = r;
 	return rc;
@@ -367,7 +389,8 @@ send_record(struct sending *s, char op, const struct value *before, const struct
 {
 	struct publisher *p = s->p;
 	const struct table *tbl = s->ch->tbl;
-	struct tl tl = { .flags = flags, .gen = s->at->gen, .seq = s->at->seq, .index = s->at->index++, .lsn = s->txn->commit_lsn };
+	struct tl tl = { .flags = flags | TL_MARK, .gen = s->at->gen, .seq = s->at->seq, .index = s->at->index++, .lsn = s->txn->commit_lsn,
+		.mark = flags & TL_TOMBSTONE ? 0 : s->route->mark };
 	enum rc rc;
 
 	buf_reset(&p->header);
@@ -431,7 +454,7 @@ too_large(struct sending *s, const struct value *after, bool *yes, struct err *e
 		rc = writer_value(s->route->writer, &s->env, &p->valuebuf, err);
 	buf_reset(&p->header);
 	tl_put(&p->header,
-	    &(struct tl){
+	    &(struct tl){ .flags = TL_MARK, .mark = UINT32_MAX,
 		.seq = UINT64_MAX, .lsn = UINT64_MAX, .gen = UINT64_MAX, .index = UINT64_MAX },
 	    NULL, after, s->ch->tbl->ncols);
 	r.value = buf_view(&p->valuebuf);
@@ -466,7 +489,7 @@ static enum rc
 send_message(struct sending *s, struct err *err)
 {
 	struct publisher *p = s->p;
-	struct tl tl = { .gen = s->at->gen, .seq = s->at->seq, .index = s->at->index++, .lsn = s->txn->commit_lsn };
+	struct tl tl = { .flags = TL_MARK, .gen = s->at->gen, .seq = s->at->seq, .index = s->at->index++, .lsn = s->txn->commit_lsn };
 	struct record r = { .partition = 0, .timestamp_ms = s->txn->commit_us / 1000 };
 
 	if (!p->message) {
@@ -476,6 +499,7 @@ send_message(struct sending *s, struct err *err)
 			return rc;
 	}
 	r.topic = p->message->topic;
+	tl.mark = p->message->mark;
 	s->env.op = OP_MESSAGE;
 	if (!s->ch->transactional)
 		s->env.xid = 0;

@@ -31,6 +31,7 @@ struct route {
 	struct topic *topic;
 	struct writer *writer;
 	struct frame key, value;
+	uint32_t mark;           /* of their schemas, where a registry numbers them; else 0 */
 	UT_hash_handle hh;
 };
 

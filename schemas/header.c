@@ -58,7 +58,7 @@ tl_put(struct buf *out, const struct tl *h, const struct value *before, const st
     int ncols)
 {
 	uint64_t nexact = exact_count(before, ncols) + exact_count(after, ncols);
-	uint32_t flags = h->flags & ~(uint32_t)(TL_UNCHANGED | TL_EXACT);
+	uint32_t flags = h->flags & ~(uint32_t)(TL_UNCHANGED | TL_EXACT | (h->mark && !(h->flags & TL_CHUNK) ? 0 : TL_MARK));
 
 	if (any_absent(after, ncols))
 		flags |= TL_UNCHANGED;
@@ -82,6 +82,8 @@ tl_put(struct buf *out, const struct tl *h, const struct value *before, const st
 		buf_uvarint(out, h->count);
 		buf_uvarint(out, h->own);
 	}
+	if (flags & TL_MARK)
+		buf_be32(out, h->mark);
 }
 
 /* A length from outside: compared with what is left before it is narrowed. */
@@ -147,6 +149,8 @@ tl_take(struct slice s, struct tl *h, struct err *err)
 		h->own = cursor_uvarint(&c);
 		c.bad = c.bad || h->number >= h->count;
 	}
+	if (h->flags & TL_MARK)
+		h->mark = cursor_be32(&c);
 	if (c.bad)
 		return fail(err, REJECT, "header %s of %zu bytes is cut short or malformed",
 		    TL_HEADER, s.n);

@@ -11,6 +11,7 @@
  *   if TL_EXACT:      uvarint count, then count times: uvarint column * 2 + (1 for `before`), uvarint length, text:
  *                     the source's own text where the Avro form loses something
  *   if TL_CHUNK:      uvarint number, from 0; uvarint count; uvarint own: see below
+ *   if TL_MARK:       4 bytes big-endian: schema_mark of the schemas that key and value name by a registry's number; not with TL_CHUNK
  *
  * A reader passes over bytes behind what it knows, so that fields may be added at the end, and over
  * flags of version 1 that it does not know. What must not be passed over comes as version 2: there
@@ -18,7 +19,7 @@
  *
  * A row that is larger than a record may be is several records with TL_CHUNK: in order in one
  * partition (others may stand between), each with the row's key, all flags of the row but
- * TL_UNCHANGED and TL_EXACT, and the next index. Their values joined are the value of the row and,
+ * TL_UNCHANGED, TL_EXACT and TL_MARK, and the next index. Their values joined are the value of the row and,
  * in the last `own` bytes, the header that the row would have by itself; its index is the first's.
  */
 #ifndef SCHEMAS_HEADER_H
@@ -41,6 +42,7 @@ enum {
 	TL_EXACT = 32,
 	TL_LAST = 64,        /* last message of its transaction */
 	TL_CHUNK = 128,      /* a part of a large row */
+	TL_MARK = 256,
 };
 
 struct tl {
@@ -49,6 +51,7 @@ struct tl {
 	struct slice unchanged; /* the bitmap */
 	struct slice exact;     /* the encoded list, count first */
 	uint64_t number, count, own; /* TL_CHUNK */
+	uint32_t mark;          /* TL_MARK; else 0 */
 };
 
 /* Append the header. after/before (ncols values, or NULL) give the bitmap and the exact texts and set their flags. */

@@ -1,9 +1,13 @@
 #include "schemas/registry.h"
 
 #include "core/arena.h"
+#include "core/now.h"
 #include "core/stop.h"
 #include "schemas/registry_kind.h"
+#include "schemas/schema_mark.h"
 
+#include <inttypes.h>
+#include <jansson.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <time.h>
@@ -14,6 +18,7 @@
 struct text {
 	uint64_t id;
 	struct slice json;
+	int64_t asked_ms; /* when registry_again last asked for it */
 	UT_hash_handle hh;
 };
 
@@ -135,8 +140,41 @@ answered(struct registry *r, const char *subject, struct slice json)
 	return a;
 }
 
+/* The subject's newest schema will do where it writes the same bytes: *id stays 0 where it does not. */
+static enum rc
+take_latest(struct registry *r, const char *subject, struct slice *json, uint64_t *id, struct err *err)
+{
+	struct slice newest;
+	enum rc rc = r->ops->latest(r->self, subject, id, &newest, err);
+
+	if (rc != OK || !*id)
+		return rc;
+	if (schema_alike(*json, newest))
+		*json = (struct slice){ arena_text(&r->texts.arena, newest), newest.n };
+	else
+		*id = 0;
+	return OK;
+}
+
+/* A number for the schema, and what it is there. */
+static enum rc
+put(struct registry *r, const char *subject, struct slice json, bool alike, uint64_t *id, struct err *err)
+{
+	struct slice known;
+	enum rc rc = alike && r->ops->latest ? take_latest(r, subject, &json, id, err) : OK;
+
+	if (rc == OK && !*id)
+		rc = r->ops->put(r->self, subject, json, id, err);
+	/* Then what we have under other numbers is not theirs any more: with a new session all is registered anew. */
+	if (rc == OK && registry_known(&r->texts, *id, &known) && !slice_eq(known, json) && !schema_alike(known, json))
+		rc = fail(err, RETRY,
+		    "the registry gives number %" PRIu64 " to %s, which another schema had: was it emptied? all are registered anew",
+		    *id, subject);
+	return rc == OK ? registry_learn(&r->texts, *id, json, err) : rc;
+}
+
 enum rc
-registry_put(struct registry *r, const char *subject, struct slice json, struct frame *out, struct err *err)
+registry_put(struct registry *r, const char *subject, struct slice json, bool alike, struct frame *out, struct err *err)
 {
 	struct answer *a = answered(r, subject, json);
 	uint64_t id = 0;
@@ -145,11 +183,10 @@ registry_put(struct registry *r, const char *subject, struct slice json, struct 
 	if (!r->writer)
 		return fail(err, FATAL, "a reader of schemas cannot publish one");
 	if (!a) {
-		rc = r->ops->put(r->self, subject, json, &id, err);
-		if (rc == OK)
-			rc = registry_learn(&r->texts, id, json, err);
+		rc = put(r, subject, json, alike, &id, err);
 		if (rc != OK)
 			return rc;
+		/* answered() has left the key in the buffer. */
 		a = arena_new(&r->texts.arena, struct answer);
 		a->id = id;
 		a->key = arena_slice(&r->texts.arena, buf_view(&r->key)).p;
@@ -189,6 +226,47 @@ registry_get(struct registry *r, struct frame f, struct slice *json, struct err 
 	if (rc == OK && !registry_known(&r->texts, f.id, json))
 		return fail(err, REJECT, "schema %llu is not known", (unsigned long long)f.id);
 	return rc;
+}
+
+enum rc
+registry_again(struct registry *r, struct frame f, struct slice *json, struct err *err)
+{
+	enum { PAUSE_MS = 1000 };
+	struct text *t = NULL;
+	struct slice old;
+	enum rc rc;
+
+	HASH_FIND(hh, r->texts.by_id, &f.id, sizeof f.id, t);
+	if (f.kind != FRAME_CONFLUENT || f.kind != r->ops->frame || !t || (t->asked_ms && now_ms() - t->asked_ms < PAUSE_MS))
+		return registry_get(r, f, json, err);
+	old = t->json;
+	HASH_DEL(r->texts.by_id, t); /* its memory stays: readers hold on to it */
+	rc = r->ops->get(r->self, f.id, err);
+	if (rc != OK) { /* not there any more, or the registry is away: what was known goes on being known */
+		HASH_ADD(hh, r->texts.by_id, id, sizeof t->id, t);
+		t->asked_ms = rc == REJECT ? now_ms() : 0;
+		return rc;
+	}
+	HASH_FIND(hh, r->texts.by_id, &f.id, sizeof f.id, t);
+	t->asked_ms = now_ms();
+	if (slice_eq(t->json, old))
+		t->json = old;
+	*json = t->json;
+	return OK;
+}
+
+const char *
+registry_subject(enum subjects by, const char *topic, const char *half, struct slice json, struct arena *a)
+{
+	json_t *j = json_loadb(json.p, json.n, 0, NULL);
+	const char *space = json_string_value(json_object_get(j, "namespace")), *name = json_string_value(json_object_get(j, "name"));
+	const char *subject = arena_printf(a, "%s-%s", topic, half);
+
+	if (by != SUBJECTS_TOPIC && name)
+		subject = arena_printf(a, "%s%s%s%s%s", by == SUBJECTS_TOPIC_RECORD ? topic : "", by == SUBJECTS_TOPIC_RECORD ? "-" : "",
+		    space ? space : "", space ? "." : "", name);
+	json_decref(j);
+	return subject;
 }
 
 enum rc

@@ -1,7 +1,8 @@
 /*
- * A Confluent-compatible registry over HTTP. Three calls of its API (Confluent, "Schema Registry API Reference"):
+ * A Confluent-compatible registry over HTTP. Four calls of its API (Confluent, "Schema Registry API Reference"):
  *
  *   POST /subjects/{subject}/versions   {"schema": "..."}   ->  {"id": 7}
+ *   GET  /subjects/{subject}/versions/latest            ->  {"id": 7, "schema": "..."}
  *   GET  /schemas/ids/{id}                                  ->  {"schema": "...", "schemaType": ...}
  *   GET  /subjects                                          ->  ["a-key", ...]
  *
@@ -125,6 +126,10 @@ set_options(struct http *h, const struct conf *conf)
 	}
 	if (conf->registry_ca)
 		curl_easy_setopt(c, CURLOPT_CAINFO, conf->registry_ca);
+	if (conf->registry_cert)
+		curl_easy_setopt(c, CURLOPT_SSLCERT, conf->registry_cert);
+	if (conf->registry_key)
+		curl_easy_setopt(c, CURLOPT_SSLKEY, conf->registry_key);
 }
 
 static void
@@ -178,6 +183,10 @@ connection_failed(struct http *h, CURLcode code, struct err *err)
 {
 	const char *why = h->why[0] ? h->why : curl_easy_strerror(code);
 
+	/* TLS 1.3 tells it when the answer is read, as any trouble of a connection. */
+	if (strstr(why, "certificate required") || strstr(why, "bad certificate"))
+		return fail_exit(err, FATAL, EXIT_UNREACHABLE, "registry %s: %s; set schemas.cert and schemas.key to a certificate that it takes",
+		    h->base, why);
 	switch (code) {
 	case CURLE_WRITE_ERROR:
 		return fail(err, FATAL,
@@ -190,6 +199,9 @@ connection_failed(struct http *h, CURLcode code, struct err *err)
 		    h->base, why);
 	case CURLE_SSL_CACERT_BADFILE:
 		return fail_exit(err, FATAL, EXIT_CONFIG, "registry %s: %s; schemas.ca must be a readable PEM file", h->base, why);
+	case CURLE_SSL_CERTPROBLEM:
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "registry %s: %s; schemas.cert and schemas.key must be a certificate and its key, in PEM", h->base, why);
 	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_URL_MALFORMAT:
 		return fail_exit(err, FATAL, EXIT_CONFIG, "registry %s: %s; write http://HOST:PORT or https://HOST:PORT", h->base, why);
@@ -384,6 +396,39 @@ take_schema(struct http *h, const struct reply *r, uint64_t id, const char *what
 	return registry_learn(h->texts, id, (struct slice){ json_string_value(text), json_string_length(text) }, err);
 }
 
+/* Error codes 40401 and 40402: no such subject, or no version of it. */
+static enum rc
+http_latest(void *self, const char *subject, uint64_t *id, struct slice *json, struct err *err)
+{
+	struct http *h = self;
+	struct reply r = { 0 };
+	char *escaped = curl_easy_escape(h->curl, subject, (int)strlen(subject));
+	const char *what, *path;
+	json_t *text;
+	enum rc rc;
+
+	*id = 0;
+	if (!escaped)
+		die("out of memory for a subject");
+	arena_reset(&h->scratch);
+	what = arena_printf(&h->scratch, "subject %s", subject);
+	path = arena_printf(&h->scratch, "/subjects/%s/versions/latest", escaped);
+	curl_free(escaped);
+	rc = ask(h, path, NULL, &r, err);
+	if (rc != OK)
+		return rc;
+	text = json_object_get(r.json, "schema");
+	if (good(&r) && json_is_string(text) && json_integer_value(json_object_get(r.json, "id")) > 0) {
+		*id = (uint64_t)json_integer_value(json_object_get(r.json, "id"));
+		*json = (struct slice){ arena_text(&h->scratch, (struct slice){ json_string_value(text), json_string_length(text) }),
+			json_string_length(text) };
+	} else if (!not_found(&r)) {
+		rc = good(&r) ? garbage(h, &r, what, err) : refused(h, &r, what, err);
+	}
+	json_decref(r.json);
+	return rc;
+}
+
 static enum rc
 http_get(void *self, uint64_t id, struct err *err)
 {
@@ -430,4 +475,4 @@ http_check(void *self, char what[static 128], struct err *err)
 	return rc;
 }
 
-const struct registry_ops registry_http = { FRAME_CONFLUENT, http_put, http_get, http_check, http_close };
+const struct registry_ops registry_http = { FRAME_CONFLUENT, http_put, http_latest, http_get, http_check, http_close };

@@ -322,4 +322,4 @@ topic_check(void *self, char what[static 128], struct err *err)
 	return rc;
 }
 
-const struct registry_ops registry_topic = { FRAME_SINGLE, topic_put, topic_get, topic_check, topic_close };
+const struct registry_ops registry_topic = { FRAME_SINGLE, topic_put, NULL, topic_get, topic_check, topic_close };

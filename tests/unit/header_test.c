@@ -121,6 +121,30 @@ later_fields_are_passed_over(void **state UNUSED)
 	buf_free(&b);
 }
 
+/* The schemas' mark comes last, and never in a part of a row, where an older reader would have to know its flag. */
+static void
+mark_of_schemas(void **state UNUSED)
+{
+	struct buf b = { 0 };
+	struct tl h = { .flags = TL_MARK | TL_LAST, .seq = 7, .mark = 0x80000001 }, back;
+
+	tl_put(&b, &h, NULL, NULL, 0);
+	back = taken(buf_view(&b));
+	assert_int_equal(back.flags, TL_MARK | TL_LAST);
+	assert_int_equal(back.mark, 0x80000001);
+	assert_int_equal(tl_take((struct slice){ b.p, b.n - 1 }, &back, &err), REJECT);
+	buf_reset(&b);
+	h.mark = 0;
+	tl_put(&b, &h, NULL, NULL, 0);
+	assert_int_equal(taken(buf_view(&b)).flags, TL_LAST);
+	buf_reset(&b);
+	h = (struct tl){ .flags = TL_MARK | TL_CHUNK, .mark = 5, .count = 2, .own = 9 };
+	tl_put(&b, &h, NULL, NULL, 0);
+	assert_int_equal(taken(buf_view(&b)).flags, TL_CHUNK);
+	assert_int_equal(taken(buf_view(&b)).mark, 0);
+	buf_free(&b);
+}
+
 /* A part of a row must not be taken for a row: it has version 2, where every flag must be known, and which a reader of 1 refuses. */
 static void
 chunks(void **state UNUSED)
@@ -253,6 +277,7 @@ main(void)
 		cmocka_unit_test(flags_follow_rows),
 		cmocka_unit_test(apply),
 		cmocka_unit_test(later_fields_are_passed_over),
+		cmocka_unit_test(mark_of_schemas),
 		cmocka_unit_test(chunks),
 		cmocka_unit_test(cut_short),
 		cmocka_unit_test(random_bytes),

@@ -140,7 +140,7 @@ http_stop(struct http *h)
 static enum rc
 put(struct http *h, const char *subject, const char *json)
 {
-	return registry_put(h->r, subject, slice_of(json), &h->frame, &h->err);
+	return registry_put(h->r, subject, slice_of(json), false, &h->frame, &h->err);
 }
 
 static enum rc
@@ -222,6 +222,97 @@ get_by_id(void **state UNUSED)
 	says(&h, "by fingerprint");
 	http_stop(&h);
 	assert_int_equal(h.server.requests, 5);
+}
+
+static enum rc
+again(struct http *h, uint64_t id)
+{
+	return registry_again(h->r, (struct frame){ FRAME_CONFLUENT, id }, &h->json, &h->err);
+}
+
+/* Numbers that mean other schemas by now: asked for once a second, and what was known stays known while nobody answers. */
+static void
+asked_again(void **state UNUSED)
+{
+	static const struct canned list[] = {
+		{ 200, "{\"schema\":\"\\\"long\\\"\"}", 0 },
+		{ 404, "{\"error_code\":40403,\"message\":\"Schema 5 not found\"}", 0 },
+		{ 200, "{\"schema\":\"\\\"string\\\"\"}", 0 },
+		{ 200, "{\"schema\":\"\\\"int\\\"\"}", 0 },
+	};
+	struct slice first;
+	struct http h;
+
+	http_start(&h, list, COUNTOF(list), "");
+	assert_int_equal(get(&h, 4), OK);
+	first = h.json;
+	assert_int_equal(again(&h, 4), REJECT);
+	assert_int_equal(get(&h, 4), OK);
+	assert_ptr_equal(h.json.p, first.p);
+	assert_int_equal(again(&h, 4), OK); /* within the second: as it was */
+	assert_ptr_equal(h.json.p, first.p);
+	assert_int_equal(get(&h, 9), OK); /* another one is asked for at once */
+	assert_true(slice_is(h.json, "\"string\""));
+	assert_int_equal(again(&h, 9), OK);
+	assert_true(slice_is(h.json, "\"int\""));
+	assert_int_equal(get(&h, 9), OK);
+	assert_true(slice_is(h.json, "\"int\""));
+	assert_true(slice_is(first, "\"long\""));
+	http_stop(&h);
+	assert_int_equal(h.server.requests, COUNTOF(list));
+}
+
+/* A writer learns that the registry was emptied when a number comes that another schema has. */
+static void
+number_given_twice(void **state UNUSED)
+{
+	static const struct canned list[] = { { 200, "{\"id\":7}", 0 }, { 200, "{\"id\":7}", 0 } };
+	struct http h;
+
+	http_start(&h, list, COUNTOF(list), "");
+	assert_int_equal(put(&h, "t-value", A_LONG), OK);
+	assert_int_equal(put(&h, "u-value", A_TEXT), RETRY);
+	says(&h, "gives number 7 to u-value");
+	http_stop(&h);
+}
+
+/* A key keeps its number where the subject's newest schema differs in defaults alone: no post then. */
+static void
+newest_is_alike(void **state UNUSED)
+{
+#define RECORD(type) "{\"schema\":\"{\\\"type\\\":\\\"record\\\",\\\"name\\\":\\\"R\\\",\\\"fields\\\":[{\\\"name\\\":\\\"a\\\",\\\"type\\\":" type "}]}\",\"id\":5}"
+	static const struct canned list[] = {
+		{ 200, RECORD("{\\\"type\\\":\\\"long\\\",\\\"connect.default\\\":0},\\\"default\\\":0"), 0 },
+		{ 200, RECORD("\\\"string\\\""), 0 }, { 200, "{\"id\":6}", 0 },
+		{ 404, "{\"error_code\":40401,\"message\":\"no subject\"}", 0 }, { 200, "{\"id\":6}", 0 },
+		{ 404, "<html>no such page</html>", 0 },
+	};
+	struct http h;
+
+	http_start(&h, list, COUNTOF(list), "");
+	assert_int_equal(registry_put(h.r, "t-key", slice_of(A_LONG), true, &h.frame, &h.err), OK);
+	assert_int_equal(h.frame.id, 5);
+	assert_int_equal(get(&h, 5), OK);
+	assert_non_null(strstr(h.json.p, "connect.default")); /* as it is there */
+	assert_int_equal(registry_put(h.r, "u-key", slice_of(A_LONG), true, &h.frame, &h.err), OK);
+	assert_int_equal(h.frame.id, 6);
+	assert_int_equal(registry_put(h.r, "v-key", slice_of(A_LONG), true, &h.frame, &h.err), OK);
+	assert_int_equal(h.frame.id, 6);
+	assert_int_equal(registry_put(h.r, "w-key", slice_of(A_LONG), true, &h.frame, &h.err), FATAL);
+	http_stop(&h);
+	assert_int_equal(h.server.requests, COUNTOF(list));
+}
+
+static void
+subjects(void **state UNUSED)
+{
+	struct slice json = SLICE_LIT("{\"type\":\"record\",\"name\":\"Key\",\"namespace\":\"inv.public.t\",\"fields\":[]}");
+	struct arena a = { 0 };
+
+	assert_string_equal(registry_subject(SUBJECTS_TOPIC, "x.t", "key", json, &a), "x.t-key");
+	assert_string_equal(registry_subject(SUBJECTS_RECORD, "x.t", "key", json, &a), "inv.public.t.Key");
+	assert_string_equal(registry_subject(SUBJECTS_TOPIC_RECORD, "x.t", "key", json, &a), "x.t-inv.public.t.Key");
+	arena_free(&a);
 }
 
 static void
@@ -407,21 +498,21 @@ through_the_topic(void **state)
 	assert_int_equal(registry_check(early, what, &e->err), OK);
 	assert_string_equal(what, "topic shop.towline.schemas, 0 schemas");
 	e->err.text[0] = 0;
-	if (registry_put(w, "t-value", SLICE_LIT(A_LONG), &one, &e->err) != OK)
+	if (registry_put(w, "t-value", SLICE_LIT(A_LONG), false, &one, &e->err) != OK)
 		fail_msg("%s", e->err.text);
 	assert_int_equal(one.kind, FRAME_SINGLE);
 	assert_int_equal(registry_get(early, one, &json, &e->err), OK);
 	assert_true(slice_is(json, A_LONG));
-	assert_int_equal(registry_put(w, "t-value", SLICE_LIT(A_TEXT), &two, &e->err), OK);
+	assert_int_equal(registry_put(w, "t-value", SLICE_LIT(A_TEXT), false, &two, &e->err), OK);
 	assert_true(one.id != two.id);
 	assert_int_equal(registry_get(early, two, &json, &e->err), OK);
 	assert_true(slice_is(json, A_TEXT));
 	registry_close(w);
 
 	w = opened(e, true);
-	assert_int_equal(registry_put(w, "t-value", SLICE_LIT(A_TEXT), &again, &e->err), OK);
+	assert_int_equal(registry_put(w, "t-value", SLICE_LIT(A_TEXT), false, &again, &e->err), OK);
 	assert_true(again.id == two.id);
-	assert_int_equal(registry_put(w, "u-value", SLICE_LIT(A_LONG), &again, &e->err), OK);
+	assert_int_equal(registry_put(w, "u-value", SLICE_LIT(A_LONG), false, &again, &e->err), OK);
 	assert_int_equal(records(e), 2);
 	assert_int_equal(registry_check(w, what, &e->err), OK);
 	assert_string_equal(what, "topic shop.towline.schemas, 2 schemas");
@@ -474,7 +565,7 @@ strangers_in_the_topic(void **state)
 	assert_true(slice_is(json, A_LONG));
 	assert_int_equal(registry_get(r, (struct frame){ FRAME_CONFLUENT, 1 }, &json, &e->err), REJECT);
 	assert_int_equal(registry_get(r, (struct frame){ FRAME_NONE, 0 }, &json, &e->err), REJECT);
-	assert_int_equal(registry_put(r, "s", SLICE_LIT(A_LONG), &f, &e->err), FATAL);
+	assert_int_equal(registry_put(r, "s", SLICE_LIT(A_LONG), false, &f, &e->err), FATAL);
 	registry_close(r);
 }
 
@@ -485,6 +576,10 @@ main(void)
 		cmocka_unit_test(put_once_then_from_memory),
 		cmocka_unit_test(request_as_the_api_wants_it),
 		cmocka_unit_test(get_by_id),
+		cmocka_unit_test(asked_again),
+		cmocka_unit_test(number_given_twice),
+		cmocka_unit_test(newest_is_alike),
+		cmocka_unit_test(subjects),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(trouble_that_passes),
 		cmocka_unit_test(trouble_that_stays),
