@@ -215,11 +215,15 @@ bad_record(struct foreign *f, const struct foreign_part *p, struct row *r, const
 	return OK;
 }
 
-/* The two halves of a changed key as one update: only so do columns survive that Debezium did not send again. */
+/*
+ * The two halves of a changed key as one update: only so do columns survive that Debezium did not send again. In the order of keys
+ * they stay a delete and an upsert where the new row is whole: a Debezium that was killed sends changes again, and then the row with
+ * the new key is there already.
+ */
 static bool
 join(struct foreign *f, struct row *r, enum foreign_half half)
 {
-	if (half != HALF_NEW || !f->moved || f->moved->tbl != r->tbl)
+	if (half != HALF_NEW || !f->moved || f->moved->tbl != r->tbl || (!f->whole && foreign_all_there(r->tbl, r->after)))
 		return false;
 	r->op = OP_UPDATE;
 	r->moved = true;

@@ -33,6 +33,7 @@ struct foreign_row {
 	const char *why;
 	struct slice txid;         /* without what differs within the transaction; empty: none */
 	int64_t total, order;      /* within the transaction, and its table */
+	uint64_t behind_lsn;       /* of the END of the transaction before its own; 0: not known */
 	int64_t source_us;
 	int64_t value_id;
 };
@@ -110,6 +111,9 @@ void foreign_unjoin(struct foreign *f);
 /* OK: out tells. RETRY, FATAL: the registry. */
 enum rc foreign_decode(struct foreign *f, struct foreign_part *p, rd_kafka_message_t *m,
     struct foreign_row *out, struct err *err) MUST_CHECK;
+
+/* No column was left out. */
+bool foreign_all_there(const struct table *tbl, const struct value *row);
 
 /* The columns of a create that were not sent, as text; NULL: none. In the batch's arena. */
 const char *foreign_lacks(struct foreign *f, const struct row *r);

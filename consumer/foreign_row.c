@@ -63,8 +63,8 @@ wanted(const struct foreign *f, const struct table *tbl)
 	return conf_wants(f->kafka->conf, tbl->schema, tbl->name) && conf_sink_wants(f->conf, tbl->schema, tbl->name);
 }
 
-static bool
-all_there(const struct table *tbl, const struct value *row)
+bool
+foreign_all_there(const struct table *tbl, const struct value *row)
 {
 	for (int i = 0; i < tbl->ncols; i++)
 		if (row[i].kind == V_ABSENT)
@@ -105,7 +105,7 @@ settle_op(struct row *r, const struct envelope *env, struct value *key)
 	case OP_UPDATE:
 		if (keyed) {
 			/* The topic may have been compacted, so that the create is gone. */
-			r->op = r->after && all_there(r->tbl, r->after) ? OP_READ : OP_UPDATE;
+			r->op = r->after && foreign_all_there(r->tbl, r->after) ? OP_READ : OP_UPDATE;
 			return r->after;
 		}
 		r->op = OP_UPDATE;
@@ -167,6 +167,7 @@ value_row(struct foreign *f, rd_kafka_message_t *m, struct foreign_row *out, str
 	out->txid = foreign_txid(env.transaction_id, &lsn);
 	out->total = env.total_order;
 	out->order = env.collection_order;
+	out->behind_lsn = env.last_commit_lsn;
 	out->source_us = env.source_us;
 	if (env.op == OP_MESSAGE || internal(tbl) || !wanted(f, tbl))
 		return OK;

@@ -256,6 +256,17 @@ find_share(struct foreign *f, struct end *end, struct share *s, struct err *err)
 
 /* ---- rows ---- */
 
+/*
+ * A row of a transaction before the last one that was applied: `sequence` begins with the LSN that stands in the END of the transaction
+ * before its own, and that is less than the last one's. Debezium wrote it again after a crash, maybe in front of rows that it had not yet
+ * written then, and of whose END we wait for them.
+ */
+static bool
+is_behind(const struct foreign *f, const struct foreign_part *p)
+{
+	return p->fr.behind_lsn && p->fr.behind_lsn < f->next.lsn;
+}
+
 /* Take a record that is no row of a transaction at work; *is: it was one. */
 static enum rc
 take_outside(struct foreign *f, struct foreign_part *p, bool *is, struct err *err)
@@ -263,7 +274,7 @@ take_outside(struct foreign *f, struct foreign_part *p, bool *is, struct err *er
 	*is = true;
 	if (!p->fr.txid.n) /* a snapshot's, or no row at all */
 		return foreign_take(f, p, err);
-	if (done_has(f, p->fr.txid)) { /* sent again by a Debezium that crashed */
+	if (done_has(f, p->fr.txid) || is_behind(f, p)) { /* sent again by a Debezium that crashed */
 		p->fr.kind = FOREIGN_NOTHING;
 		return foreign_take(f, p, err);
 	}
