@@ -57,10 +57,11 @@ internal(const struct table *tbl)
 	    slice_is(tbl->name, "Heartbeat");
 }
 
+/* What is read again, of dead letters, was wanted by its sink. */
 static bool
 wanted(const struct foreign *f, const struct table *tbl)
 {
-	return conf_wants(f->kafka->conf, tbl->schema, tbl->name) && conf_sink_wants(f->conf, tbl->schema, tbl->name);
+	return conf_wants(f->kafka->conf, tbl->schema, tbl->name) && (!f->conf || conf_sink_wants(f->conf, tbl->schema, tbl->name));
 }
 
 bool
