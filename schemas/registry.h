@@ -26,7 +26,8 @@ void registry_close(struct registry *r);
  * it, so that a row may be sent next. RETRY: registry or Kafka down, 5xx. REJECT: not
  * compatible with the subject's other versions (409). FATAL: it refuses (401, 403, 422). With its words and the fix.
  */
-enum rc registry_put(struct registry *r, const char *subject, struct slice json, bool alike, struct frame *out, struct err *err) MUST_CHECK;
+enum rc registry_put(struct registry *r, const char *subject, struct slice json, bool alike, struct frame *out,
+    struct err *err) MUST_CHECK;
 
 /*
  * What a schema is registered under: <topic>-<half>, or, as Confluent's strategies have it, its record's full name, alone or behind the

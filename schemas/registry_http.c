@@ -185,8 +185,8 @@ connection_failed(struct http *h, CURLcode code, struct err *err)
 
 	/* TLS 1.3 tells it when the answer is read, as any trouble of a connection. */
 	if (strstr(why, "certificate required") || strstr(why, "bad certificate"))
-		return fail_exit(err, FATAL, EXIT_UNREACHABLE, "registry %s: %s; set schemas.cert and schemas.key to a certificate that it takes",
-		    h->base, why);
+		return fail_exit(err, FATAL, EXIT_UNREACHABLE,
+		    "registry %s: %s; set schemas.cert and schemas.key to a certificate that it takes", h->base, why);
 	switch (code) {
 	case CURLE_WRITE_ERROR:
 		return fail(err, FATAL,

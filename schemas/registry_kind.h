@@ -13,7 +13,7 @@ struct registry_texts;
 struct registry_ops {
 	enum frame_kind frame;
 	enum rc (*put)(void *self, const char *subject, struct slice json, uint64_t *id, struct err *err);
-	/* The subject's newest schema: its id and text, in memory until the next call; *id 0: it has none. NULL: this kind has no subjects. */
+	/* The subject's newest schema: id and text, in memory until the next call; *id 0: it has none. NULL: this kind has no subjects. */
 	enum rc (*latest)(void *self, const char *subject, uint64_t *id, struct slice *json, struct err *err);
 	/* Learn the schema of id with registry_learn; OK means that it is known now. */
 	enum rc (*get)(void *self, uint64_t id, struct err *err);

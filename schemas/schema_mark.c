@@ -34,8 +34,8 @@ put_name(struct buf *b, const char *name, const char *space, char inner[static 2
 static void
 put_words(struct buf *b, const json_t *o)
 {
-	static const char *const words[] = { "connect.name", "connect.parameters", "connect.type", "logicalType", "scale", "towline.default",
-		"towline.name", "towline.new", "towline.type", "towline.was" };
+	static const char *const words[] = { "connect.name", "connect.parameters", "connect.type", "logicalType", "scale",
+		"towline.default", "towline.name", "towline.new", "towline.type", "towline.was" };
 
 	for (size_t i = 0; i < COUNTOF(words); i++) {
 		char *text = json_dumps(json_object_get(o, words[i]), JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);

@@ -280,7 +280,9 @@ number_given_twice(void **state UNUSED)
 static void
 newest_is_alike(void **state UNUSED)
 {
-#define RECORD(type) "{\"schema\":\"{\\\"type\\\":\\\"record\\\",\\\"name\\\":\\\"R\\\",\\\"fields\\\":[{\\\"name\\\":\\\"a\\\",\\\"type\\\":" type "}]}\",\"id\":5}"
+#define RECORD(type) \
+	"{\"schema\":\"{\\\"type\\\":\\\"record\\\",\\\"name\\\":\\\"R\\\"," \
+	"\\\"fields\\\":[{\\\"name\\\":\\\"a\\\",\\\"type\\\":" type "}]}\",\"id\":5}"
 	static const struct canned list[] = {
 		{ 200, RECORD("{\\\"type\\\":\\\"long\\\",\\\"connect.default\\\":0},\\\"default\\\":0"), 0 },
 		{ 200, RECORD("\\\"string\\\""), 0 }, { 200, "{\"id\":6}", 0 },
