@@ -125,11 +125,11 @@ destination_make(struct publisher *p, struct outbox *o, const char *name, struct
 
 	if (rc == OK && avro)
 		rc = registry_put(p->registry, arena_printf(&p->arena, "%s-key", name), schema_column(&o->tbl->cols[o->key], &p->arena),
-		    &d->key, err);
+		    false, &d->key, err);
 	if (rc == OK && avro)
 		rc = registry_put(p->registry, arena_printf(&p->arena, "%s-value", name), schema_column(&o->tbl->cols[o->payload],
 		    &p->arena),
-		    &d->value, err);
+		    false, &d->value, err);
 	if (rc != OK)
 		return rc == REJECT ? fail(err, FATAL, "outbox: %s", err->text) : rc;
 	d->next = o->destinations;

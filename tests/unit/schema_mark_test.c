@@ -49,7 +49,8 @@ static void
 other_for_all_else(void **state UNUSED)
 {
 	static const char *const changes[][2] = {
-		{ "public.t\",\"fields", "public.u\",\"fields" }, { "\"scale\":2", "\"scale\":3" }, { "\"type\":\"int\"", "\"type\":\"long\"" },
+		{ "public.t\",\"fields", "public.u\",\"fields" }, { "\"scale\":2", "\"scale\":3" },
+		{ "\"type\":\"int\"", "\"type\":\"long\"" },
 		{ "\"name\":\"n\"", "\"name\":\"x\"" }, { "[\"null\",\"long\"]", "[\"long\",\"null\"]" }, { "\"a\",\"b\"", "\"b\",\"a\"" },
 		{ "\"towline.was\":\"m\"", "\"towline.was\":\"o\"" }, { "t.Value\"}", "t.Value2\"}" }, { "logicalType", "x" },
 		{ "[\"null\",\"Value\"]", "[\"null\",\"Other\"]" }, { "\"array\",\"items\"", "\"map\",\"values\"" },
