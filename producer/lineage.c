@@ -1,4 +1,7 @@
 #include "producer/lineage.h"
+#include "core/err.h"
+
+#include <stdlib.h>
 
 static const struct column *
 by_attnum(const struct table *t, int attnum)
@@ -42,9 +45,8 @@ by_place(const struct table *t, const struct table *before, const struct lineage
 	return live >= t->ncols;
 }
 
-/* The column of that name and type, behind attnum `last`: the version before's, or else the catalogue's. */
 static int
-by_name(const struct column *c, const struct table *before, const struct lineage_attr *attrs, int n, int last)
+named_before(const struct column *c, const struct table *before, int last)
 {
 	for (int i = 0; before && i < before->ncols; i++) {
 		const struct column *old = &before->cols[i];
@@ -52,6 +54,12 @@ by_name(const struct column *c, const struct table *before, const struct lineage
 		if (old->attnum > last && slice_eq(old->name, c->name) && old->typid == c->typid && old->typmod == c->typmod)
 			return old->attnum;
 	}
+	return 0;
+}
+
+static int
+named_now(const struct column *c, const struct lineage_attr *attrs, int n, int last)
+{
 	for (int i = 0; i < n; i++)
 		if (attrs[i].attnum > last && !attrs[i].dropped && slice_eq(attrs[i].name, c->name) && attrs[i].typid == c->typid &&
 		    attrs[i].typmod == c->typmod)
@@ -59,33 +67,79 @@ by_name(const struct column *c, const struct table *before, const struct lineage
 	return 0;
 }
 
-/* A column that is there now was there then, unless it is newer than all of the message. */
-static bool
-plausible(const struct table *t, const struct lineage_attr *attrs, int n, int last)
+/* Each the column of its name and type, in ascending order: the version before's, or else the catalogue's; or the other way round. */
+static void
+by_name(struct table *t, const struct table *before, const struct lineage_attr *attrs, int n, bool now_first)
 {
+	int last = 0;
+
+	for (int i = 0; i < t->ncols; i++) {
+		struct column *c = &t->cols[i];
+		int old = named_before(c, before, last), now = named_now(c, attrs, n, last);
+
+		c->attnum = now_first ? now ? now : old : old ? old : now;
+		last = c->attnum ? c->attnum : last;
+	}
+}
+
+/*
+ * A column that is there now was there then, unless it is newer than all of the message. One that the version before had, too, is
+ * not newer.
+ */
+static bool
+plausible(const struct table *t, const struct table *before, const struct lineage_attr *attrs, int n)
+{
+	int last = 0;
+
+	for (int i = 0; i < t->ncols; i++)
+		last = t->cols[i].attnum ? t->cols[i].attnum : last;
 	for (int i = 0; i < n; i++)
-		if (attrs[i].attnum <= last && !attrs[i].dropped && !attrs[i].generated && !by_attnum(t, attrs[i].attnum))
+		if (!attrs[i].dropped && !attrs[i].generated && !by_attnum(t, attrs[i].attnum) &&
+		    (attrs[i].attnum <= last || (before && by_attnum(before, attrs[i].attnum))))
 			return false;
 	return true;
+}
+
+/* By their names, as far as there is one way only. */
+static void
+number_by_name(struct table *t, const struct table *before, const struct lineage_attr *attrs, int n, bool listed)
+{
+	int *first = calloc((size_t)t->ncols + 1, sizeof *first);
+	bool old_way, now_way;
+
+	if (!first)
+		die("out of memory");
+	by_name(t, before, attrs, n, false);
+	old_way = listed || plausible(t, before, attrs, n);
+	for (int i = 0; i < t->ncols; i++)
+		first[i] = t->cols[i].attnum;
+	by_name(t, before, attrs, n, true);
+	now_way = listed || plausible(t, before, attrs, n);
+	for (int i = 0; i < t->ncols; i++) {
+		int *no = &t->cols[i].attnum;
+
+		if (!now_way)
+			*no = old_way ? first[i] : 0;
+		else if (old_way && *no != first[i])
+			*no = 0;
+	}
+	free(first);
 }
 
 void
 lineage_number(struct table *t, const struct table *before, const struct lineage_attr *attrs, int n, bool listed)
 {
-	bool counted = !listed && by_place(t, before, attrs, n);
-	int last = 0;
-
 	for (int i = 0; i < n; i++)
 		t->shrunk |= attrs[i].dropped;
-	for (int i = 0, at = 0; i < t->ncols; i++, at++) {
-		while (counted && attrs[at].dropped)
-			at++;
-		t->cols[i].attnum = counted ? attrs[at].attnum : by_name(&t->cols[i], before, attrs, n, last);
-		last = t->cols[i].attnum ? t->cols[i].attnum : last;
+	if (listed || !by_place(t, before, attrs, n)) {
+		number_by_name(t, before, attrs, n, listed);
+		return;
 	}
-	if (!counted && !listed && !plausible(t, attrs, n, last))
-		for (int i = 0; i < t->ncols; i++)
-			t->cols[i].attnum = 0;
+	for (int i = 0, at = 0; i < t->ncols; i++, at++) {
+		while (attrs[at].dropped)
+			at++;
+		t->cols[i].attnum = attrs[at].attnum;
+	}
 }
 
 /* By the names of now. */

@@ -6,7 +6,7 @@
  * time, and keeps a row for each dropped column. So where no column was dropped (or only such as the version before did not
  * have any more), the i-th column of the message is the i-th of the catalogue's, by whatever name either calls it. Else a column
  * counts as that of the version before, or of the catalogue, which has its name and type, if that makes an ascending row in which
- * no column is missing that is there now; else nothing is known.
+ * no column is missing that is there now, or that both have; where the two say different things, or neither holds, nothing is known.
  */
 #ifndef PRODUCER_LINEAGE_H
 #define PRODUCER_LINEAGE_H

@@ -393,6 +393,8 @@ send_record(struct sending *s, char op, const struct value *before, const struct
 		.mark = flags & TL_TOMBSTONE ? 0 : s->route->mark };
 	enum rc rc;
 
+	if (s->ch->reshaped)
+		tl.flags |= TL_BEGINS;
 	buf_reset(&p->header);
 	tl_put(&p->header, &tl, flags & TL_TOMBSTONE ? NULL : before, after, tbl->ncols);
 	buf_reset(&p->valuebuf);

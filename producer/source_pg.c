@@ -286,7 +286,7 @@ static void
 follow_version(struct source_pg *s, struct slot *slot, struct relation *rel)
 {
 	struct table *t = &rel->table;
-	const struct relation *before = slot->rel ? slot->rel : namesake(s, t->relid, t->schema, t->name);
+	const struct relation *other = namesake(s, t->relid, t->schema, t->name), *before = slot->rel ? slot->rel : other;
 
 	t->version = slot->rel ? slot->rel->table.version + 1 : 1;
 	rel->follows = before != NULL;
@@ -295,6 +295,9 @@ follow_version(struct source_pg *s, struct slot *slot, struct relation *rel)
 	if (before && !slot->rel)
 		log_warn("producer", "another table has the name now: at sinks its rows join those of the one that was dropped or renamed",
 		    "table=\"%s.%s\" fix=\"delete the old ones there\"", t->schema.p, t->name.p);
+	if (other && t->was_name.n)
+		log_warn("producer", "another table has the name now: sinks that have both stop, and say what to do",
+		    "table=\"%s.%s\" was=\"%s.%s\"", t->schema.p, t->name.p, t->was_schema.p, t->was_name.p);
 	/* Then the sink's table of the old name has the rows of two tables by now. */
 	if (t->was_name.n && namesake(s, t->relid, t->was_schema, t->was_name))
 		t->was_schema = t->was_name = (struct slice){ NULL, 0 };
