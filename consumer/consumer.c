@@ -410,6 +410,7 @@ session_close(struct session *s)
 		s->sink->ops->abort(s->sink);
 		s->sink->ops->close(s->sink);
 	}
+	session_forget_versions(s);
 	decode_close(s->decode);
 	deadletter_close(s->dead);
 	parked_free(&s->parked);

@@ -1,4 +1,5 @@
 #include "consumer/reshape.h"
+#include "core/pg.h"
 #include "schemas/lite.h"
 #include "schemas/pgtypes.h"
 
@@ -60,9 +61,38 @@ in_circle(const struct table *tbl, int col)
 	return false;
 }
 
+/*
+ * A column whose new name is taken though the version begins only here. Had the rename been done, before a crash, the old name would be
+ * free: unless the version has a column of that name, too.
+ */
+static enum rc
+check_free(const struct table *tbl, const char *name, const char *const *have, const bool *gone, int n,
+    const struct reshape_move *out, int nout, struct err *err)
+{
+	struct arena a = { 0 };
+	enum rc rc = OK;
+
+	for (int i = 0; i < tbl->ncols && rc == OK; i++) {
+		const struct column *c = &tbl->cols[i];
+
+		if (!c->name.n || !c->was.n || moved_already(out, nout, i) || table_column(tbl, c->was) >= 0 ||
+		    !is_here(have, gone, n, c->name) || !is_here(have, gone, n, c->was))
+			continue;
+		const char *to = pg_ident(&a, c->name), *from = pg_ident(&a, c->was);
+
+		rc = fail_exit(err, FATAL, EXIT_REFUSED,
+		    "table %s: column %s is called %s at the source now, and this sink has another column of that name, which the source"
+		    " has dropped or never had; drop that one, or give it another name, then rename:"
+		    " ALTER TABLE %s DROP COLUMN %s; ALTER TABLE %s RENAME COLUMN %s TO %s",
+		    name, from, to, name, to, name, from, to);
+	}
+	arena_free(&a);
+	return rc;
+}
+
 enum rc
-reshape_moves(const struct table *tbl, const char *const *have, int n, struct reshape_move *out,
-    int *nout, struct err *err)
+reshape_moves(const struct table *tbl, const char *name, bool begins, const char *const *have, int n,
+    struct reshape_move *out, int *nout, struct err *err)
 {
 	bool *gone = calloc((size_t)n + 1, sizeof *gone);
 	int col, from;
@@ -82,6 +112,8 @@ reshape_moves(const struct table *tbl, const char *const *have, int n, struct re
 		out[(*nout)++] = (struct reshape_move){ have[from], col };
 		gone[from] = true;
 	}
+	if (rc == OK && begins)
+		rc = check_free(tbl, name, have, gone, n, out, *nout, err);
 	free(gone);
 	return rc;
 }
@@ -284,7 +316,7 @@ reshape_pg_type(const struct column *c, const struct column *before, const struc
 	if (have->typtype == 'd')
 		return FIT_AS_IS; /* a domain is its owner's */
 	/* Which the sink's owner may have wanted; but not that it begins in the midst of the rows. */
-	if (before && zone_of(&before->type) != zone_of(w) && is_other_zone(w, have))
+	if ((before ? zone_of(&before->type) != zone_of(w) : have->begins) && is_other_zone(w, have))
 		return FIT_NOT;
 	if (wire_bytes(w))
 		fit = fit_int(wire_bytes(w), have->oid, to);

@@ -24,6 +24,7 @@ struct reshape_pg {
 	uint32_t oid;
 	int32_t typmod;
 	char typtype; /* pg_type.typtype */
+	bool begins;  /* the version's first row comes now: the column may have been another before, also when that is not known */
 };
 
 /*
@@ -45,9 +46,12 @@ struct reshape_move {
 
 /*
  * What has to be renamed, in order, for tbl's columns to be found among the n of the sink; into out, room for tbl->ncols. What was
- * done before is not done again. FATAL/EXIT_REFUSED: columns have swapped their names, and the sink does not show whether it knows.
+ * done before is not done again. begins: the version's first row comes now. FATAL/EXIT_REFUSED: columns have swapped their names, and the
+ * sink does not show whether it knows; or a new name is not free: a column that the source has dropped has it (or one of the sink's
+ * owner). When both names are there and the version does not begin, the rename was done, and the old name is somebody's new column.
+ * name: the sink's table, quoted.
  */
-enum rc reshape_moves(const struct table *tbl, const char *const *have, int n,
+enum rc reshape_moves(const struct table *tbl, const char *name, bool begins, const char *const *have, int n,
     struct reshape_move *out, int *nout, struct err *err) MUST_CHECK;
 
 #endif

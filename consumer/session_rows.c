@@ -115,6 +115,8 @@ put_row(struct session *s, rd_kafka_message_t *m, const rd_kafka_message_t *whol
 		    SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name));
 	if (rc == OK && !wanted(s, tbl))
 		return pass_over(s, m, whole, tbl);
+	if (rc == OK && tl->flags & TL_BEGINS)
+		rc = session_begins(s, tbl, err);
 	if (rc == OK) {
 		decode_fill(&row, whole, p->topic, tl, &env, tbl);
 		hold(s, m, &row, whole != m);
@@ -191,11 +193,15 @@ static enum rc
 take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl,
     struct err *err)
 {
-	if (!p->own && follow_wants(s->f, tl))
-		return tl->flags & TL_CHUNK ? take_chunk(s, m, p, tl, err)
-					    : put_row(s, m, m, p, tl, err);
+	enum rc rc = OK;
+
+	if (!p->own && follow_wants(s->f, tl)) {
+		rc = session_turn(s, m, tl, err);
+		if (rc == OK)
+			return tl->flags & TL_CHUNK ? take_chunk(s, m, p, tl, err) : put_row(s, m, m, p, tl, err);
+	}
 	rd_kafka_message_destroy(m);
-	return OK;
+	return rc;
 }
 
 /* ---- groups ---- */

@@ -1,4 +1,5 @@
 #include "consumer/sink_impl.h"
+#include "core/log.h"
 #include "core/pg.h"
 #include "schemas/pgtypes.h"
 
@@ -79,6 +80,19 @@ enum rc
 sink_refuse(const char *table, const char *what, const char *sql, struct err *err)
 {
 	return fail_exit(err, FATAL, EXIT_REFUSED, "table %s: %s; %s", table, what, sql);
+}
+
+enum rc
+sink_both_there(const struct sink *s, const char *from, const char *to, const char *rename, struct err *err)
+{
+	if (sink_policy(s->conf) == SINK_IGNORE) {
+		log_warn("sink", "left as it is: the source has given this table's name to another one", "sink=%s table=%s was=%s",
+		    s->conf->name, to, from);
+		return OK;
+	}
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "table %s: the source has given this name to the table that was %s, and this sink has both; drop the one that had the name"
+	    " before, or rename it as at the source, then the other: DROP TABLE %s; %s", to, from, to, rename);
 }
 
 /* Which column of the sink may be this one, by its old name; NULL: none. One of the same type rather than another. */

@@ -147,6 +147,7 @@ struct sink {
 	const struct sink_ops *ops;
 	const struct conf_sink *conf;
 	const char *pipeline;      /* conf->name */
+	const struct table *begins; /* for prepare: the version whose first row comes now, all before it is applied; else NULL */
 	bool as_is;                /* prepare changes nothing: REJECT where the sink does not fit (`towline dlq`) */
 	bool shared;               /* names change hands by token (consumer/lane.h): do not keep others away */
 	const struct batch *failed; /* after a REJECT: the batch that redo is to be called with; all before it is confirmed */

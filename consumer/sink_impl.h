@@ -44,6 +44,12 @@ enum sink_policy sink_policy(const struct conf_sink *conf);
 enum rc sink_refuse(const char *table, const char *what, const char *sql, struct err *err) MUST_CHECK;
 
 /*
+ * A table version begins whose table was called `from` so far, and the sink has that one and another one of the new name: `to`, both
+ * quoted. FATAL with the statements, or OK with a warning, as the policy says.
+ */
+enum rc sink_both_there(const struct sink *s, const char *from, const char *to, const char *rename, struct err *err) MUST_CHECK;
+
+/*
  * Whether it may be added to a table with rows in it. FATAL, with the SQL, when it cannot be told which values they have at the
  * source: a default that no schema tells, or a column by another name until now.
  */

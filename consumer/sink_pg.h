@@ -171,7 +171,10 @@ const struct table *pg_version_before(const struct sink_pg *s, const struct pg_t
 
 /* ---- sink_pg_reshape.c: renamed, widened; verdicts as of prepare ---- */
 
-/* The table had another name in the version before, and the sink has it under that. */
+/*
+ * The table had another name in the version before, and the sink has it under that: renamed, or when the new name is taken (w->oid),
+ * refused.
+ */
 enum rc pg_rename_table(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err) MUST_CHECK;
 enum rc pg_rename_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err) MUST_CHECK;
 

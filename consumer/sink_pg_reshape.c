@@ -41,19 +41,29 @@ ident(struct pg_target *t, struct slice name)
 
 /* ---- names ---- */
 
+static const char *
+rename_sql(struct pg_target *t, const struct pg_found *w, const char *old)
+{
+	const struct table *tbl = t->tbl;
+	const char *sql = "";
+
+	if (!slice_is(tbl->was_schema, w->schema))
+		sql = arena_printf(&t->arena, "ALTER TABLE %s SET SCHEMA %s", old, ident(t, slice_of(w->schema)));
+	if (!slice_eq(tbl->was_name, tbl->name))
+		sql = arena_printf(&t->arena, "%s%sALTER TABLE %s.%s RENAME TO %s", sql, *sql ? "; " : "",
+		    ident(t, slice_of(w->schema)), ident(t, tbl->was_name), ident(t, tbl->name));
+	return sql;
+}
+
 enum rc
 pg_rename_table(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err)
 {
 	const struct table *tbl = t->tbl;
-	struct slice schema = tbl->was_schema;
-	bool done;
-	const char *old =
-		       arena_printf(&t->arena, "%s.%s", ident(t, schema), ident(t, tbl->was_name)),
-		   *sql = "";
+	const char *old = arena_printf(&t->arena, "%s.%s", ident(t, tbl->was_schema), ident(t, tbl->was_name));
 	PGresult *res;
-	bool there;
+	bool there, done;
 	enum rc rc = pg_exec_params(s->conn, "look up the table's old name",
-	    "SELECT to_regclass($1) IS NOT NULL", 1, &old, &res, err);
+	    "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1) AND relkind IN ('r', 'p', 'f'))", 1, &old, &res, err);
 
 	if (rc != OK)
 		return rc;
@@ -61,14 +71,9 @@ pg_rename_table(struct sink_pg *s, struct pg_target *t, const struct pg_found *w
 	PQclear(res);
 	if (!there)
 		return OK;
-	if (!slice_is(schema, w->schema))
-		sql = arena_printf(
-		    &t->arena, "ALTER TABLE %s SET SCHEMA %s", old, ident(t, slice_of(w->schema)));
-	if (!slice_eq(tbl->was_name, tbl->name))
-		sql = arena_printf(&t->arena, "%s%sALTER TABLE %s.%s RENAME TO %s", sql,
-		    *sql ? "; " : "", ident(t, slice_of(w->schema)), ident(t, tbl->was_name),
-		    ident(t, tbl->name));
-	return reshape(s, t, arena_printf(&t->arena, "it was %s before", old), sql, &done, err);
+	if (w->oid)
+		return sink_both_there(&s->sink, old, t->t.name, rename_sql(t, w, old), err);
+	return reshape(s, t, arena_printf(&t->arena, "it was %s before", old), rename_sql(t, w, old), &done, err);
 }
 
 static bool
@@ -115,7 +120,7 @@ pg_rename_columns(struct sink_pg *s, struct pg_target *t, const struct pg_found 
 	if ((rc = column_names(s, t, w, &have, &n, err)) != OK)
 		return rc;
 	moves = arena_array(&t->arena, (size_t)tbl->ncols, sizeof *moves);
-	rc = reshape_moves(tbl, have, n, moves, &nmoves, err);
+	rc = reshape_moves(tbl, t->t.name, s->sink.begins == t->source, have, n, moves, &nmoves, err);
 	for (int i = 0; i < nmoves && rc == OK; i++) {
 		const struct column *c = &tbl->cols[moves[i].col];
 
@@ -137,8 +142,10 @@ fit_type(struct sink_pg *s, struct pg_target *t, const struct pg_found *w,
 	const struct column *c = &t->tbl->cols[col];
 	int old = before ? table_column(before, c->was.n ? c->was : c->name) : -1;
 	const char *to, *what, *sql, *name = ident(t, c->name);
-	enum fit fit =
-	    reshape_pg_type(c, old >= 0 ? &before->cols[old] : NULL, &w->have[col], &t->arena, &to);
+	enum fit fit;
+
+	w->have[col].begins = s->sink.begins == t->source;
+	fit = reshape_pg_type(c, old >= 0 ? &before->cols[old] : NULL, &w->have[col], &t->arena, &to);
 
 	*done = false;
 	if (fit == FIT_AS_IS)

@@ -598,7 +598,7 @@ target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 		return rc;
 	if (s->sink.as_is)
 		return match_as_is(s, t, &w, err);
-	if (!w.oid && tbl->was_name.n && (rc = pg_rename_table(s, t, &w, err)) == OK)
+	if (tbl->was_name.n && (!w.oid || s->sink.begins == t->source) && (rc = pg_rename_table(s, t, &w, err)) == OK && !w.oid)
 		rc = find_relation(s, t, &w, err);
 	if (rc == OK && !w.oid)
 		rc = create_table(s, t, &w, err);

@@ -77,8 +77,8 @@ const struct table *lite_version_before(const struct sink_sqlite *s, const struc
 
 /* ---- sink_sqlite_reshape.c: renamed, widened; verdicts as of prepare ---- */
 
-/* The table was `old` in the version before, and has not its new name here yet. */
-enum rc lite_rename_table(struct sink_sqlite *s, struct lite_target *t, struct slice old, struct err *err) MUST_CHECK;
+/* The table was `old` in the version before: renamed, or when another one has its new name here (taken), refused. */
+enum rc lite_rename_table(struct sink_sqlite *s, struct lite_target *t, struct slice old, bool taken, struct err *err) MUST_CHECK;
 enum rc lite_rename_columns(struct sink_sqlite *s, struct lite_target *t, struct err *err) MUST_CHECK;
 
 /* Types, NOT NULL; columns that only the sink has, too. */

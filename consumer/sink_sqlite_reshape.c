@@ -64,16 +64,18 @@ column_names(struct sink_sqlite *s, struct lite_target *t, const char *table, co
 }
 
 enum rc
-lite_rename_table(struct sink_sqlite *s, struct lite_target *t, struct slice old, struct err *err)
+lite_rename_table(struct sink_sqlite *s, struct lite_target *t, struct slice old, bool taken, struct err *err)
 {
-	const char **names, *from = ident(t, old);
+	const char **names, *from = ident(t, old), *sql;
 	int n;
 	enum rc rc = column_names(s, t, from, &names, &n, err);
 
 	if (rc != OK || n == 0)
 		return rc;
-	return reshape(s, t, arena_printf(&t->arena, "it was %s before", from),
-	    arena_printf(&t->arena, "ALTER TABLE %s RENAME TO %s", from, t->t.name), err);
+	sql = arena_printf(&t->arena, "ALTER TABLE %s RENAME TO %s", from, t->t.name);
+	if (taken)
+		return sink_both_there(&s->sink, from, t->t.name, sql, err);
+	return reshape(s, t, arena_printf(&t->arena, "it was %s before", from), sql, err);
 }
 
 enum rc
@@ -92,7 +94,7 @@ lite_rename_columns(struct sink_sqlite *s, struct lite_target *t, struct err *er
 		return OK;
 	rc = column_names(s, t, t->t.name, &have, &n, err);
 	if (rc == OK && n)
-		rc = reshape_moves(tbl, have, n, moves, &nmoves, err);
+		rc = reshape_moves(tbl, t->t.name, s->sink.begins == t->source, have, n, moves, &nmoves, err);
 	for (int i = 0; i < nmoves && rc == OK; i++) {
 		const struct column *c = &tbl->cols[moves[i].col];
 

@@ -295,8 +295,10 @@ lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 	if ((rc = claim_name(s, t, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
 	    (rc = read_columns(s, t, &f, err)) != OK)
 		return rc;
+	if (f.there && tbl->was_name.n && s->sink.begins == t->source && (rc = lite_rename_table(s, t, tbl->was_name, true, err)) != OK)
+		return rc;
 	if (!f.there && tbl->was_name.n) {
-		if ((rc = lite_rename_table(s, t, tbl->was_name, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
+		if ((rc = lite_rename_table(s, t, tbl->was_name, false, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
 		    (rc = read_columns(s, t, &f, err)) != OK)
 			return rc;
 	}

@@ -1,7 +1,7 @@
 #include "schemas/header.h"
 
 /* The second where something must be understood that a reader of the first would pass over. */
-enum { TL_VERSION = 1, TL_VERSION_STRICT = 2, TL_KNOWN = 2 * TL_CHUNK - 1 };
+enum { TL_VERSION = 1, TL_VERSION_STRICT = 2, TL_KNOWN = 2 * TL_BEGINS - 1 };
 
 /* The bitmap ends with the last column that was not sent: a row that came whole costs nothing. */
 static void

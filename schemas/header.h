@@ -43,6 +43,7 @@ enum {
 	TL_LAST = 64,        /* last message of its transaction */
 	TL_CHUNK = 128,      /* a part of a large row */
 	TL_MARK = 256,
+	TL_BEGINS = 512,     /* the first row of a table version that follows another */
 };
 
 struct tl {

@@ -31,7 +31,12 @@ comes() { wait_for 30 "[ \"\$(both \"$1\")\" = '$2' ]"; }
 
 pg_sql dst 'create table u(id int primary key, a text, constraint c check (id <> 5))'
 lite 'create table u(id integer not null primary key check (id <> 5), a text)'
-pg_sql src 'create table u(id int primary key, a text)'
+pg_sql src <<'E2'
+create table u(id int primary key, a text);
+create table wide(id int primary key, a int);
+create table swap(id int primary key, a text);
+create table swap_new(id int primary key, a text);
+E2
 producer
 consume copy
 consume edge
@@ -47,3 +52,50 @@ for sink in copy edge; do
 	grep -q 'has no column a at the sink; the table has another shape now than the change' <<<"$out" || flunk "$sink: $out"
 done
 [ "$(both 'select id, b from u order by id')" = $'1|one\n6|six' ] || flunk "the retry changed the table: $(both 'select * from u order by id')"
+
+# ---- a name that is not free at the sinks ----
+
+# stops SINK PATTERN STATEMENTS: it ends with 5, saying so; the statements are run, and it goes on
+stops() {
+	towline_wait "$1" 30
+	[ "$STATUS" = 5 ] || flunk "$1 ended with $STATUS: $(tail -1 "$DIR/$1.log")"
+	grep -qF -- "$2" "$DIR/$1.log" || flunk "$1 does not say: $2"$'\n'"$(tail -1 "$DIR/$1.log")"
+	# again after a new start: it is no matter of what the process has met
+	consume "$1"
+	towline_wait "$1" 30
+	[ "$STATUS" = 5 ] || flunk "$1 went on at its second start"
+	[ "$1" = copy ] && pg_sql dst "$3" || lite "$3"
+	consume "$1"
+}
+
+# the column that a new one replaces was dropped at the source, and sinks have kept it
+pg_sql src 'insert into wide values (1, 1), (2, 2)'
+comes 'select sum(a) from wide' 3
+pg_sql src 'alter table wide add a_new int; update wide set a_new = a * 10'
+comes 'select sum(a_new) from wide' 30
+pg_sql src 'begin; alter table wide drop column a; alter table wide rename a_new to a; commit; insert into wide values (3, 30)'
+stops copy 'ALTER TABLE "public"."wide" DROP COLUMN "a"; ALTER TABLE "public"."wide" RENAME COLUMN "a_new" TO "a"' \
+	'alter table wide drop column a; alter table wide rename column a_new to a'
+stops edge 'ALTER TABLE "wide" DROP COLUMN "a"; ALTER TABLE "wide" RENAME COLUMN "a_new" TO "a"' \
+	'alter table wide drop column a; alter table wide rename column a_new to a'
+comes 'select id, a from wide order by id' $'1|10\n2|20\n3|30'
+
+# a column with the old name that the sink's owner makes later is his
+pg_sql dst 'alter table wide add a_new int'
+lite 'alter table wide add a_new int'
+for sink in copy edge; do
+	towline_kill $sink
+	consume $sink
+done
+pg_sql src 'insert into wide values (4, 40)'
+comes 'select id, a from wide where id > 2 order by id' $'3|30\n4|40'
+
+# a table takes the place of another
+pg_sql src "insert into swap values (1, 'old1'), (2, 'old2'); insert into swap_new values (1, 'new1'), (5, 'new5')"
+comes 'select count(*) from swap_new' 2
+comes 'select count(*) from swap' 2
+pg_sql src "begin; drop table swap; alter table swap_new rename to swap; commit; insert into swap values (9, 'new9')"
+stops copy 'DROP TABLE "public"."swap"; ALTER TABLE "public"."swap_new" RENAME TO "swap"' 'drop table swap; alter table swap_new rename to swap'
+stops edge 'DROP TABLE "swap"; ALTER TABLE "swap_new" RENAME TO "swap"' 'drop table swap; alter table swap_new rename to swap'
+comes 'select id, a from swap order by id' $'1|new1\n5|new5\n9|new9'
+grep -q 'another table has the name now: sinks that have both stop.*public.swap_new' "$DIR/producer.log" || flunk "the producer does not warn"

@@ -149,9 +149,9 @@ mark_of_schemas(void **state UNUSED)
 static void
 chunks(void **state UNUSED)
 {
-	static const uint8_t want[] = { 2, 0x82, 1, 1, 2, 3, 4, 5, 6, 7 };
+	static const uint8_t want[] = { 2, 0x82, 5, 1, 2, 3, 4, 5, 6, 7 };
 	struct buf b = { 0 };
-	struct tl h = { .flags = TL_CHUNK | TL_BEFORE_FULL,
+	struct tl h = { .flags = TL_CHUNK | TL_BEFORE_FULL | TL_BEGINS,
 		.gen = 1,
 		.seq = 2,
 		.index = 3,
@@ -164,7 +164,7 @@ chunks(void **state UNUSED)
 	assert_int_equal(b.n, sizeof want);
 	assert_memory_equal(b.p, want, sizeof want);
 	h = taken(buf_view(&b));
-	assert_int_equal(h.flags, TL_CHUNK | TL_BEFORE_FULL);
+	assert_int_equal(h.flags, TL_CHUNK | TL_BEFORE_FULL | TL_BEGINS);
 	assert_true(h.number == 5 && h.count == 6 && h.own == 7);
 	b.p[0] = 1;
 	assert_int_equal(tl_take(buf_view(&b), &h, &err), REJECT);
@@ -172,7 +172,7 @@ chunks(void **state UNUSED)
 	b.p[7] = 6; /* the seventh of six */
 	assert_int_equal(tl_take(buf_view(&b), &h, &err), REJECT);
 	b.p[7] = 5;
-	b.p[2] = 3; /* a flag of the future */
+	b.p[2] = 13; /* a flag of the future */
 	assert_int_equal(tl_take(buf_view(&b), &h, &err), REJECT);
 	assert_non_null(strstr(err.text, "upgrade the reader"));
 	buf_free(&b);
