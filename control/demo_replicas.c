@@ -61,7 +61,7 @@ balance(struct show *s, int i, const char *id, long *out, struct err *err)
 
 	*out = -1;
 	if (rc == OK)
-		rc = store_table(st, "account", NULL, &a, &t, err);
+		rc = store_table(st, &s->d->conf, "account", NULL, &a, &t, err);
 	if (rc == OK)
 		rc = store_get(st, &t, &key, 1, &json, &found, err);
 	at = found ? strstr(buf_cstr(&json), "\"balance\":") : NULL;
@@ -90,7 +90,7 @@ put(struct show *s, enum store_write what, const char *id, const char *value, st
 	enum rc rc = store_open(s->d->source_url, true, &st, err);
 
 	if (rc == OK)
-		rc = store_table(st, "account", NULL, &a, &t, err);
+		rc = store_table(st, &s->d->conf, "account", NULL, &a, &t, err);
 	if (rc == OK)
 		rc = store_write(st, &t, what, v, 2, &xid, &lsn, err);
 	s->wrote_us = wall_us();

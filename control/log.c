@@ -46,9 +46,8 @@ static enum rc
 take_table(struct log_call *l, const char *name, struct err *err)
 {
 	const char *dot = strchr(name, '.');
-	struct slice schema =
-	    dot ? (struct slice){ name, (size_t)(dot - name) } : SLICE_LIT("public");
 	const struct conf *conf = l->call->conf;
+	struct slice schema = dot ? (struct slice){ name, (size_t)(dot - name) } : conf_schema(conf);
 	struct suggestion near;
 	struct cluster k = { 0 };
 	size_t prefix = strlen(conf->name) + 1;
@@ -173,7 +172,7 @@ cmd_log(struct call *call)
 static const struct command_option log_options[] = {
 	{ "from", 0, "LSN",
 	    "begin with the transaction committed there, or the first after it; without: where Kafka begins" },
-	{ "table", 't', "TABLE", "only this table: SCHEMA.TABLE, or a table of schema public" },
+	{ "table", 't', "TABLE", "only this table: SCHEMA.TABLE, or a table of schema public (SQLite: main)" },
 	{ "limit", 'n', "N", "end after N entries" },
 	{ "follow", 'f', NULL, "go on with what comes" },
 };

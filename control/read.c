@@ -271,7 +271,7 @@ ask(struct read_call *r, const char *node, const char *url, const struct conf_si
 
 	r->node = node;
 	if (rc == OK)
-		rc = store_table(s, r->call->argv[0], sink, &r->arena, &t, err);
+		rc = store_table(s, r->call->conf, r->call->argv[0], sink, &r->arena, &t, err);
 	if (rc != OK && sink && err->exit == EXIT_USAGE)
 		rc = AGAIN;
 	if (rc == OK)
@@ -329,11 +329,11 @@ draw_sink(struct read_call *r, const struct board *b, bool *tried)
 
 /* sinks.NAME.tables: a replica that does not take the table cannot serve it. */
 static bool
-takes(const struct conf_sink *sink, const char *table)
+takes(const struct conf *conf, const struct conf_sink *sink, const char *table)
 {
 	const char *dot = strchr(table, '.');
 
-	return conf_sink_wants(sink, dot ? (struct slice){ table, (size_t)(dot - table) } : SLICE_LIT("public"),
+	return conf_sink_wants(sink, dot ? (struct slice){ table, (size_t)(dot - table) } : conf_schema(conf),
 	    slice_of(dot ? dot + 1 : table));
 }
 
@@ -357,7 +357,7 @@ ask_replicas(struct read_call *r, struct board *b)
 		rc = r->at_least ? sink_at(conf, sink, &at, &r->call->err) : OK;
 
 		tried[k] = true;
-		if (!takes(sink, r->call->argv[0]))
+		if (!takes(conf, sink, r->call->argv[0]))
 			continue;
 		if (rc == OK && r->at_least && !reached(b, &at, r->at_least))
 			continue;

@@ -3,12 +3,14 @@
 #include "consumer/marker.h"
 #include "core/pg.h"
 #include "core/quote.h"
+#include "core/sqlite.h"
 #include "core/suggest.h"
+#include "producer/capture.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { COLUMNS_MAX = 1664 };
+enum { COLUMNS_MAX = 1664, BUSY_MS = 10000 };
 
 struct store {
 	PGconn *pg;
@@ -25,9 +27,7 @@ store_open(const char *url, bool write, struct store **out, struct err *err)
 	if (!s)
 		die("out of memory");
 	if (path && write)
-		rc = fail_exit(err, FATAL, EXIT_CONFIG,
-		    "towline write needs a PostgreSQL source; write to %s by any client of SQLite",
-		    path);
+		rc = sqlite_open_there(path, BUSY_MS, &s->db, err);
 	else if (path)
 		rc = marker_sqlite_open(path, &s->db, err);
 	else
@@ -35,7 +35,7 @@ store_open(const char *url, bool write, struct store **out, struct err *err)
 	if (rc == OK && path && !s->db)
 		rc = fail(err, RETRY, "there is no file %s yet", path);
 	if (rc == OK && s->db)
-		sqlite3_busy_timeout(s->db, 10000);
+		sqlite3_busy_timeout(s->db, BUSY_MS);
 	if (rc != OK) {
 		store_close(s);
 		return rc;
@@ -115,7 +115,7 @@ static enum rc
 lite_table(struct store *s, const char *name, struct slice schema, struct slice table,
     struct arena *a, struct store_table *out, struct err *err)
 {
-	const char *plain = slice_is(schema, "public") || !schema.n
+	const char *plain = slice_is(schema, "public") || slice_is(schema, "main") || !schema.n
 	    ? arena_text(a, table)
 	    : arena_printf(a, "%.*s_%.*s", SLICE_ARG(schema), SLICE_ARG(table));
 	struct suggestion near = { .word = slice_of(plain) };
@@ -149,11 +149,11 @@ lite_table(struct store *s, const char *name, struct slice schema, struct slice 
 }
 
 enum rc
-store_table(struct store *s, const char *name, const struct conf_sink *sink, struct arena *a,
+store_table(struct store *s, const struct conf *conf, const char *name, const struct conf_sink *sink, struct arena *a,
     struct store_table *out, struct err *err)
 {
 	const char *dot = strchr(name, '.');
-	struct slice in = dot ? (struct slice){ name, (size_t)(dot - name) } : SLICE_LIT("public");
+	struct slice in = dot ? (struct slice){ name, (size_t)(dot - name) } : conf_schema(conf);
 	struct slice table = slice_of(dot ? dot + 1 : name);
 
 	*out = (struct store_table){ .named = name, .schema = in, .table = table };
@@ -366,6 +366,59 @@ mark(struct store *s, uint32_t *xid, uint64_t *lsn, struct err *err)
 	return rc;
 }
 
+static enum rc
+lite_row(struct store *s, const char *sql, const char **params, int n, const struct store_table *t, struct err *err)
+{
+	sqlite3_stmt *st;
+	enum rc rc = sqlite_prepare(s->db, "write", sql, &st, err);
+
+	if (rc != OK)
+		return rc;
+	for (int i = 0; i < n; i++)
+		sqlite3_bind_text(st, i + 1, params[i], -1, SQLITE_STATIC);
+	if (sqlite3_step(st) != SQLITE_DONE)
+		rc = sqlite_fail(s->db, "write", err);
+	else if (sqlite3_changes(s->db) != 1)
+		rc = fail(err, FATAL, "there is no such row in %s; nothing was written", t->named);
+	sqlite3_finalize(st);
+	return rc == REJECT ? fail(err, FATAL, "%s", err->text) : rc;
+}
+
+/* The log is in the same transaction: its end is the LSN of what was written. */
+static enum rc
+lite_write(struct store *s, const char *sql, const char **params, int n, const struct store_table *t, uint64_t *lsn, struct err *err)
+{
+	int64_t installed = 0;
+	enum rc rc = sqlite_run(s->db, "begin", "BEGIN IMMEDIATE", err);
+
+	if (rc == OK)
+		rc = capture_id(s->db, &installed, err);
+	if (rc == OK && !installed)
+		rc = fail_exit(err, FATAL, EXIT_CONFIG, "its changes are not logged, so nothing was written; run towline source install");
+	if (rc == OK)
+		rc = lite_row(s, sql, params, n, t, err);
+	if (rc == OK)
+		rc = capture_end(s->db, lsn, err);
+	if (rc == OK)
+		rc = sqlite_run(s->db, "commit", "COMMIT", err);
+	return rc; /* what is open is rolled back when the store is closed */
+}
+
+static enum rc
+pg_write(struct store *s, const char *sql, const char **params, int n, const struct store_table *t, uint32_t *xid, uint64_t *lsn,
+    struct err *err)
+{
+	enum rc rc = pg_exec(s->pg, "begin", "BEGIN", NULL, err);
+
+	if (rc == OK)
+		rc = write_row(s, sql, params, n, t, err);
+	if (rc == OK)
+		rc = mark(s, xid, lsn, err);
+	if (rc == OK)
+		rc = pg_exec(s->pg, "commit", "COMMIT", NULL, err);
+	return rc == REJECT ? fail(err, FATAL, "%s", err->text) : rc;
+}
+
 enum rc
 store_write(struct store *s, const struct store_table *t, enum store_write what,
     const struct store_value *v, int n, uint32_t *xid, uint64_t *lsn, struct err *err)
@@ -374,7 +427,7 @@ store_write(struct store *s, const struct store_table *t, enum store_write what,
 	struct arena a = { 0 };
 	struct buf sql = { 0 };
 	int nparams = 0;
-	enum rc rc = pg_exec(s->pg, "begin", "BEGIN", NULL, err);
+	enum rc rc;
 
 	if (what == STORE_INSERT)
 		put_insert(t, v, n, &a, &sql, params, &nparams);
@@ -383,14 +436,8 @@ store_write(struct store *s, const struct store_table *t, enum store_write what,
 	else
 		buf_printf(&sql, "DELETE FROM %s", t->quoted),
 		    put_where(t, v, n, true, &a, &sql, params, &nparams);
-	if (rc == OK)
-		rc = write_row(s, buf_cstr(&sql), params, nparams, t, err);
-	if (rc == OK)
-		rc = mark(s, xid, lsn, err);
-	if (rc == OK)
-		rc = pg_exec(s->pg, "commit", "COMMIT", NULL, err);
-	if (rc == REJECT)
-		rc = fail(err, FATAL, "%s", err->text);
+	rc = s->pg ? pg_write(s, buf_cstr(&sql), params, nparams, t, xid, lsn, err)
+		   : lite_write(s, buf_cstr(&sql), params, nparams, t, lsn, err);
 	buf_free(&sql);
 	arena_free(&a);
 	return rc;

@@ -38,7 +38,7 @@ void store_close(struct store *s);
  * The table, in a. sink: where the store is one, so that the table may have another name there (consumer/mapping.h); NULL: the primary.
  * FATAL/EXIT_USAGE: there is none, with "did you mean".
  */
-enum rc store_table(struct store *s, const char *name, const struct conf_sink *sink, struct arena *a,
+enum rc store_table(struct store *s, const struct conf *conf, const char *name, const struct conf_sink *sink, struct arena *a,
     struct store_table *out, struct err *err) MUST_CHECK;
 
 /* Index of the column; -1 and the error, with "did you mean". */
@@ -53,7 +53,7 @@ enum store_write { STORE_INSERT, STORE_UPDATE, STORE_DELETE };
 /*
  * One row, in a transaction of its own; an update or delete finds it by its key, and fails (FATAL) where it is not there, with
  * nothing written.
- * *xid: of the transaction; *lsn: a place in the source's log behind every commit before ours.
+ * *xid: of the transaction; *lsn: a place in the source's log behind every commit before ours; SQLite: that of ours.
  */
 enum rc store_write(struct store *s, const struct store_table *t, enum store_write what,
     const struct store_value *v, int n, uint32_t *xid, uint64_t *lsn, struct err *err) MUST_CHECK;

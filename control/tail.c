@@ -80,7 +80,7 @@ take_args(struct tail *t)
 	const char *name = call->argv[0], *dot = strchr(name, '.');
 	const char *from = call_option(call, "from"), *op = call_option(call, "op");
 
-	t->schema = dot ? (struct slice){ name, (size_t)(dot - name) } : SLICE_LIT("public");
+	t->schema = dot ? (struct slice){ name, (size_t)(dot - name) } : conf_schema(call->conf);
 	t->table = slice_of(dot ? dot + 1 : name);
 	if (!t->schema.n || !t->table.n)
 		return call_usage(call, "'%.60s' is no table; write TABLE or SCHEMA.TABLE", name);
@@ -394,7 +394,8 @@ const struct command command_tail = {
 	.summary = "decoded changes of one table as they come",
 	.usage = "[OPTIONS] TABLE",
 	.examples = "towline tail orders --op u,d\ntowline tail public.orders --from beginning --limit 10 --json\n",
-	.detail = "TABLE is SCHEMA.TABLE, or a table of schema public. One line a change: commit time, LSN, seq.index, operation,\n"
+	.detail = "TABLE is SCHEMA.TABLE, or a table of schema public (of a SQLite source: main).\n"
+	    "One line a change: commit time, LSN, seq.index, operation,\n"
 	    "key, and what changed: 'a: 1 -> 2' where the source sends old rows (REPLICA IDENTITY FULL), else the new values.\n"
 	    "With --json one object a line.\n"
 	    "Rows are shown as they arrive. A row counts only once its group is in the spine: after a crash of the producer\n"

@@ -7,6 +7,7 @@
 #include "control/store.h"
 #include "core/now.h"
 #include "core/pg.h"
+#include "core/sqlite.h"
 #include "core/stop.h"
 #include "schemas/topic.h"
 
@@ -127,7 +128,7 @@ follow_log(struct write_call *w)
 	const struct conf *conf = w->call->conf;
 	const char *dot = strchr(w->table.named, '.');
 	struct slice schema = dot ? (struct slice){ w->table.named, (size_t)(dot - w->table.named) }
-				  : SLICE_LIT("public");
+				  : conf_schema(conf);
 	struct slice table = slice_of(dot ? dot + 1 : w->table.named);
 	struct err err;
 
@@ -150,22 +151,28 @@ run(struct write_call *w, struct err *err)
 
 	if (rc == OK && !w->call->conf->source_url)
 		rc = fail_exit(err, FATAL, EXIT_CONFIG,
-		    "there is no source in the configuration; set source: postgres://...");
+		    "there is no source in the configuration; set source: URL");
 	if (rc == OK)
 		rc = store_open(w->call->conf->source_url, true, &w->store, err);
 	if (rc == OK)
-		rc = store_table(w->store, w->call->argv[1], NULL, &w->arena, &w->table, err);
+		rc = store_table(w->store, w->call->conf, w->call->argv[1], NULL, &w->arena, &w->table, err);
 	for (int i = 2; rc == OK && i < w->call->argc; i++)
 		rc = take_value(w, w->call->argv[i], err);
 	if (rc == OK)
 		rc = check_values(w);
 	if (rc != OK)
 		return rc;
-	follow_log(w);
+	exact = sqlite_url_path(w->call->conf->source_url) != NULL;
+	if (!exact)
+		follow_log(w);
 	rc = store_write(w->store, &w->table, w->what, w->values, w->n, &xid, &lsn, err);
 	if (rc != OK)
 		return rc;
-	exact = seen(w, xid, &lsn);
+	if (exact && w->call->json) {
+		printf("{\"lsn\":\"%s\"}\n", pg_lsn_text(text, lsn));
+		return OK;
+	}
+	exact = exact || seen(w, xid, &lsn);
 	if (w->call->json)
 		printf("{\"lsn\":\"%s\",\"xid\":%u,\"published\":%s}\n", pg_lsn_text(text, lsn),
 		    xid, exact ? "true" : "false");
@@ -201,7 +208,8 @@ const struct command command_write = {
 	.detail =
 	    "Values are text in PostgreSQL's form, COLUMN:null is NULL. update and delete find the row by its whole primary key, and\n"
 	    "fail without writing when it is not there, as does an insert of a key that is. Prints the LSN of the commit, which\n"
-	    "'towline wait --lsn' and 'towline read --consistency at-least=LSN' take; it is known when the log in Kafka has it.\n",
+	    "'towline wait --lsn' and 'towline read --consistency at-least=LSN' take; it is known when the log in Kafka has it, and\n"
+	    "at once of a SQLite source, where a value is text as the column's affinity takes it.\n",
 	.args_min = 3,
 	.args_max = -1,
 	.run = cmd_write,

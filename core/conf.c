@@ -506,6 +506,12 @@ conf_sink(const struct conf *c, const char *name)
 	return NULL;
 }
 
+struct slice
+conf_schema(const struct conf *c)
+{
+	return c->source_url && strncmp(c->source_url, "sqlite:", 7) == 0 ? SLICE_LIT("main") : SLICE_LIT("public");
+}
+
 /* ---- table patterns ---- */
 
 static bool

@@ -139,6 +139,9 @@ struct slice conf_of_table(const char *lines, struct slice schema, struct slice 
 /* Is the table in a list of SCHEMA.TABLE with * and ?, with commas between? */
 bool conf_lists(const char *list, struct slice schema, struct slice table);
 
+/* The schema of a table that is named without one: public; main of a SQLite source. */
+struct slice conf_schema(const struct conf *c);
+
 /* A URL or libpq's "key=value ..." without its passwords: into a, for logs and --json. */
 const char *conf_mask_url(struct arena *a, const char *url);
 

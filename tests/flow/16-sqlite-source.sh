@@ -133,6 +133,26 @@ lite "$src" "alter table strict drop column r; insert into strict(id, t) values 
 wait_for 30 'diff <(lite "$src" "select id, i, t from strict order by id") <(lite "$dst" "select id, i, t from strict order by id")'
 say 'equal: columns that join and are renamed, tables that are made anew'
 
+# ---- the commands that look and write ----
+lsn=$("$TOWLINE" write -c "$DIR/conf.yaml" insert later id=600000 t=written)
+"$TOWLINE" wait -c "$DIR/conf.yaml" --lsn "$lsn" --timeout 20s
+"$TOWLINE" read -c "$DIR/conf.yaml" later 600000 --consistency at-least="$lsn" --prefer replica --json >"$DIR/read.out"
+grep -q '"t":"written"' "$DIR/read.out" || flunk "$(cat "$DIR/read.out")"
+"$TOWLINE" read -c "$DIR/conf.yaml" main.later 600000 --consistency strong | grep -q 't: written' || flunk 'not read at the primary'
+"$TOWLINE" log -c "$DIR/conf.yaml" --from "$lsn" --limit 1 --json >"$DIR/log.out"
+python3 - "$DIR/log.out" <<'E2' || flunk "$(cat "$DIR/log.out")"
+import json, sys
+e = json.loads(open(sys.argv[1]).readline())
+assert e['op'] in 'cr' and 'later' in e['table'] and e['data' if 'data' in e else 'after']['t'] == 'written', e
+E2
+"$TOWLINE" tail -c "$DIR/conf.yaml" later --from beginning --limit 2 --json >"$DIR/tail.out"
+grep -q '"op":"r".*nor here' "$DIR/tail.out" || flunk "$(cat "$DIR/tail.out")"
+bad 1 'no such row in later; nothing was written' write -c "$DIR/conf.yaml" delete later id=501
+bad 1 'UNIQUE constraint failed' write -c "$DIR/conf.yaml" insert later id=600000 t=again
+"$TOWLINE" stats -c "$DIR/conf.yaml" --json >"$DIR/stats.out"
+grep -q '"later"\|main.later' "$DIR/stats.out" || flunk "$(cat "$DIR/stats.out")"
+say 'write, wait, read, log, tail, stats'
+
 # ---- somebody holds the lock; a rollback journal; the log is pruned ----
 mkfifo "$DIR/data/in"
 sqlite3 "$src" <"$DIR/data/in" >"$DIR/data/out" &
