@@ -27,6 +27,9 @@ struct conf_pair {
 enum on_error { ON_ERROR_STOP = 0, ON_ERROR_DEADLETTER };
 enum on_large { LARGE_CHUNK = 0, LARGE_DEADLETTER, LARGE_STOP };
 
+/* Are tables copied that were there before the slot, or join later? */
+enum snapshot_mode { SNAPSHOT_INITIAL = 0, SNAPSHOT_NEVER };
+
 /* What a commit at the source waits for when PostgreSQL's synchronous_standby_names names us: that Kafka, or sinks, have it. */
 enum synchronous { SYNC_OFF = 0, SYNC_KAFKA, SYNC_APPLIED };
 
@@ -64,6 +67,8 @@ struct conf {
 	bool failover;          /* PostgreSQL 17: the slot is kept on standbys too */
 	int64_t group_rows, group_ms; /* a group is closed at this many changes, or after this many ms */
 	enum on_large on_large; /* a row that is larger than a record of Kafka may be */
+	enum snapshot_mode snapshot;
+	int64_t snapshot_jobs, snapshot_rows; /* connections; most rows of a chunk */
 	enum synchronous synchronous;
 	const char *synchronous_sinks; /* as in quorum.h; NULL: all of them */
 	struct conf_table *tables;

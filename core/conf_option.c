@@ -234,6 +234,13 @@ const struct conf_option conf_options[] = {
 	    "A row larger than Kafka's message.max.bytes: in chunks that sinks of Towline join, its key to the dead-letter topic, or stop.",
 	    CONF_INDEX, 0, AT(on_large), .standard = "chunk", .choices = "chunk|dead-letter|stop" },
 
+	{ "snapshot.mode",
+	    "Rows that were there before the slot, or before their table joined: copied (initial), or left where they are (never).",
+	    CONF_INDEX, CONF_SHORT, AT(snapshot), .standard = "initial", .choices = "initial|never" },
+	{ "snapshot.jobs", "Connections that read them.", CONF_INT, 0, AT(snapshot_jobs), .standard = "2", .min = 1, .max = 32 },
+	{ "snapshot.rows", "Most rows that are read at once: what is lost of a copy when the producer is killed, for each connection.",
+	    CONF_INT, 0, AT(snapshot_rows), .standard = "10000", .min = 1, .max = 10000000 },
+
 	{ "synchronous.mode",
 	    "What a commit waits for where synchronous_standby_names names the slot: nothing, that Kafka has it, or that sinks applied it.",
 	    CONF_INDEX, CONF_SHORT, AT(synchronous), .standard = "off", .choices = "off|kafka|applied" },

@@ -42,6 +42,7 @@ struct change {
 	const struct value *after;  /* likewise, V_ABSENT where unchanged (TOAST); NULL: none */
 	uint64_t lsn;               /* LSN of this very change: information, never a position */
 	bool reshaped;              /* the first of a table version that follows another: whoever applies it has all that came before */
+	bool apart;                 /* moves its key, with all values: told as a delete and a create that know nothing of each other */
 	bool transactional;         /* OP_MESSAGE */
 	struct slice prefix, content; /* OP_MESSAGE */
 };

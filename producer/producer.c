@@ -11,6 +11,7 @@
 #include "producer/grouping.h"
 #include "producer/publish.h"
 #include "producer/resume.h"
+#include "producer/snapshot.h"
 #include "producer/source.h"
 #include "producer/standby.h"
 #include "schemas/spine_log.h"
@@ -52,6 +53,7 @@ struct session {
 	bool adopt;
 	struct gauge *gauge;
 	struct source *source;
+	struct snapshot *snapshot;
 	struct source_identity id;
 	struct publisher *pub;
 	rd_kafka_t *consumer;      /* reads the spine back */
@@ -239,6 +241,9 @@ session_open(struct session *s, struct err *err)
 		rc = start_reading(s, next, err);
 	if (rc == OK)
 		rc = open_generation(s, err);
+	/* Before the slot is made: what is to be copied is written down first. */
+	if (rc == OK)
+		rc = snapshot_begin(s->snapshot, s->source, !s->id.exists, err);
 	if (rc == OK && !s->id.exists)
 		rc = s->source->ops->create(s->source, &s->id.confirmed, err);
 	if (rc != OK)
@@ -279,6 +284,7 @@ session_close(struct session *s)
 	if (s->consumer)
 		kafka_close(s->consumer);
 	publisher_close(s->pub);
+	snapshot_end(s->snapshot);
 	if (s->source) {
 		s->carried->text = s->source->text;
 		s->source->ops->close(s->source);
@@ -384,11 +390,49 @@ take_event(struct session *s, const struct source_event *ev, struct err *err)
 		s->txn = ev->txn;
 		grouping_commit(&s->g, &ev->txn);
 		return OK;
+	case SRC_MARK:
+		return OK;
 	case SRC_IDLE:
 		grouping_idle(&s->g, ev->lsn);
 		return OK;
 	}
 	return OK;
+}
+
+/* Of the stream. */
+static enum rc
+take_streamed(struct session *s, struct source_event *ev, struct err *err)
+{
+	enum rc rc = ev->kind == SRC_CHANGE ? snapshot_change(s->snapshot, &ev->txn, &ev->change, err) : OK;
+
+	if (ev->kind == SRC_MARK)
+		snapshot_mark(s->snapshot, ev->change.content);
+	if (rc == OK)
+		rc = take_event(s, ev, err);
+	if (rc == OK && ev->kind == SRC_COMMIT)
+		snapshot_commit(s->snapshot, &ev->txn);
+	return rc;
+}
+
+/* The newest group with rows. */
+static uint64_t
+sent_no(const struct session *s)
+{
+	return s->g.inflight.next_no - 1;
+}
+
+/* Rows of a chunk, in their place: nothing of the stream comes before they are out. */
+static enum rc
+take_copied(struct session *s, struct source_event *ev, struct err *err)
+{
+	enum rc rc = snapshot_next(s->snapshot, ev, err);
+
+	if (rc != OK)
+		return rc;
+	rc = take_event(s, ev, err);
+	if (rc == OK && ev->kind == SRC_COMMIT)
+		snapshot_sent(s->snapshot, sent_no(s));
+	return rc;
 }
 
 /* A turn at the source. *idle: it has nothing more for now. */
@@ -402,13 +446,19 @@ read_source(struct session *s, bool *idle, struct err *err)
 
 		if (no_room(s))
 			return OK;
-		rc = s->source->ops->next(s->source, &ev, err);
-		if (rc == AGAIN) {
-			*idle = true;
-			return OK;
+		if (snapshot_ready(s->snapshot)) {
+			rc = take_copied(s, &ev, err);
+			if (rc == AGAIN)
+				continue;
+		} else {
+			rc = s->source->ops->next(s->source, &ev, err);
+			if (rc == AGAIN) {
+				*idle = true;
+				return OK;
+			}
+			if (rc == OK)
+				rc = take_streamed(s, &ev, err);
 		}
-		if (rc == OK)
-			rc = take_event(s, &ev, err);
 		if (rc != OK)
 			return rc;
 	}
@@ -469,14 +519,21 @@ confirm(struct session *s, struct err *err)
 static void
 wait_for_work(struct session *s, bool source_too, int ms)
 {
-	struct pollfd fds[5] = {
+	int copies[2];
+	struct pollfd fds[] = {
 		{ .fd = publisher_fd(s->pub), .events = POLLIN },
 		{ .fd = s->spine_fd, .events = POLLIN },
 		{ .fd = stop_requested() ? -1 : stop_fd(), .events = POLLIN },
 		{ .fd = s->flow ? s->flow->wake_fd : -1, .events = POLLIN },
 		{ .fd = source_too ? s->source->ops->fd(s->source) : -1, .events = POLLIN },
+		{ .fd = -1, .events = POLLIN },
+		{ .fd = -1, .events = POLLIN },
 	};
 	uint64_t wakes;
+
+	snapshot_fds(s->snapshot, copies);
+	for (int i = 0; i < 2 && source_too; i++)
+		fds[5 + i].fd = copies[i];
 
 	poll(fds, COUNTOF(fds), ms);
 	if (fds[3].revents && read(fds[3].fd, &wakes, sizeof wakes) < 0)
@@ -515,6 +572,8 @@ turn(struct session *s, bool read_on, struct err *err)
 		rc = fail(err, RETRY, "what was written into the spine is not read back from Kafka for long; looking again");
 	if (rc == OK && read_on)
 		rc = s->source->ops->tick(s->source, now_ms(), err);
+	if (rc == OK && read_on)
+		rc = snapshot_turn(s->snapshot, s->g.inflight.accepted_no, sent_no(s), err);
 	if (rc == OK && (idle || no_room(s)) && before == progress(s))
 		wait_for_work(s, read_on && !no_room(s), s->g.group && s->g.group_whole && publisher_spine_room(s->pub) ? 1 : 100);
 	return rc;
@@ -604,12 +663,13 @@ producer_run(const struct kafka *k, struct flow *flow, const struct producer_beg
 	struct carried carried = { 0 };
 	int64_t backoff = BACKOFF_MIN_MS;
 	struct arena names = { 0 };
+	struct snapshot *snapshot = snapshot_new(k);
 	struct quorum quorum;
 	enum rc rc = take_quorum(k->conf, flow, &names, &quorum, err);
 
 	while (rc == OK && !stop_requested()) {
 		struct session s = { .carried = &carried, .kafka = k, .conf = k->conf, .flow = flow,
-			.begin = begin, .adopt = adopt, .gauge = gauge, .spine_fd = -1, .quorum = &quorum,
+			.begin = begin, .adopt = adopt, .gauge = gauge, .spine_fd = -1, .quorum = &quorum, .snapshot = snapshot,
 			.g = { .embedded = k->broker, .awaited = k->conf->synchronous, .rows_max = (uint64_t)k->conf->group_rows,
 				.bytes_max = k->broker ? EMBEDDED_GROUP_BYTES : GROUP_BYTES } };
 		bool ran = false;
@@ -632,6 +692,7 @@ producer_run(const struct kafka *k, struct flow *flow, const struct producer_beg
 		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, (int)backoff);
 		backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;
 	}
+	snapshot_free(snapshot);
 	arena_free(&names);
 	return rc;
 }

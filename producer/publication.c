@@ -11,7 +11,7 @@
 static const char tables_sql[] =
 	"SELECT n.nspname, c.relname, c.relreplident = 'f' OR k.yes, k.yes,"
 	"       EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $1 AND %s),"
-	"       pg_has_role(c.relowner, 'USAGE'), %s"
+	"       pg_has_role(c.relowner, 'USAGE'), %s, c.oid"
 	"  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 	" CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND"
 	"         ((c.relreplident IN ('d', 'f') AND i.indisprimary) OR (c.relreplident = 'i' AND i.indisreplident))) AS yes) k"
@@ -82,8 +82,8 @@ publication_look(PGconn *conn, const struct conf *conf, struct arena *a, struct 
 			continue;
 		out->tables[out->ntables++] =
 		    (struct publication_table){ arena_text(a, slice_of(schema)),
-			    arena_text(a, slice_of(name)), *PQgetvalue(res, i, 2) == 't',
-			    *PQgetvalue(res, i, 3) == 't', *PQgetvalue(res, i, 4) == 't',
+			    arena_text(a, slice_of(name)), (uint32_t)strtoul(PQgetvalue(res, i, 7), NULL, 10),
+			    *PQgetvalue(res, i, 2) == 't', *PQgetvalue(res, i, 3) == 't', *PQgetvalue(res, i, 4) == 't',
 			    *PQgetvalue(res, i, 5) == 't', *PQgetvalue(res, i, 6) == 't' };
 	}
 	PQclear(res);

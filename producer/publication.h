@@ -14,6 +14,7 @@
 /* A table that is wanted. */
 struct publication_table {
 	const char *schema, *name;
+	uint32_t oid;
 	bool fit;        /* its updates and deletes can be published */
 	bool keyed;      /* it has a primary key, or a unique index as replica identity */
 	bool in;         /* it is in the publication */

@@ -326,6 +326,7 @@ fill_envelope(struct sending *s)
 		.handled_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000,
 		.prefix = s->ch->prefix,
 		.content = s->ch->content,
+		.snapshot = s->ch->op == OP_READ ? SLICE_LIT("incremental") : (struct slice){ NULL, 0 },
 	};
 	if (s->ch->tbl) {
 		s->env.schema = s->ch->tbl->schema;
@@ -473,8 +474,8 @@ send_moved(struct sending *s, uint32_t full, struct err *err)
 		.extra = { { "__debezium.oldkey", key_text(tbl, s->ch->before, &s->p->row) } },
 		.nextra = 1
 	};
-	bool alone = false;
-	enum rc rc = s->p->kafka->conf->on_large == LARGE_DEADLETTER
+	bool alone = s->ch->apart;
+	enum rc rc = s->p->kafka->conf->on_large == LARGE_DEADLETTER && !alone
 	    ? too_large(s, s->ch->after, &alone, err)
 	    : OK;
 
@@ -484,7 +485,7 @@ send_moved(struct sending *s, uint32_t full, struct err *err)
 
 	if (rc == OK)
 		rc = put_key(s, s->ch->after, &r, err);
-	return rc == OK ? send_record(s, OP_CREATE, NULL, s->ch->after, TL_MOVED_TO, &r, err) : rc;
+	return rc == OK ? send_record(s, OP_CREATE, NULL, s->ch->after, s->ch->apart ? 0 : TL_MOVED_TO, &r, err) : rc;
 }
 
 static enum rc

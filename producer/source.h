@@ -14,6 +14,7 @@ enum source_event_kind {
 	SRC_BEGIN,
 	SRC_CHANGE,
 	SRC_COMMIT,
+	SRC_MARK, /* a logical message of ours inside a transaction: its content is change.content */
 	SRC_IDLE, /* nothing of ours up to lsn: it may be confirmed once nothing before it is pending */
 };
 
@@ -43,6 +44,7 @@ struct source_published {
 	int64_t commit_us;  /* its time, or that of a later one that is not complete; 0: not known */
 };
 
+struct pgo;
 struct source;
 struct source_ops {
 	/* Connect and look; makes the publication when missing, but no slot. FATAL/EXIT_REFUSED: the slot is lost. */
@@ -67,6 +69,14 @@ struct source_ops {
 	/* About each second: look after tables that joined the pipeline, heartbeats, ... */
 	enum rc (*tick)(struct source *s, int64_t now_ms, struct err *err);
 	void (*close)(struct source *s);
+	/* The newest version of that relation in the stream, NULL: it has brought none. Of the snapshot, as what follows. */
+	const struct table *(*table)(struct source *s, uint32_t relid);
+	/*
+	 * Rows come that were read by this description of a table (which text stands for), from when `seen` was the stream's version of it:
+	 * *tbl is the version that they are of, made when the stream has not brought it yet. AGAIN: the stream has gone on to another.
+	 */
+	enum rc (*adopt)(struct source *s, const struct pgo *relation, const char *text, const struct table *seen, const struct table **tbl,
+	    bool *reshaped, struct err *err);
 };
 
 struct source {

@@ -12,17 +12,14 @@
 #include "core/now.h"
 #include "core/pg.h"
 #include "core/stop.h"
-#include "producer/catalog.h"
-#include "producer/lineage.h"
 #include "producer/publication.h"
 #include "producer/server.h"
-#include "producer/source.h"
+#include "producer/source_pg_impl.h"
 
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
 
 enum {
 	FEEDBACK_MIN_MS = 100,  /* between two confirmations that moved */
@@ -34,48 +31,10 @@ enum {
 /* Prefix of logical messages that are ours: heartbeats. Not published. */
 static const char own_prefix[] = "towline";
 
-struct slot {
-	uint32_t relid;
-	struct relation *rel;  /* newest version; older ones hang behind it */
-	bool skip;             /* not of this pipeline */
-	UT_hash_handle hh;
-};
-
-struct source_pg {
-	struct source base;
-	PGconn *sql, *repl;
-	struct slot *rels;
-	struct arena arena;     /* the message at hand */
-	struct arena txn_arena; /* the origin's name: lives to the commit */
-	char *copy;             /* the message's bytes; of libpq */
-	size_t ncopy;
-	bool waiting;           /* it could not be taken yet, as the table is locked: comes again */
-	bool told_waiting, told_joining; /* and the user knows */
-	bool settle_failover, want_failover; /* the slot's mark for standbys is to be set, and to what */
-	bool binary, in_txn;
-	struct txn txn;
-	struct pgo truncate;    /* tables of a TRUNCATE that are still to be told */
-	int truncate_at;
-	int lone;               /* non-transactional message: steps of BEGIN, CHANGE, COMMIT still to be told */
-	struct change lone_change;
-	uint64_t confirmed, sent;  /* to be confirmed; last one told to the server */
-	uint64_t applied, sent_applied; /* and what sinks have, of synchronous commits */
-	int64_t feedback_ms, tables_ms, heartbeat_ms;
-	bool reply;             /* the server wants an answer at once */
-	int left_out;
-};
-
 static struct source_pg *
 self(struct source *s)
 {
 	return (struct source_pg *)s;
-}
-
-/* A user's lock was in the way of an ordinary question: later, then. */
-static bool
-is_locked(enum rc rc, const struct err *err)
-{
-	return rc == RETRY && strstr(err->text, "SQLSTATE 55P03");
 }
 
 /* ---- connect, look, create ---- */
@@ -159,7 +118,7 @@ join_tables(struct source_pg *s, int known, struct publication_report *report, s
 {
 	enum rc rc = publication_ensure(s->sql, s->base.conf, known, report, err);
 
-	if (is_locked(rc, err)) {
+	if (source_pg_locked(rc, err)) {
 		if (!s->told_joining)
 			log_warn("producer", "tables wait to join: another session has one of them locked", "tables=%d", report->added);
 		s->told_joining = true;
@@ -269,104 +228,6 @@ pg_start(struct source *base, const struct source_published *p, struct err *err)
 	return rc;
 }
 
-/* ---- tables ---- */
-
-/* Another relation that has the name, as far as the stream has told. */
-static const struct relation *
-namesake(const struct source_pg *s, uint32_t relid, struct slice schema, struct slice name)
-{
-	for (const struct slot *o = s->rels; o; o = o->hh.next)
-		if (o->rel && o->relid != relid && slice_eq(o->rel->table.schema, schema) && slice_eq(o->rel->table.name, name))
-			return o->rel;
-	return NULL;
-}
-
-/* What became of the table since the version before is said where it is known, and what sinks cannot follow is told. */
-static void
-follow_version(struct source_pg *s, struct slot *slot, struct relation *rel)
-{
-	struct table *t = &rel->table;
-	const struct relation *other = namesake(s, t->relid, t->schema, t->name), *before = slot->rel ? slot->rel : other;
-
-	t->version = slot->rel ? slot->rel->table.version + 1 : 1;
-	rel->follows = before != NULL;
-	if (before)
-		lineage_compare(t, &before->table, &rel->arena);
-	if (before && !slot->rel)
-		log_warn("producer", "another table has the name now: at sinks its rows join those of the one that was dropped or renamed",
-		    "table=\"%s.%s\" fix=\"delete the old ones there\"", t->schema.p, t->name.p);
-	if (other && t->was_name.n)
-		log_warn("producer", "another table has the name now: sinks that have both stop, and say what to do",
-		    "table=\"%s.%s\" was=\"%s.%s\"", t->schema.p, t->name.p, t->was_schema.p, t->was_name.p);
-	/* Then the sink's table of the old name has the rows of two tables by now. */
-	if (t->was_name.n && namesake(s, t->relid, t->was_schema, t->was_name))
-		t->was_schema = t->was_name = (struct slice){ NULL, 0 };
-	for (int i = slot->rel ? lineage_replaced(t, &before->table, 0) : -1; i >= 0;
-	     i = lineage_replaced(t, &before->table, i + 1))
-		log_warn("producer",
-		    "a column was dropped and made anew: sinks keep the old one's values in rows not written since",
-		    "table=\"%s.%s\" column=\"%s\"", t->schema.p, t->name.p, t->cols[i].name.p);
-	rel->prev = slot->rel;
-	slot->rel = rel;
-}
-
-static enum rc
-learn_relation(struct source_pg *s, const struct pgo *m, struct err *err)
-{
-	struct slot *slot;
-	struct relation *rel;
-	enum rc rc;
-
-	HASH_FIND(hh, s->rels, &m->relid, sizeof m->relid, slot);
-	if (!slot) {
-		slot = calloc(1, sizeof *slot);
-		if (!slot)
-			die("out of memory");
-		slot->relid = m->relid;
-		HASH_ADD(hh, s->rels, relid, sizeof slot->relid, slot);
-	}
-	/* Each time: a table may be renamed into `tables:`, or out of it. */
-	slot->skip = slice_is(m->schema, "towline") || !conf_wants(s->base.conf, m->schema, m->name);
-	if (slot->skip)
-		return OK;
-	rc = catalog_relation(s->sql, s->base.conf, m,
-	    slot->rel ? &slot->rel->table : NULL, &rel, err);
-	s->waiting = is_locked(rc, err);
-	if (s->waiting && !s->told_waiting)
-		log_warn("producer", "changes wait: another session has their table locked, so its "
-		"description cannot be read", "table=\"%.*s.%.*s\"",
-		    SLICE_ARG(m->schema), SLICE_ARG(m->name));
-	s->told_waiting = s->waiting;
-	if (rc != OK)
-		return s->waiting ? AGAIN : rc;
-	if (slot->rel && table_same(&slot->rel->table, &rel->table)) {
-		catalog_free(rel);
-		return OK;
-	}
-	follow_version(s, slot, rel);
-	log_info("producer", "table version",
-	    "table=\"%s.%s\" version=%u columns=%d key_columns=%d", rel->table.schema.p,
-	    rel->table.name.p, rel->table.version, rel->table.ncols, rel->table.nkeys);
-	if (rel->unsent)
-		log_warn("producer", "PostgreSQL does not send generated columns of this table; towline check says what to do",
-		    "table=\"%s.%s\" columns=%s", rel->table.schema.p, rel->table.name.p, rel->unsent);
-	/* The catalogue did not tell, for the table is gone, or was altered since. It must not be asked again, or this would never end. */
-	s->base.text = s->base.text || (s->binary && !rel->binary);
-	if (s->binary && !rel->binary)
-		return fail(err, RETRY, "table %s.%s has types that only travel as text; streaming again in text form", rel->table.schema.p,
-		    rel->table.name.p);
-	return OK;
-}
-
-static enum rc
-find_relation(struct source_pg *s, uint32_t relid, struct slot **slot, struct err *err)
-{
-	HASH_FIND(hh, s->rels, &relid, sizeof relid, *slot);
-	if (*slot)
-		return OK;
-	return fail(err, FATAL, "pgoutput: a change of relation %u came before its description", relid);
-}
-
 /* ---- rows ---- */
 
 static enum rc
@@ -429,20 +290,6 @@ read_change(struct source_pg *s, const struct pgo *m, const struct relation *rel
 	return rc;
 }
 
-/* The description that was sent, with the catalogue of today. */
-static enum rc
-learn_again(struct source_pg *s, struct slot *slot, struct err *err)
-{
-	const struct table *t = &slot->rel->table;
-	struct pgo m = { .type = 'R', .relid = t->relid, .identity = t->identity, .schema = t->schema, .name = t->name, .ncols = t->ncols,
-		.cols = arena_array(&s->arena, (size_t)t->ncols, sizeof *m.cols) };
-
-	for (int i = 0; i < t->ncols; i++)
-		m.cols[i] = (struct pgo_column){ .flags = t->cols[i].identity ? RELATION_KEY : 0, .name = t->cols[i].name,
-			.typid = t->cols[i].typid, .typmod = t->cols[i].typmod };
-	return learn_relation(s, &m, err);
-}
-
 /* ---- events ---- */
 
 /* The tables of one TRUNCATE come as one change each. AGAIN: no more. */
@@ -451,7 +298,7 @@ next_truncate(struct source_pg *s, struct source_event *ev, struct err *err)
 {
 	while (s->truncate_at < s->truncate.nrels) {
 		struct slot *slot;
-		enum rc rc = find_relation(s, s->truncate.rels[s->truncate_at++], &slot, err);
+		enum rc rc = source_pg_find(s, s->truncate.rels[s->truncate_at++], &slot, err);
 
 		if (rc != OK)
 			return rc;
@@ -502,18 +349,18 @@ take_message(struct source_pg *s, const struct pgo *m, uint64_t lsn, struct sour
 		s->txn.origin_lsn = m->lsn;
 		return AGAIN;
 	case 'R':
-		rc = learn_relation(s, m, err);
+		rc = source_pg_learn(s, m, err);
 		return rc == OK ? AGAIN : rc;
 	case 'I':
 	case 'U':
 	case 'D':
-		rc = find_relation(s, m->relid, &slot, err);
+		rc = source_pg_find(s, m->relid, &slot, err);
 		if (rc != OK || slot->skip)
 			return rc == OK ? AGAIN : rc;
 		ev->kind = SRC_CHANGE;
 		rc = read_change(s, m, slot->rel, &ev->change, err);
 		if (rc == OK && catalog_new_label(&slot->rel->table, ev->change.after)) {
-			rc = learn_again(s, slot, err);
+			rc = source_pg_learn_again(s, slot, err);
 			if (rc == OK)
 				rc = read_change(s, m, slot->rel, &ev->change, err);
 		}
@@ -529,8 +376,9 @@ take_message(struct source_pg *s, const struct pgo *m, uint64_t lsn, struct sour
 		return next_truncate(s, ev, err);
 	case 'M':
 		if (slice_is(m->name, own_prefix)) {
-			ev->kind = SRC_IDLE;
-			ev->lsn = s->in_txn ? 0 : m->lsn;
+			ev->kind = s->in_txn ? SRC_MARK : SRC_IDLE;
+			ev->lsn = m->lsn;
+			ev->change.content = m->content;
 			return OK;
 		}
 		ev->kind = SRC_CHANGE;
@@ -747,6 +595,7 @@ pg_close(struct source *base)
 	HASH_ITER (hh, s->rels, slot, tmp) {
 		HASH_DEL(s->rels, slot);
 		catalog_free(slot->rel);
+		free(slot->text);
 		free(slot);
 	}
 	arena_free(&s->arena);
@@ -764,6 +613,8 @@ static const struct source_ops ops = {
 	.confirm = pg_confirm,
 	.tick = pg_tick,
 	.close = pg_close,
+	.table = source_pg_table,
+	.adopt = source_pg_adopt,
 };
 
 enum rc

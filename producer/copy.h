@@ -1,0 +1,81 @@
+/*
+ * copy.h - the copy of one table that is to be made, is being made, or was made: records `snapshot/SCHEMA.TABLE` of the control topic.
+ *
+ *   {"state":"copying","reason":"","where":"...","relid":16384,"since":"812","key":["id"],"rows":81920,"estimate":200000,
+ *    "began_ms":...,"ended_ms":0,"command":"...",
+ *    "ranges":[{"from":null,"to":["50000"],"at":["20480"],"done":false}, ...]}
+ *
+ * A range is the rows with from < key <= to; null: open. Up to `at` its rows are in Kafka, and stay there: a producer that
+ * starts anew goes on behind it. Values of keys are texts as PostgreSQL prints them. Pure.
+ *
+ *   snapshot                        {"tables":"known"}: every published table has a record; one without is new
+ *   command/snapshot/SCHEMA.TABLE   {"id":"...","verb":"add|pause|resume|cancel","where":"..."}: the producer does it and forgets the key
+ */
+#ifndef PRODUCER_COPY_H
+#define PRODUCER_COPY_H
+
+#include "core/buf.h"
+#include "core/err.h"
+
+#define COPY_KEY "snapshot"
+#define COPY_PREFIX "snapshot/"
+#define COPY_COMMAND_PREFIX "command/snapshot/"
+
+enum copy_state {
+	COPY_NONE = 0,  /* not asked for: its changes are published, rows from before are not */
+	COPY_WAITING,
+	COPY_RUNNING,
+	COPY_PAUSED,
+	COPY_DONE,
+	COPY_CANCELLED,
+	COPY_FAILED,
+};
+
+/* Ends are JSON arrays of texts, one for each column of the key, from malloc; NULL: open. */
+struct copy_range {
+	char *from, *to, *at;
+	bool done;
+};
+
+struct copy {
+	enum copy_state state;
+	char *reason;           /* of FAILED, or what it waits for; NULL: none */
+	char *where;            /* SQL condition; NULL: all rows */
+	char *key;              /* JSON array: the key's columns; NULL: not looked yet */
+	char *command;          /* id of the last command that changed it; NULL: none */
+	uint32_t relid;         /* oid of the table: another one of its name is another table; 0: not known */
+	uint64_t since;         /* transactions older than this one (xid) are to be over before the first row is read; 0: not known yet */
+	int64_t rows, estimate; /* in Kafka; of the table, about */
+	int64_t began_ms, ended_ms; /* since 1970 */
+	struct copy_range *ranges;
+	int nranges;
+};
+
+struct copy_command {
+	char verb[16], id[40];
+	char *where; /* malloc; NULL: none */
+};
+
+/* Is there something left to do, now or after a resume? */
+bool copy_open(const struct copy *c);
+
+const char *copy_state_name(enum copy_state state);
+
+/* From the beginning again, with that condition (NULL: none). */
+void copy_restart(struct copy *c, const char *where);
+
+/* n ranges with the ends between them, JSON arrays; none: one range of everything. */
+void copy_set_ranges(struct copy *c, char *const *bounds, int nbounds);
+
+/* Replace one of the texts. */
+void copy_text(char **at, const char *text);
+
+/* Record -> JSON appended; JSON -> record, which is zeroed or freed before. REJECT: it makes no sense. */
+void copy_put(struct buf *out, const struct copy *c);
+enum rc copy_take(struct slice json, struct copy *c, struct err *err) MUST_CHECK;
+void copy_free(struct copy *c);
+
+void copy_command_put(struct buf *out, const struct copy_command *c);
+enum rc copy_command_take(struct slice json, struct copy_command *c, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,722 @@
+/*
+ * snapshot.c - which tables are to be copied, how far they are, and what users want of it.
+ */
+#include "core/log.h"
+#include "core/now.h"
+#include "core/stop.h"
+#include "producer/publication.h"
+#include "producer/snapshot_impl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+enum {
+	LOOK_MS = 2000,         /* between two looks for tables that joined */
+	CONTROL_MS = 50,        /* between two looks at the control topic */
+	WRITE_MS = 100,         /* between two records of one table's progress */
+	TELL_MS = 10000,        /* between two lines of the log about it */
+	LOAD_MS = 30000,
+	FLUSH_MS = 10000,
+	RETRY_MS = 1000,
+	RANGES = 4,             /* for each connection */
+	SENT_MAX = 64,          /* chunks that are on their way to Kafka */
+	STREAMED_MANY = 100000, /* then a snapshot is asked for, by which most can be forgotten */
+};
+
+static const char unfinished[] = "towline: first copy unfinished";
+
+struct snapshot *
+snapshot_new(const struct kafka *k)
+{
+	struct snapshot *s = calloc(1, sizeof *s);
+
+	if (!s || getrandom(&s->token, sizeof s->token, 0) != sizeof s->token)
+		die("out of memory, or of randomness");
+	s->kafka = k;
+	s->conf = k->conf;
+	return s;
+}
+
+/* ---- members ---- */
+
+static void
+forget_reaches(struct member *m)
+{
+	for (int i = 0; m->reaches && i < m->copy.nranges; i++)
+		free(m->reaches[i].at);
+	free(m->reaches);
+	m->reaches = NULL;
+}
+
+static void
+free_members(struct snapshot *s)
+{
+	struct member *m;
+
+	while ((m = s->members)) {
+		s->members = m->next;
+		forget_reaches(m);
+		copy_table_free(m->table);
+		copy_free(&m->copy);
+		free(m->pending);
+		free(m->schema);
+		free(m->name);
+		free(m);
+	}
+	s->last_tbl = NULL;
+}
+
+struct member *
+snapshot_member(struct snapshot *s, struct slice schema, struct slice name)
+{
+	for (struct member *m = s->members; m; m = m->next)
+		if (slice_is(schema, m->schema) && slice_is(name, m->name))
+			return m;
+	return NULL;
+}
+
+static struct member *
+add_member(struct snapshot *s, struct slice schema, struct slice name)
+{
+	struct member *m = calloc(1, sizeof *m), **at = &s->members;
+
+	if (!m || !(m->schema = strndup(schema.p, schema.n)) || !(m->name = strndup(name.p, name.n)))
+		die("out of memory");
+	while (*at)
+		at = &(*at)->next;
+	*at = m;
+	s->last_tbl = NULL;
+	return m;
+}
+
+static void
+count_open(struct snapshot *s)
+{
+	s->nopen = 0;
+	for (const struct member *m = s->members; m; m = m->next)
+		s->nopen += copy_open(&m->copy);
+}
+
+void
+snapshot_written(struct snapshot *s, struct member *m, bool now)
+{
+	m->unwritten = true;
+	if (now)
+		m->written_ms = 0;
+	count_open(s);
+}
+
+/* Its copy is over, one way or the other, or begins from the start: what is on its way is given up. */
+static void
+leave(struct snapshot *s, struct member *m)
+{
+	chunks_drop(s, m);
+	forget_reaches(m);
+	m->stale = true;
+	m->retry_ms = m->early_ms = 0;
+}
+
+void
+snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const char *reason)
+{
+	if (state == COPY_FAILED)
+		log_error("producer", "the copy of a table has failed, its changes go on", "table=\"%s.%s\" reason=\"%s\"", m->schema,
+		    m->name, reason);
+	leave(s, m);
+	m->copy.state = state;
+	m->copy.ended_ms = wall_us() / 1000;
+	copy_text(&m->copy.reason, reason);
+	snapshot_written(s, m, true);
+}
+
+/* ---- the control topic ---- */
+
+static enum rc
+put_member(struct snapshot *s, struct member *m, struct err *err)
+{
+	struct arena a = { 0 };
+	struct buf b = { 0 };
+	enum rc rc = OK;
+
+	m->unwritten = false;
+	m->written_ms = now_ms();
+	copy_put(&b, &m->copy);
+	if (s->control)
+		rc = control_put(s->control, arena_printf(&a, COPY_PREFIX "%s.%s", m->schema, m->name), buf_view(&b), err);
+	buf_free(&b);
+	arena_free(&a);
+	return rc;
+}
+
+static enum rc
+put_members(struct snapshot *s, bool all, struct err *err)
+{
+	enum rc rc = OK;
+
+	for (struct member *m = s->members; m && rc == OK; m = m->next)
+		if (m->unwritten && (all || now_ms() - m->written_ms >= WRITE_MS))
+			rc = put_member(s, m, err);
+	return rc;
+}
+
+/* "schema.table" behind the prefix of the key; a schema may hold a dot, so the catalogue decides, else the first one parts them. */
+static struct member *
+member_of_key(struct snapshot *s, struct slice rest, bool make)
+{
+	const char *dot;
+
+	for (struct member *m = s->members; m; m = m->next)
+		if (rest.n == strlen(m->schema) + 1 + strlen(m->name) && memcmp(rest.p, m->schema, strlen(m->schema)) == 0 &&
+		    rest.p[strlen(m->schema)] == '.' && memcmp(rest.p + strlen(m->schema) + 1, m->name, strlen(m->name)) == 0)
+			return m;
+	dot = memchr(rest.p, '.', rest.n);
+	return make && dot ? add_member(s, (struct slice){ rest.p, (size_t)(dot - rest.p) },
+	    (struct slice){ dot + 1, (size_t)(rest.p + rest.n - dot - 1) }) : NULL;
+}
+
+static bool
+after(struct slice key, const char *prefix, struct slice *rest)
+{
+	size_t n = strlen(prefix);
+
+	if (key.n <= n || memcmp(key.p, prefix, n) != 0)
+		return false;
+	*rest = (struct slice){ key.p + n, key.n - n };
+	return true;
+}
+
+static void
+restart(struct member *m, const char *where)
+{
+	uint32_t relid = m->copy.relid;
+
+	copy_restart(&m->copy, where);
+	m->copy.relid = relid;
+}
+
+/* Do what a user has asked for; the answer is the record with the command's id. */
+static void
+obey(struct snapshot *s, struct member *m, const struct copy_command *c)
+{
+	log_info("producer", "asked about the copy of a table", "verb=%s table=\"%s.%s\" state=%s", c->verb, m->schema, m->name,
+	    copy_state_name(m->copy.state));
+	m->recorded = true;
+	copy_text(&m->copy.command, c->id);
+	if (strcmp(c->verb, "add") == 0 && !copy_open(&m->copy)) {
+		leave(s, m);
+		restart(m, c->where);
+	} else if (strcmp(c->verb, "pause") == 0 && copy_open(&m->copy)) {
+		chunks_drop(s, m);
+		m->copy.state = COPY_PAUSED;
+	} else if (strcmp(c->verb, "resume") == 0 && m->copy.state == COPY_PAUSED) {
+		m->copy.state = m->copy.nranges ? COPY_RUNNING : COPY_WAITING;
+	} else if (strcmp(c->verb, "cancel") == 0 && copy_open(&m->copy)) {
+		snapshot_fail(s, m, COPY_CANCELLED, NULL);
+	}
+	snapshot_written(s, m, true);
+}
+
+static enum rc
+take_command(struct snapshot *s, const struct control_record *rec, struct slice rest, struct err *err)
+{
+	struct copy_command c;
+	struct member *m = member_of_key(s, rest, true);
+	char *key = strndup(rec->key.p, rec->key.n);
+	struct err why;
+	enum rc rc;
+
+	if (!key)
+		die("out of memory");
+	if (copy_command_take(rec->value, &c, &why) == OK && m) {
+		obey(s, m, &c);
+		copy_text(&c.where, NULL);
+	}
+	rc = put_members(s, true, err);
+	if (rc == OK)
+		rc = control_put(s->control, key, (struct slice){ NULL, 0 }, err);
+	free(key);
+	return rc;
+}
+
+/* It came while nobody was there to obey. */
+static void
+pend(struct member *m, struct slice value)
+{
+	free(m->pending);
+	m->pending = value.n ? strndup(value.p, value.n) : NULL;
+}
+
+/* loading: records are as they were left by whoever wrote them; later only commands count, as the records are our own. */
+static enum rc
+take_record(struct snapshot *s, const struct control_record *rec, bool loading, struct err *err)
+{
+	struct slice rest;
+	struct member *m;
+	struct err why;
+
+	if (after(rec->key, COPY_COMMAND_PREFIX, &rest)) {
+		if (!loading)
+			return rec->value.n ? take_command(s, rec, rest, err) : OK;
+		m = member_of_key(s, rest, true);
+		if (m)
+			pend(m, rec->value);
+		return OK;
+	}
+	if (!loading)
+		return OK;
+	if (slice_is(rec->key, COPY_KEY))
+		s->known = rec->value.n > 0;
+	if (!after(rec->key, COPY_PREFIX, &rest) || !(m = member_of_key(s, rest, true)))
+		return OK;
+	if (!rec->value.n)
+		copy_free(&m->copy);
+	else if (copy_take(rec->value, &m->copy, &why) != OK)
+		log_warn("producer", why.text, "table=\"%s.%s\"", m->schema, m->name);
+	m->recorded = rec->value.n > 0;
+	return OK;
+}
+
+static enum rc
+load(struct snapshot *s, struct err *err)
+{
+	int64_t until = now_ms() + LOAD_MS;
+	struct control_record rec;
+	enum rc rc = control_open(s->kafka, CONTROL_ALL, true, &s->control, err);
+
+	s->known = false;
+	while (rc == OK && !control_current(s->control)) {
+		rc = control_next(s->control, 200, &rec, err);
+		if (rc == OK)
+			rc = take_record(s, &rec, true, err);
+		else if (rc == AGAIN)
+			rc = now_ms() > until ? fail(err, RETRY, "the control topic does not answer within %d s", LOAD_MS / 1000) : OK;
+	}
+	return rc;
+}
+
+/* ---- which tables ---- */
+
+static void
+join(struct snapshot *s, struct member *m, const struct publication_table *t, bool copied)
+{
+	/* Rows of an outbox are events: those that were there before are not to happen now. */
+	bool wanted = copied && s->conf->snapshot == SNAPSHOT_INITIAL &&
+	    !conf_lists(s->conf->outbox_tables, slice_of(t->schema), slice_of(t->name));
+	bool copy = wanted && t->keyed;
+
+	leave(s, m);
+	copy_restart(&m->copy, NULL);
+	m->copy.relid = t->oid;
+	m->copy.state = copy ? COPY_WAITING : COPY_NONE;
+	if (copied && s->conf->snapshot == SNAPSHOT_INITIAL && !t->keyed)
+		log_warn("producer", "a table without key is not copied: rows that are there already do not reach the sinks",
+		    "table=\"%s.%s\"", t->schema, t->name);
+	m->recorded = true;
+	snapshot_written(s, m, true);
+}
+
+/*
+ * Every table of the publication has a record. Which of those that have none are copied: all, before the slot is made (fresh), and
+ * later those that joined. None where a pipeline from before there were copies goes on.
+ */
+static enum rc
+look(struct snapshot *s, bool fresh, bool copied, struct err *err)
+{
+	struct publication pub;
+	struct arena a = { 0 };
+	enum rc rc = publication_look(s->sql, s->conf, &a, &pub, err);
+
+	for (struct member *m = s->members; m; m = m->next)
+		m->in = false;
+	for (int i = 0; rc == OK && i < pub.ntables; i++) {
+		const struct publication_table *t = &pub.tables[i];
+		struct member *m = snapshot_member(s, slice_of(t->schema), slice_of(t->name));
+
+		if (!t->in)
+			continue;
+		if (!m)
+			m = add_member(s, slice_of(t->schema), slice_of(t->name));
+		m->in = true;
+		/* Another table of that name is a new one. */
+		if (fresh || !m->recorded || m->copy.relid != t->oid)
+			join(s, m, t, copied);
+	}
+	arena_free(&a);
+	return rc;
+}
+
+/* What a process leaves behind whose topics go with it. */
+static enum rc
+comment(struct snapshot *s, bool open, struct err *err)
+{
+	struct arena a = { 0 };
+	enum rc rc = OK;
+
+	if (open != s->embedded_open)
+		rc = pg_exec(s->sql, "comment on the publication", arena_printf(&a, "COMMENT ON PUBLICATION %s IS %s",
+		    pg_ident(&a, slice_of(s->conf->publication)), open ? pg_literal(&a, slice_of(unfinished)) : "NULL"), NULL, err);
+	if (rc == FATAL) { /* the publication is somebody else's */
+		log_warn("producer", "if this process ends before all tables are copied, the rest will not be", "reason=\"%s\"", err->text);
+		rc = OK;
+	}
+	if (rc == OK)
+		s->embedded_open = open;
+	arena_free(&a);
+	return rc;
+}
+
+static enum rc
+look_at_comment(struct snapshot *s, struct err *err)
+{
+	PGresult *res = NULL;
+	enum rc rc = pg_exec_params(s->sql, "look at the publication's comment",
+	    "SELECT obj_description(oid, 'pg_publication') FROM pg_publication WHERE pubname = $1", 1, &s->conf->publication, &res, err);
+
+	if (rc == OK)
+		s->embedded_open = PQntuples(res) && strcmp(PQgetvalue(res, 0, 0), unfinished) == 0;
+	PQclear(res);
+	return rc;
+}
+
+static enum rc
+begin_embedded(struct snapshot *s, bool fresh, struct err *err)
+{
+	bool again = !s->known;
+	enum rc rc = again ? look_at_comment(s, err) : OK;
+
+	if (rc == OK)
+		rc = look(s, fresh, fresh || !again || s->embedded_open, err);
+	if (rc == OK)
+		rc = comment(s, s->nopen > 0, err);
+	s->known = rc == OK;
+	return rc;
+}
+
+static enum rc
+begin_kafka(struct snapshot *s, bool fresh, struct err *err)
+{
+	enum rc rc;
+
+	control_close(s->control);
+	s->control = NULL;
+	free_members(s);
+	rc = load(s, err);
+	if (rc == OK)
+		rc = look(s, fresh, fresh || s->known, err);
+	if (rc == OK && !s->known)
+		rc = control_put(s->control, COPY_KEY, SLICE_LIT("{\"tables\":\"known\"}"), err);
+	if (rc == OK)
+		rc = put_members(s, true, err);
+	if (rc == OK)
+		rc = control_flush(s->control, FLUSH_MS, err);
+	s->known = rc == OK;
+	return rc;
+}
+
+enum rc
+snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err *err)
+{
+	enum rc rc = s->sql ? OK : pg_connect(s->conf->source_url, false, &s->sql, err);
+
+	s->source = source;
+	if (rc == OK)
+		rc = pg_exec(s->sql, "set up the connection", "SET lock_timeout = '1s'; SET synchronous_commit = local", NULL, err);
+	if (rc == OK)
+		rc = s->conf->embedded ? begin_embedded(s, fresh, err) : begin_kafka(s, fresh, err);
+	s->look_ms = now_ms();
+	count_open(s);
+	return rc;
+}
+
+void
+snapshot_end(struct snapshot *s)
+{
+	copiers_stop(s->copiers);
+	s->copiers = NULL;
+	/* Their jobs went with the copiers. */
+	for (struct chunk *c = s->chunks; c; c = c->next)
+		if (c->state == CHUNK_READING) {
+			c->job = NULL;
+			c->state = CHUNK_AWAITED;
+		}
+	chunks_drop(s, NULL);
+	for (struct member *m = s->members; m; m = m->next) {
+		forget_reaches(m);
+		copy_table_free(m->table);
+		m->table = NULL;
+		m->planning = m->stale = false;
+	}
+	s->nstreamed = 0;
+	s->sent = 0;
+	PQfinish(s->sql);
+	s->sql = NULL;
+	s->source = NULL;
+	s->last_tbl = NULL;
+}
+
+void
+snapshot_free(struct snapshot *s)
+{
+	if (!s)
+		return;
+	snapshot_end(s);
+	free_members(s);
+	control_close(s->control);
+	free(s->streamed);
+	arena_free(&s->mark_arena);
+	arena_free(&s->out.arena);
+	free(s);
+}
+
+/* ---- work ---- */
+
+static void
+give_plan(struct snapshot *s, struct member *m)
+{
+	struct job *j = job_new(JOB_PLAN);
+
+	j->schema = arena_text(&j->arena, slice_of(m->schema));
+	j->name = arena_text(&j->arena, slice_of(m->name));
+	j->since = m->copy.since;
+	j->ranges = m->copy.nranges ? 0 : RANGES * (int)s->conf->snapshot_jobs;
+	m->planning = true;
+	copiers_give(s->copiers, j);
+}
+
+static void
+begin_ranges(struct snapshot *s, struct member *m, const struct job *j)
+{
+	const struct copy_table *t = m->table;
+	bool fresh = !m->copy.nranges || !m->copy.key || strcmp(m->copy.key, t->key) != 0;
+
+	if (fresh && m->copy.nranges)
+		log_warn("producer", "the key of a table has changed: its copy begins again", "table=\"%s.%s\"", m->schema, m->name);
+	forget_reaches(m);
+	if (fresh) {
+		copy_set_ranges(&m->copy, j->bounds, j->nbounds);
+		copy_text(&m->copy.key, t->key);
+		m->copy.rows = 0;
+		m->copy.began_ms = wall_us() / 1000;
+		log_info("producer", "copying a table", "table=\"%s.%s\" rows=%" PRId64 " ranges=%d%s", m->schema, m->name, t->estimate,
+		    m->copy.nranges, m->copy.where ? " where=yes" : "");
+	} else {
+		log_info("producer", "copying a table further", "table=\"%s.%s\" rows=%" PRId64, m->schema, m->name, m->copy.rows);
+	}
+	m->copy.since = j->since;
+	m->copy.estimate = t->estimate;
+	m->copy.state = COPY_RUNNING;
+	m->reaches = calloc((size_t)m->copy.nranges, sizeof *m->reaches);
+	if (!m->reaches)
+		die("out of memory");
+	chunks_drop(s, m); /* none: where the ranges stand */
+	m->rows_max = (int)s->conf->snapshot_rows;
+	m->told_ms = now_ms();
+	m->told_rows = m->copy.rows;
+	snapshot_written(s, m, true);
+}
+
+static void
+take_plan(struct snapshot *s, struct job *j)
+{
+	struct member *m = snapshot_member(s, slice_of(j->schema), slice_of(j->name));
+
+	if (!m)
+		return;
+	m->planning = false;
+	if (!copy_open(&m->copy) || m->copy.state == COPY_PAUSED)
+		return;
+	if (j->rc == RETRY) {
+		if (!m->copy.reason || strcmp(m->copy.reason, j->err.text) != 0)
+			log_warn("producer", j->err.text, "table=\"%s.%s\"", m->schema, m->name);
+		copy_text(&m->copy.reason, j->err.text);
+		m->retry_ms = now_ms() + RETRY_MS;
+		snapshot_written(s, m, false);
+	} else if (j->rc != OK) {
+		snapshot_fail(s, m, COPY_FAILED, j->err.text);
+	} else if (!j->found->rel->table.nkeys) {
+		snapshot_fail(s, m, COPY_FAILED, "the table has no key, by which its rows could be told apart");
+	} else if (!m->chunks) {
+		copy_text(&m->copy.reason, NULL);
+		copy_table_free(m->table);
+		m->table = j->found;
+		j->found = NULL;
+		m->stale = false;
+		begin_ranges(s, m, j);
+	}
+}
+
+void
+snapshot_take_job(struct snapshot *s, struct job *j)
+{
+	if (j->kind == JOB_CHUNK) {
+		chunk_read(s, j); /* the chunk has it */
+		return;
+	}
+	take_plan(s, j);
+	job_free(j);
+}
+
+/* Those that hold rows. */
+static int
+unsent(const struct snapshot *s)
+{
+	int n = 0;
+
+	for (const struct chunk *c = s->chunks; c; c = c->next)
+		n += c->state != CHUNK_SENT;
+	return n;
+}
+
+static void
+give_chunks(struct snapshot *s, struct member *m, int max)
+{
+	int64_t now = now_ms();
+
+	for (int i = 0; i < m->copy.nranges && unsent(s) < max; i++) {
+		const struct reach *r = &m->reaches[i];
+
+		if (!r->end && !r->busy && now >= r->retry_ms)
+			chunk_begin(s, m, i);
+	}
+}
+
+static void
+give_work(struct snapshot *s)
+{
+	int max = SNAPSHOT_CHUNKS * (int)s->conf->snapshot_jobs;
+
+	for (struct member *m = s->members; m; m = m->next) {
+		if (m->copy.state != COPY_WAITING && m->copy.state != COPY_RUNNING)
+			continue;
+		if (!s->copiers)
+			s->copiers = copiers_start(s->conf, (int)s->conf->snapshot_jobs);
+		if (m->stale && !m->chunks) {
+			copy_table_free(m->table);
+			m->table = NULL;
+			m->stale = false;
+			forget_reaches(m);
+		}
+		if ((!m->table || !m->reaches) && !m->planning && !m->chunks && now_ms() >= m->retry_ms)
+			give_plan(s, m);
+		else if (m->table && m->reaches && !m->stale)
+			give_chunks(s, m, max);
+		if (unsent(s) >= max || s->nchunks >= SENT_MAX)
+			return;
+	}
+}
+
+/* ---- the rest of a turn ---- */
+
+static void
+tell(struct snapshot *s, struct member *m)
+{
+	int64_t now = now_ms(), rate, left;
+
+	if (m->copy.state != COPY_RUNNING || now - m->told_ms < TELL_MS)
+		return;
+	rate = (m->copy.rows - m->told_rows) * 1000 / (now - m->told_ms);
+	left = m->copy.estimate - m->copy.rows;
+	log_info("producer", "copying", "table=\"%s.%s\" rows=%" PRId64 " of_about=%" PRId64 " rows_s=%" PRId64 " left_s=%" PRId64,
+	    m->schema, m->name, m->copy.rows, m->copy.estimate, rate, rate > 0 && left > 0 ? left / rate : 0);
+	m->told_ms = now;
+	m->told_rows = m->copy.rows;
+	(void)s;
+}
+
+/* Those that came while nobody was there, then those that come. */
+static enum rc
+take_commands(struct snapshot *s, struct err *err)
+{
+	struct control_record rec;
+	enum rc rc = OK;
+
+	for (struct member *m = s->members; m && rc == OK; m = m->next)
+		if (m->pending) {
+			struct arena a = { 0 };
+
+			rec = (struct control_record){ .key = slice_of(arena_printf(&a, COPY_COMMAND_PREFIX "%s.%s", m->schema, m->name)),
+				.value = slice_of(m->pending) };
+			rc = take_record(s, &rec, false, err);
+			copy_text(&m->pending, NULL);
+			arena_free(&a);
+		}
+	while (rc == OK && (rc = control_next(s->control, 0, &rec, err)) == OK)
+		rc = take_record(s, &rec, false, err);
+	return rc == AGAIN ? OK : rc;
+}
+
+/* Most of what was streamed is seen by everybody. */
+static enum rc
+prune(struct snapshot *s, struct err *err)
+{
+	struct copy_snapshot seen;
+	PGresult *res = NULL;
+	enum rc rc = pg_exec(s->sql, "take a snapshot", "SELECT pg_current_snapshot()", &res, err);
+
+	if (rc == OK && copy_snapshot_parse(PQgetvalue(res, 0, 0), &seen)) {
+		streamed_prune(s, &seen);
+		free(seen.running);
+	}
+	PQclear(res);
+	return rc;
+}
+
+static void
+end_copiers(struct snapshot *s)
+{
+	bool idle = !s->nchunks;
+
+	for (const struct member *m = s->members; m; m = m->next)
+		idle = idle && !m->planning && m->copy.state != COPY_WAITING && m->copy.state != COPY_RUNNING;
+	if (!idle)
+		return;
+	copiers_stop(s->copiers);
+	s->copiers = NULL;
+}
+
+enum rc
+snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, struct err *err)
+{
+	int64_t now = now_ms();
+	struct job *j;
+	enum rc rc = OK;
+
+	s->sent = sent > s->sent ? sent : s->sent;
+	chunks_accept(s, accepted);
+	if (s->out.chunk) /* what is published must not be given up in the middle of a transaction */
+		return OK;
+	if (s->control && now - s->control_ms >= CONTROL_MS) {
+		s->control_ms = now;
+		rc = take_commands(s, err);
+	}
+	if (rc == OK && (now - s->look_ms >= LOOK_MS)) {
+		s->look_ms = now;
+		rc = look(s, false, true, err);
+	}
+	if (rc == OK && s->nstreamed > s->prune_at) {
+		rc = prune(s, err);
+		s->prune_at = s->nstreamed * 2 > STREAMED_MANY ? s->nstreamed * 2 : STREAMED_MANY;
+	}
+	while (s->copiers && rc == OK && (j = copiers_take(s->copiers)))
+		snapshot_take_job(s, j);
+	if (rc == OK && s->nopen)
+		give_work(s);
+	if (rc == OK && s->copiers)
+		end_copiers(s);
+	for (struct member *m = s->members; m; m = m->next)
+		tell(s, m);
+	if (rc == OK)
+		rc = put_members(s, false, err);
+	if (rc == OK && s->conf->embedded)
+		rc = comment(s, s->nopen > 0, err);
+	return rc;
+}
+
+void
+snapshot_fds(const struct snapshot *s, int fds[static 2])
+{
+	fds[0] = s->copiers ? copiers_fd(s->copiers) : -1;
+	fds[1] = s->control ? control_fd(s->control) : -1;
+}

@@ -1,0 +1,123 @@
+/*
+ * snapshot_impl.h - inside of the snapshot: snapshot.c knows the tables and their progress, snapshot_chunk.c what is being read and
+ * published. For these only.
+ */
+#ifndef PRODUCER_SNAPSHOT_IMPL_H
+#define PRODUCER_SNAPSHOT_IMPL_H
+
+#include "producer/copier.h"
+#include "producer/copy.h"
+#include "producer/snapshot.h"
+#include "producer/window.h"
+#include "schemas/control.h"
+
+enum { SNAPSHOT_CHUNKS = 2 }; /* on their way, for each connection */
+
+struct chunk;
+
+/* A range as it is read. */
+struct reach {
+	char *at;            /* read up to here; NULL: nothing yet */
+	bool end;            /* all was read */
+	struct chunk *busy;  /* is read from now */
+	int64_t retry_ms;    /* not before */
+};
+
+/* A table of the publication. */
+struct member {
+	struct member *next;
+	char *schema, *name;
+	struct copy copy;
+	bool unwritten;      /* the record has changed since it was put */
+	int64_t written_ms;
+	/* of the session: */
+	struct copy_table *table; /* NULL: to be looked at */
+	bool planning;
+	bool stale;               /* table is to be looked at again, when no chunk refers to it */
+	struct reach *reaches;    /* copy.nranges; NULL: not begun */
+	int chunks;               /* that refer to table */
+	int rows_max;             /* of the next chunk */
+	int64_t retry_ms, early_ms, told_ms, told_rows;
+	char *pending;            /* a command that came while nobody was there */
+	bool recorded;            /* the record is there */
+	bool in;                  /* the publication had it at the last look */
+};
+
+enum chunk_state {
+	CHUNK_READING,   /* the job is a copier's */
+	CHUNK_AWAITED,   /* read: the stream is to pass its mark */
+	CHUNK_READY,     /* it has */
+	CHUNK_SENT,      /* in groups up to `no` */
+};
+
+struct chunk {
+	struct chunk *next;  /* in order of number */
+	uint64_t number;
+	enum chunk_state state;
+	bool dead;           /* given up while it was read */
+	struct member *m;
+	int range;
+	struct job *job;
+	struct window *window;
+	const struct table *seen; /* the stream's version of the table when the window was opened; NULL: none */
+	uint32_t place;      /* transactions streamed before */
+	struct txn mark;     /* READY: the transaction of the mark */
+	uint64_t no;         /* SENT */
+	int64_t rows;
+};
+
+struct snapshot {
+	const struct kafka *kafka;
+	const struct conf *conf;
+	struct source *source;   /* of the session; NULL: between two */
+	PGconn *sql;
+	struct control *control; /* NULL: embedded, or not opened */
+	struct copiers *copiers; /* NULL: nothing to do */
+	struct member *members;
+	bool known;              /* the record `snapshot` is there */
+	bool embedded_open;      /* the publication's comment says that a copy is unfinished */
+	int nopen;               /* members whose copy is open */
+	struct chunk *chunks;
+	int nchunks;
+	uint64_t number, token;
+	int64_t look_ms, control_ms;
+	/* Transactions that were streamed, of those that no snapshot was known to see yet. */
+	struct streamed {
+		uint32_t xid, place;
+	} *streamed;
+	int nstreamed, streamed_cap;
+	int prune_at;
+	uint32_t place;
+	const struct table *last_tbl; /* of the last change: */
+	struct member *last_member;
+	struct arena change_arena;
+	struct slice mark;       /* content of the transaction at hand; in mark_arena */
+	struct arena mark_arena;
+	/* The chunk that is being published. */
+	struct {
+		struct chunk *chunk;
+		const struct table *tbl;
+		bool reshaped, in_txn;
+		const struct value *have;    /* the row that comes next, in arena */
+		size_t at, row_bytes, piece, piece_max; /* place in the rows; bytes of the row, of the transaction at hand */
+		int row, pieces;
+		struct arena arena;
+	} out;
+	uint64_t sent;           /* newest group that has rows */
+};
+
+/* snapshot.c */
+struct member *snapshot_member(struct snapshot *s, struct slice schema, struct slice name);
+void snapshot_written(struct snapshot *s, struct member *m, bool now); /* the record has changed; now: put it at the next turn */
+void snapshot_take_job(struct snapshot *s, struct job *j);
+/* Its copy ends so; what is on its way is given up. */
+void snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const char *reason);
+
+/* snapshot_chunk.c */
+void chunk_begin(struct snapshot *s, struct member *m, int range);
+void chunk_read(struct snapshot *s, struct job *j); /* a copier has done it */
+void chunks_accept(struct snapshot *s, uint64_t accepted);
+void chunks_drop(struct snapshot *s, const struct member *m); /* NULL: all; those being read are only given up */
+void streamed_prune(struct snapshot *s, const struct copy_snapshot *seen);
+
+#endif
