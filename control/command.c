@@ -32,6 +32,7 @@ const struct command *const command_table[] = {
 	&command_wait,
 	&command_replica,
 	&command_sequence,
+	&command_snapshot,
 	&command_dlq,
 	&command_demo,
 	&command_config,

@@ -219,6 +219,10 @@ plan(struct copier *c, struct job *j, struct err *err)
 
 	if (rc == OK)
 		rc = copy_table_look(c->conn, c->all->conf, j->schema, j->name, &j->found, err);
+	/* A condition that is no SQL is told at once. */
+	if (rc == OK && j->where)
+		rc = pg_exec(c->conn, "try the condition", arena_printf(&j->arena, "SELECT FROM %s WHERE (%s\n) LIMIT 0",
+		    j->found->from, j->where), NULL, err);
 	if (rc == OK && !j->since)
 		rc = begin_since(c, j, err);
 	if (rc == OK && j->ranges > 1 && j->found->estimate >= RANGE_ROWS && j->found->rel->table.nkeys)
@@ -384,6 +388,8 @@ chunk(struct copier *c, struct job *j, struct err *err)
 		rc = pg_exec(c->conn, "begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err);
 	if (rc == OK)
 		rc = pg_exec(c->conn, "lock the table", lock, NULL, err);
+	if (rc == FATAL && strstr(err->text, "SQLSTATE 42P01"))
+		rc = fail(err, REJECT, "table %s.%s is not there any more", j->schema, j->name);
 	if (rc == OK)
 		rc = look(c, j, err);
 	if (rc == OK && strcmp(j->table->path, "pg_catalog") != 0)

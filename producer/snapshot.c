@@ -298,6 +298,20 @@ load(struct snapshot *s, struct err *err)
 
 /* ---- which tables ---- */
 
+static bool
+has_rows(struct snapshot *s, const struct publication_table *t)
+{
+	struct arena a = { 0 };
+	const char *sql = arena_printf(&a, "SELECT FROM %s.%s LIMIT 1", pg_ident(&a, slice_of(t->schema)), pg_ident(&a, slice_of(t->name)));
+	PGresult *res = NULL;
+	struct err why;
+	bool yes = pg_exec(s->sql, "look into the table", sql, &res, &why) != OK || PQntuples(res) > 0;
+
+	PQclear(res);
+	arena_free(&a);
+	return yes;
+}
+
 static void
 join(struct snapshot *s, struct member *m, const struct publication_table *t, bool copied)
 {
@@ -310,7 +324,7 @@ join(struct snapshot *s, struct member *m, const struct publication_table *t, bo
 	copy_restart(&m->copy, NULL);
 	m->copy.relid = t->oid;
 	m->copy.state = copy ? COPY_WAITING : COPY_NONE;
-	if (copied && s->conf->snapshot == SNAPSHOT_INITIAL && !t->keyed)
+	if (wanted && !t->keyed && has_rows(s, t))
 		log_warn("producer", "a table without key is not copied: rows that are there already do not reach the sinks",
 		    "table=\"%s.%s\"", t->schema, t->name);
 	m->recorded = true;
@@ -418,8 +432,12 @@ begin_kafka(struct snapshot *s, bool fresh, struct err *err)
 enum rc
 snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err *err)
 {
-	enum rc rc = s->sql ? OK : pg_connect(s->conf->source_url, false, &s->sql, err);
+	enum rc rc;
 
+	s->off = !source->ops->adopt;
+	if (s->off)
+		return OK;
+	rc = s->sql ? OK : pg_connect(s->conf->source_url, false, &s->sql, err);
 	s->source = source;
 	if (rc == OK)
 		rc = pg_exec(s->sql, "set up the connection", "SET lock_timeout = '1s'; SET synchronous_commit = local", NULL, err);
@@ -479,6 +497,7 @@ give_plan(struct snapshot *s, struct member *m)
 
 	j->schema = arena_text(&j->arena, slice_of(m->schema));
 	j->name = arena_text(&j->arena, slice_of(m->name));
+	j->where = m->copy.where ? arena_text(&j->arena, slice_of(m->copy.where)) : NULL;
 	j->since = m->copy.since;
 	j->ranges = m->copy.nranges ? 0 : RANGES * (int)s->conf->snapshot_jobs;
 	m->planning = true;
@@ -683,6 +702,8 @@ snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, struct err *
 	struct job *j;
 	enum rc rc = OK;
 
+	if (s->off)
+		return OK;
 	s->sent = sent > s->sent ? sent : s->sent;
 	chunks_accept(s, accepted);
 	if (s->out.chunk) /* what is published must not be given up in the middle of a transaction */

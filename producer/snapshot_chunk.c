@@ -328,7 +328,7 @@ snapshot_commit(struct snapshot *s, const struct txn *txn)
 {
 	struct chunk *c = s->mark.n ? marked(s) : NULL;
 
-	if (txn->xid)
+	if (txn->xid && !s->off)
 		streamed_add(s, txn->xid);
 	s->mark = (struct slice){ NULL, 0 };
 	if (!c)

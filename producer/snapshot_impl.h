@@ -74,6 +74,7 @@ struct snapshot {
 	struct control *control; /* NULL: embedded, or not opened */
 	struct copiers *copiers; /* NULL: nothing to do */
 	struct member *members;
+	bool off;                /* the source copies by itself, or not at all */
 	bool known;              /* the record `snapshot` is there */
 	bool embedded_open;      /* the publication's comment says that a copy is unfinished */
 	int nopen;               /* members whose copy is open */

@@ -69,7 +69,8 @@ struct source_ops {
 	/* About each second: look after tables that joined the pipeline, heartbeats, ... */
 	enum rc (*tick)(struct source *s, int64_t now_ms, struct err *err);
 	void (*close)(struct source *s);
-	/* The newest version of that relation in the stream, NULL: it has brought none. Of the snapshot, as what follows. */
+	/* For the snapshot; both NULL where a source has its own. */
+	/* The newest version of that relation in the stream, NULL: it has brought none. */
 	const struct table *(*table)(struct source *s, uint32_t relid);
 	/*
 	 * Rows come that were read by this description of a table (which text stands for), from when `seen` was the stream's version of it:

@@ -1,0 +1,101 @@
+#!/bin/bash
+# towline snapshot: add with and without a condition, pause, resume, cancel, ls; bad input; commands to a producer that is not there.
+# limit: 180
+. "$(dirname "$0")/lib.sh"
+
+pg_start src SRC
+pg_start dst DST
+kafka_start
+cat >"$DIR/conf.yaml" <<E2
+name: $NAME
+source: $SRC
+snapshot: { mode: never, jobs: 1, rows: 100 }
+tables: [public.*, "!public.other"]
+kafka: { brokers: $BROKERS, partitions: 2 }
+sinks: { copy: $DST }
+E2
+pg_sql src "create table a(id int primary key, v text); insert into a select i, 'v' || i from generate_series(1, 3000) i;
+	create table big(id int primary key, v text); insert into big select i, repeat('x', 100) from generate_series(1, 200000) i;
+	create table bare(v text); alter table bare replica identity full; create table other(id int primary key);
+	create table gone(id int primary key, v int); insert into gone select i, i from generate_series(1, 500) i; analyze"
+snap() { "$TOWLINE" snapshot -c "$DIR/conf.yaml" "$@"; }
+# fails CODE WORDS ARGS...: it ends with that, and says so
+fails() {
+	local code=$1 words=$2 got=0
+	shift 2
+	snap "$@" >"$DIR/out" 2>&1 || got=$?
+	{ [ "$got" = "$code" ] && grep -qF "$words" "$DIR/out"; } || flunk "snapshot $*: $got, $(cat "$DIR/out")"
+}
+# shows WORDS ARGS...: it succeeds and prints that
+shows() {
+	local words=$1
+	shift
+	{ snap "$@" >"$DIR/out" 2>&1 && grep -q "$words" "$DIR/out"; } || flunk "snapshot $*: $(cat "$DIR/out")"
+}
+state() { snap ls --json | python3 -c "import json, sys; print({t['table']: t['state'] for t in json.load(sys.stdin)}['public.$1'])"; }
+
+towline_start run run -v -c "$DIR/conf.yaml"
+wait_for 30 "grep -q msg=streaming $DIR/run.log"
+# never: nothing is copied by itself, but for changes
+pg_sql src "update a set v = 'new' where id <= 10; insert into a values (5000, 'in')"
+wait_for 30 "[ \"\$(pg_sql dst 'select count(*) from a')\" = 1 ]"
+[ "$(state a)" = none ]
+
+fails 2 'did you mean public.big' add bigg
+fails 2 "the source has no table public.other that 'tables' takes in" add other
+fails 5 'table public.bare has no key' add bare
+fails 2 'no producer knows a table public.nix' pause nix
+fails 2 'there is nothing to cancel' cancel a
+fails 2 'only what is paused can be resumed' resume a
+fails 2 "did you mean 'snapshot pause'" pausee a
+fails 2 'snapshot add needs a TABLE' add
+
+# a condition, and one that PostgreSQL does not take: nothing is lost
+snap add a --where 'id % 2 = 0 -- only these' --wait
+[ "$(state a)" = done ]
+wait_for 30 "[ \"\$(pg_sql dst 'select count(*), count(*) filter (where id % 2 = 0) from a')\" = '1501|1501' ]" ||
+	flunk "$(pg_sql dst 'select count(*) from a')"
+fails 1 'column "nothing" does not exist' add a --where 'nothing > 3'
+[ "$(state a)" = failed ]
+shows 'public.a .*done .*100 %.* 3001 rows' add public.a --wait
+wait_for 30 'same_pg src dst a'
+
+# paused it stands still, and its changes go on
+shows 'public.big  *copying' add big
+wait_for 30 "[ \"\$(grep -c 'chunk copied.*public.big' $DIR/run.log)\" -gt 20 ]"
+shows 'public.big  *paused' pause big
+fails 2 'the copy of public.big is paused: there is nothing to pause' pause big
+fails 2 'the copy of public.big is paused: it is being copied already' add big
+at=$(snap ls --json)
+pg_sql src "update big set v = 'changed' where id % 1000 = 0; delete from big where id = 7; insert into big values (-1, 'first'), (900000, 'last');
+	update big set id = id + 1000000 where id in (1000, 199000)"
+# a producer that starts anew leaves it so
+towline_kill run KILL
+towline_start run run -v -c "$DIR/conf.yaml"
+wait_for 30 "[ \"\$(grep -c msg=streaming $DIR/run.log)\" = 2 ]"
+[ "$(snap ls --json)" = "$at" ] || flunk "$(snap ls)"
+shows 'public.big  *copying' resume big
+wait_for 20 "grep -q 'copying a table further.*public.big' $DIR/run.log"
+shows 'public.big  *cancelled' cancel big
+fails 2 'the copy of public.big is cancelled: there is nothing to cancel' cancel big
+
+# asked while nobody runs: done at the next start
+towline_kill run TERM
+fails 4 'no producer has answered within 15 s; it does it when it runs again' add big
+towline_start run run -v -c "$DIR/conf.yaml"
+wait_for 60 '[ "$(state big)" = done ]'
+wait_for 60 'same_pg src dst big'
+shows 'public.big .*done' ls --watch
+
+# a table that goes away in the middle of it
+snap add gone --wait >/dev/null
+pg_sql src 'drop table gone'
+fails 2 'the source has no table public.gone' add gone
+pg_sql src "create table brief(id int primary key, v text); insert into brief select i, repeat('y', 200) from generate_series(1, 60000) i"
+wait_for 20 '[ "$(state brief)" = none ]'
+snap add brief
+pg_sql src 'drop table brief'
+wait_for 30 '[ "$(state brief)" = failed ]'
+shows 'public.brief .*failed .*table public.brief is not there' ls
+pg_sql src "insert into a values (6000, 'still here')"
+wait_for 30 'same_pg src dst a'
