@@ -165,8 +165,8 @@ tell_notes(const struct capture_notes *notes)
 		if (n->event == CAPTURE_LEFT_OUT)
 			log_warn("producer", "a table cannot be captured", "table=\"%s\" reason=\"%s\"", n->table, n->why);
 		else
-			log_info("producer", "table", "table=\"%s\" event=\"%s\"%s%s%s", n->table, capture_event_name(n->event),
-			    n->why ? " reason=\"" : "", n->why ? n->why : "", n->why ? "\"" : "");
+			log_info("producer", "table", "table=\"%s\" event=\"%s\" reason=\"%s\"", n->table, capture_event_name(n->event),
+			    n->why ? n->why : "");
 	}
 }
 

@@ -96,6 +96,17 @@ exact_of(char class, struct slice rest, struct arena *a)
 	return (struct slice){ p, rest.n + 2 };
 }
 
+const char *
+lite_class_name(char class)
+{
+	switch (class) {
+	case LITE_INTEGER: return "an integer";
+	case LITE_REAL: return "a real";
+	case LITE_BLOB: return "a blob";
+	default: return "a text";
+	}
+}
+
 struct value
 lite_value(enum wire wire, char class, struct slice s, struct arena *a)
 {

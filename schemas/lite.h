@@ -41,6 +41,9 @@ lite_is_classed(const struct value *v)
 	return v->exact.n >= 2 && v->exact.p[0] == LITE_MARK;
 }
 
+/* "a blob"; for messages. */
+const char *lite_class_name(char class);
+
 /* A value of the class in a column of the wire type (W_INT64, W_DOUBLE, W_STRING, W_BYTES); s: its bytes, or the text of a number. */
 struct value lite_value(enum wire wire, char class, struct slice s, struct arena *a);
 

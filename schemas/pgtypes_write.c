@@ -315,8 +315,8 @@ pgtype_text(const struct wire_type *w, const struct value *v, struct buf *out, s
 
 	/* Of another storage class than its column's type says: in a text all have a form, in a number none. */
 	if (lite_is_classed(v) && v->kind <= V_NULL)
-		return fail(err, REJECT, "%s is no number: a column of SQLite holds what is put into it",
-		    v->exact.p[1] == LITE_BLOB || v->exact.p[1] == LITE_OCTETS ? "a blob" : "a text or another number than the type's");
+		return fail(err, REJECT, "a column of numbers of the SQLite source holds %s here, which has no form in a number's type",
+		    lite_class_name(v->exact.p[1]));
 	if (v->exact.n && !lite_is_classed(v)) {
 		buf_slice(out, v->exact);
 		return OK;

@@ -8,7 +8,7 @@ src=$DIR/data/src.db dst=$DIR/data/dst.db
 kafka_start
 lite() { sqlite3 -bail -cmd '.timeout 20000' -nullvalue NULL "$1" "${2:-$(cat)}"; }
 conf() { # FILE NAME SOURCE SINK
-	printf '%s\n' "name: $2" "source: $3" "kafka: $BROKERS" "sinks: { file: 'sqlite:$4' }" >"$1"
+	printf '%s\n' "name: $2" "source: $3" "kafka: $BROKERS" 'tables: ["!main.no_key"]' "sinks: { file: 'sqlite:$4' }" >"$1"
 }
 # Both files have the same rows, in the same storage classes.
 dump() {
@@ -179,6 +179,42 @@ import json, sys
 s = json.load(sys.stdin)
 assert s["nodes"][0]["state"] == "installed" and s["nodes"][0]["behind_bytes"] is None, s["nodes"][0]'
 say 'equal: with a lock held, with a rollback journal'
+
+# ---- at a PostgreSQL: texts and bytes take every class, numbers only numbers; what does not fit waits in the dead letters ----
+pg_start dst DST
+lite "$src" <<'E2'
+create table any_class(id integer primary key, i integer, r real, t text, b blob, n numeric);
+create table no_key(id text primary key, v);
+E2
+"$TOWLINE" source install "$src" >/dev/null
+cat >"$DIR/pg.yaml" <<E2
+name: ${NAME}pg
+source: sqlite:$src
+tables: [main.any_class, main.no_key]
+kafka: $BROKERS
+sinks: { db: { url: "$DST", schema: public, on_error: dead-letter } }
+E2
+towline_start pg run -c "$DIR/pg.yaml"
+wait_for 30 "grep -q 'msg=streaming' $DIR/pg.log"
+lite "$src" <<'E2'
+insert into any_class values (1, 7, 0.5, 'text', x'00ff', 1.50), (2, 9223372036854775807, 2, 5, 'in a blob', 'day'), (3, null, null, x'00ff', 1.5, x'ff');
+insert into any_class values (4, 'no number', 1, 'a', null, null), (5, 1, 'nor this', 'b', null, null), (6, 1.5, 1, 'c', null, null);
+insert into no_key values ('a', 1), (null, 2), (null, 3), ('b', x'00');
+update any_class set t = 'waits behind it' where id = 4;
+insert into any_class values (7, 7, 7, '7', null, '007');
+E2
+wait_for 30 "[ \"\$(pg_sql dst 'select count(*) from any_class')\" = 4 ] && [ \"\$(pg_sql dst 'select count(*) from no_key')\" = 2 ]"
+diff - <(pg_sql dst 'select id, i, r, t, b, n from any_class order by id') <<'E2' || flunk 'at PostgreSQL'
+1|7|0.5|text|\x00ff|1.5
+2|9223372036854775807|2|5|\x696e206120626c6f62|day
+3|||\x00ff|\x312e35|\xff
+7|7|7|7||7
+E2
+"$TOWLINE" dlq ls db -c "$DIR/pg.yaml" >"$DIR/dlq.out"
+for word in 'holds a text here' 'holds a real here' 'null value in column "id"'; do grep -q "$word" "$DIR/dlq.out" || flunk "$word: $(cat "$DIR/dlq.out")"; done
+towline_kill pg TERM
+"$TOWLINE" source drop "$src" "towline_${NAME//[^a-z0-9]/_}pg"
+say 'at PostgreSQL: every class in texts and bytes, the others wait in the dead letters'
 
 # ---- the file is put back to an older state ----
 lite "$src" ".backup $DIR/data/old.db"
