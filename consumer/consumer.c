@@ -207,6 +207,10 @@ take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 	rc = hold_back(s, &r, err);
 	if (rc != OK)
 		return rc;
+	/* Who took a pipeline over says in its OPEN what the topics held then. */
+	for (int i = 0; r.kind == SPINE_OPEN && i < r.nparts; i++)
+		fetch_begins(s->fetch, &(struct position){ .topic = arena_text(&s->group_arena, r.parts[i].topic),
+			.partition = r.parts[i].partition, .next = r.parts[i].first });
 	if (s->lane && r.kind == SPINE_GROUP && (r.flags & SPINE_BARRIER) && r.gen == s->f->state.gen && r.no == s->f->state.no + 1)
 		return take_barrier(s, &r, at, err);
 	switch (note_last(s, &r, at, follow_spine(s->f, &r, at))) {

@@ -191,6 +191,15 @@ fetch_know(struct fetch *f, const struct position *p, bool written)
 }
 
 void
+fetch_begins(struct fetch *f, const struct position *p)
+{
+	const struct fetch_part *part = part_of(f, slice_of(p->topic), p->partition);
+
+	if (part->at < 0 && part->known < 0)
+		fetch_know(f, p, false);
+}
+
+void
 fetch_know_others(struct fetch *f)
 {
 	f->others_known = true;

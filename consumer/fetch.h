@@ -42,6 +42,9 @@ rd_kafka_t *fetch_handle(struct fetch *f);
 void fetch_know(struct fetch *f, const struct position *p, bool written);
 void fetch_know_others(struct fetch *f);
 
+/* What is before the offset in this partition is none of ours. Where the sink stands already, it goes on there. */
+void fetch_begins(struct fetch *f, const struct position *p);
+
 /* The partition, started at offset `from` when this is the first time; it lives as long as f. */
 enum rc fetch_part(struct fetch *f, struct slice topic, int32_t partition, int64_t from,
     struct fetch_part **out, struct err *err) MUST_CHECK;

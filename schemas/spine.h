@@ -47,7 +47,7 @@ struct spine_record {
 	struct slice node;       /* OPEN: who */
 	uint64_t prev_gen;       /* OPEN */
 	struct slice reason;     /* OPEN: start, promote ... */
-	struct spine_part *parts;
+	struct spine_part *parts; /* GROUP: its rows. OPEN of a takeover: what is before `first` of each is another's */
 	int nparts;
 };
 
