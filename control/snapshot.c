@@ -6,6 +6,7 @@
 #include "core/buf.h"
 #include "core/now.h"
 #include "core/quote.h"
+#include "core/sqlite.h"
 #include "core/stop.h"
 #include "core/suggest.h"
 #include "producer/copy.h"
@@ -464,6 +465,10 @@ cmd_snapshot(struct call *call)
 	if (call->conf->embedded || call->conf->foreign_topics || !call->conf->source_url)
 		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG,
 		    "tables are copied by a producer that is told so through Kafka; set kafka: HOST:PORT, and source");
+	else if (sqlite_url_path(call->conf->source_url))
+		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG,
+		    "the first run copies a SQLite source's tables, and those that join later follow by themselves; to copy one again:"
+		    " towline source copy %s TABLE", sqlite_url_path(call->conf->source_url));
 	else
 		rc = load(&k, &c, &call->err);
 	if (rc == OK)

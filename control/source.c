@@ -56,11 +56,12 @@ print_notes(const struct call *call, const struct capture_notes *notes)
 }
 
 static enum rc
-install(struct call *call, sqlite3 *db)
+work(struct call *call, sqlite3 *db,
+    enum rc (*what)(sqlite3 *db, char *const *names, int n, struct capture_notes *notes, struct err *err))
 {
 	struct arena a = { 0 };
 	struct capture_notes notes = { .a = &a };
-	enum rc rc = capture_install(db, call->argv + 2, call->argc - 2, &notes, &call->err);
+	enum rc rc = what(db, call->argv + 2, call->argc - 2, &notes, &call->err);
 
 	if (rc == OK)
 		print_notes(call, &notes);
@@ -124,6 +125,21 @@ list(struct call *call, sqlite3 *db)
 	return rc;
 }
 
+/* By its word, and how many arguments follow it. */
+static bool
+is_known(const struct call *call)
+{
+	static const struct {
+		const char *word;
+		int min, max;
+	} words[] = { { "install", 2, ARGS_MAX }, { "uninstall", 2, ARGS_MAX }, { "copy", 3, ARGS_MAX }, { "drop", 3, 3 }, { "ls", 2, 2 } };
+
+	for (size_t i = 0; i < COUNTOF(words); i++)
+		if (strcmp(call->argv[0], words[i].word) == 0)
+			return call->argc >= words[i].min && call->argc <= words[i].max;
+	return false;
+}
+
 int
 cmd_source(struct call *call)
 {
@@ -131,17 +147,19 @@ cmd_source(struct call *call)
 	sqlite3 *db = NULL;
 	enum rc rc;
 
-	if (strcmp(what, "install") != 0 && strcmp(what, "uninstall") != 0 && (strcmp(what, "drop") != 0 || call->argc != 3) &&
-	    (strcmp(what, "ls") != 0 || call->argc != 2))
-		rc = call_usage(call, "source takes install DB [TABLE...], uninstall DB [TABLE...], drop DB SLOT, or ls DB");
+	if (!is_known(call))
+		rc = call_usage(call, "source takes install DB [TABLE...], uninstall DB [TABLE...],"
+		    " copy DB TABLE..., drop DB SLOT, or ls DB");
 	else
 		rc = open_database(call, &db);
 	if (rc == OK && strcmp(what, "install") == 0)
-		rc = install(call, db);
+		rc = work(call, db, capture_install);
 	else if (rc == OK)
 		rc = must_be_installed(call, db);
 	if (rc == OK && strcmp(what, "uninstall") == 0)
 		rc = capture_uninstall(db, call->argv + 2, call->argc - 2, &call->err);
+	if (rc == OK && strcmp(what, "copy") == 0)
+		rc = work(call, db, capture_copy);
 	if (rc == OK && strcmp(what, "drop") == 0)
 		rc = capture_slot_drop(db, call->argv[2], &call->err);
 	if (rc == OK && strcmp(what, "ls") == 0)
@@ -153,13 +171,14 @@ cmd_source(struct call *call)
 const struct command command_source = {
 	.name = "source",
 	.summary = "make a SQLite database a source: install its log and triggers, take them out, list them",
-	.usage = "install DB [TABLE...] | uninstall DB [TABLE...] | drop DB SLOT | ls DB",
+	.usage = "install DB [TABLE...] | uninstall DB [TABLE...] | copy DB TABLE... | drop DB SLOT | ls DB",
 	.examples = "towline source install /var/lib/app/app.db\ntowline source ls /var/lib/app/app.db\n",
 	.detail = "DB is the file, or sqlite:FILE. install puts triggers on the tables, by which every client's changes are logged in its\n"
 		  "own transaction, into table towline_log of the same file; without a TABLE on all, and on those that are made later.\n"
 		  "Again, it looks after what is there: tables that were altered, triggers that are gone. uninstall takes everything out\n"
 		  "that is ours, or one table's triggers. The log grows until every producer that has begun to read has read it: drop\n"
-		  "forgets one that will not come again.\n",
+		  "forgets one that will not come again. copy empties a table at the sinks and copies it there again, in one\n"
+		  "transaction.\n",
 	.flags = COMMAND_NO_CONF,
 	.args_min = 2,
 	.args_max = ARGS_MAX,

@@ -197,7 +197,7 @@ capture_table(struct work *w, const struct layout *l, int64_t replaces)
 		    replaces));
 	if (rc == OK)
 		rc = run(w, layout_copy_sql(l, layout, 'r', 0, NULL, &w->a));
-	note(w, CAPTURE_COPIED, l->table, replaces ? "it was made anew, or its triggers were dropped" : NULL);
+	note(w, CAPTURE_COPIED, l->table, NULL);
 	return rc;
 }
 
@@ -406,6 +406,39 @@ capture_renew(sqlite3 *db, struct capture_notes *notes, int64_t *version, struct
 }
 
 static enum rc
+not_captured(const char *table, struct err *err)
+{
+	return fail_exit(err, FATAL, EXIT_CONFIG, "table %s is not captured; towline source ls lists those that are", table);
+}
+
+enum rc
+capture_copy(sqlite3 *db, char *const *names, int n, struct capture_notes *notes, struct err *err)
+{
+	struct work w = { .db = db, .notes = notes, .err = err };
+	struct captured *list = NULL;
+	struct found f;
+	int have = 0;
+	enum rc rc = begin(&w);
+
+	if (rc == OK)
+		rc = look_after(&w);
+	if (rc == OK && !w.slots)
+		rc = fail_exit(err, FATAL, EXIT_CONFIG, "nobody reads the log yet; the first run of a producer copies all tables");
+	if (rc == OK)
+		rc = capture_list(db, &w.a, &list, &have, err);
+	for (int i = 0; i < n && rc == OK; i++) {
+		const struct captured *c = list;
+
+		while (c < list + have && strcasecmp(c->table, names[i]) != 0)
+			c++;
+		rc = c == list + have ? not_captured(names[i], err) : find_triggers(&w, c->id, &f);
+		if (rc == OK)
+			rc = recapture(&w, c, &f);
+	}
+	return end(&w, rc);
+}
+
+static enum rc
 drop_capture(struct work *w, const struct captured *c)
 {
 	struct found f;
@@ -428,8 +461,7 @@ capture_uninstall(sqlite3 *db, char *const *names, int n, struct err *err)
 		rc = capture_list(db, &w.a, &list, &have, err);
 	for (int i = 0; i < n && rc == OK; i++)
 		if (!is_captured(list, have, names[i]))
-			rc = fail_exit(err, FATAL, EXIT_CONFIG, "table %s is not captured; towline source ls lists those that are",
-			    names[i]);
+			rc = not_captured(names[i], err);
 	for (int i = 0; i < have && rc == OK; i++) {
 		bool meant = n == 0;
 

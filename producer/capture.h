@@ -45,6 +45,9 @@ enum rc capture_id(sqlite3 *db, int64_t *id, struct err *err) MUST_CHECK;
  */
 enum rc capture_install(sqlite3 *db, char *const *names, int n, struct capture_notes *notes, struct err *err) MUST_CHECK;
 
+/* Empty those tables at those who read already, and log all their rows again. FATAL/EXIT_CONFIG: one is not captured, or nobody reads. */
+enum rc capture_copy(sqlite3 *db, char *const *names, int n, struct capture_notes *notes, struct err *err) MUST_CHECK;
+
 /*
  * Look after everything that the schema's changes ask for: new shapes, new triggers, new tables. One transaction, which waits for the
  * database's lock as long as db's busy timeout. *version: the schema version that it left. RETRY: locked.

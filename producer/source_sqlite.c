@@ -606,6 +606,10 @@ lite_start(struct source *base, const struct source_published *p, struct err *er
 		s->copied = true;
 		s->copied_at = s->at;
 	}
+	if (!s->copied && base->conf->snapshot == SNAPSHOT_NEVER) {
+		s->copied = true;
+		s->copied_at = s->at;
+	}
 	if (rc == OK)
 		rc = watch_open(&s->watch, s->path, err);
 	if (rc == OK)

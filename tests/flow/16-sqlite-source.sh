@@ -153,6 +153,21 @@ bad 1 'UNIQUE constraint failed' write -c "$DIR/conf.yaml" insert later id=60000
 grep -q '"later"\|main.later' "$DIR/stats.out" || flunk "$(cat "$DIR/stats.out")"
 say 'write, wait, read, log, tail, stats'
 
+# ---- a sink that somebody has damaged gets its tables again; and a pipeline that wants no copy ----
+lite "$dst" "update parent set name = 'damaged' where id % 2; delete from child where id % 3; insert into later values (700000, 'not from there')"
+bad 3 'towline source copy' snapshot add parent -c "$DIR/conf.yaml"
+"$TOWLINE" source copy "$src" parent child later | grep -q '^copied *later' || flunk 'copy'
+wait_for 30 'same child later && diff <(lite "$src" "select id, name, extra from parent order by id") <(lite "$dst" "select id, name, extra from parent order by id")'
+bad 3 'is not captured' source copy "$src" search
+conf "$DIR/never.yaml" "${NAME}never" "sqlite:$src" "$DIR/data/never.db"
+towline_start never run -c "$DIR/never.yaml" --set snapshot=never
+wait_for 30 "grep -q 'msg=streaming' $DIR/never.log"
+lite "$src" "insert into later values (700001, 'only this')"
+wait_for 30 "[ \"\$(lite $DIR/data/never.db 'select count(*), max(id) from later')\" = '1|700001' ]"
+towline_kill never TERM
+"$TOWLINE" source drop "$src" "towline_${NAME//[^a-z0-9]/_}never"
+say 'copied again; and no first copy'
+
 # ---- somebody holds the lock; a rollback journal; the log is pruned ----
 mkfifo "$DIR/data/in"
 sqlite3 "$src" <"$DIR/data/in" >"$DIR/data/out" &

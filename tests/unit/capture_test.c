@@ -459,6 +459,26 @@ made_anew(void **state)
 }
 
 static void
+copied_again(void **state)
+{
+	struct world *w = *state;
+	struct capture_notes notes = { .a = &w->a };
+	char t[] = "T", u[] = "u", *one[] = { t }, *none[] = { u };
+
+	sql(w, "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'x'), (2, x'00')");
+	install(w, false);
+	assert_int_equal(capture_copy(w->db, one, 1, &notes, &w->err), FATAL);
+	assert_non_null(strstr(w->err.text, "nobody reads"));
+	install(w, true);
+	ok(capture_copy(w->db, one, 1, &notes, &w->err));
+	assert_int_equal(capture_copy(w->db, none, 1, &notes, &w->err), FATAL);
+	mirror(w, "CREATE TABLE t (id, a); INSERT INTO t VALUES (7, 'not the source''s')");
+	sql(w, "DELETE FROM t WHERE id = 1");
+	follow(w);
+	compare(w, "t", "copied again");
+}
+
+static void
 refused(void **state)
 {
 	struct world *w = *state;
@@ -582,6 +602,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_column_joins, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_change, setup, teardown),
 		cmocka_unit_test_setup_teardown(made_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(copied_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(slots, setup, teardown),
 	};
