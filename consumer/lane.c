@@ -60,6 +60,9 @@ lane_take(struct sink *s, struct lane *l, struct marker *applied, struct err *er
 	*applied = m;
 	if (l->token)
 		return OK;
+	rc = l->group ? lanes_confirm(l->group, l->no, err) : OK;
+	if (rc != OK)
+		return rc;
 	next = m;
 	hash = m.spine_hash ^ m.token;
 	/* A new lane of a sink that whole transactions have filled so far goes on where they stood. */
@@ -125,9 +128,9 @@ worker_main(void *arg)
 }
 
 static void
-worker_start(struct worker *w, const char *pipeline, int no, int of)
+worker_start(struct worker *w, struct lanes *group, const char *pipeline, int no, int of)
 {
-	w->lane = (struct lane){ .pipeline = pipeline, .no = no, .of = of };
+	w->lane = (struct lane){ .group = group, .pipeline = pipeline, .no = no, .of = of };
 	marker_name(w->lane.name, pipeline, no);
 	atomic_store(&w->ended, false);
 	if (pthread_create(&w->thread, NULL, worker_main, w))
@@ -194,7 +197,7 @@ serve(struct lanes *group, struct worker *w, int n, const char *pipeline, struct
 			return rc;
 		for (int i = 0; i < n && !stop_requested() && !gauge_stopped(gauge); i++)
 			if (lanes_owned(group, i) && !w[i].running)
-				worker_start(&w[i], pipeline, i, n);
+				worker_start(&w[i], group, pipeline, i, n);
 	}
 }
 

@@ -15,7 +15,10 @@
 
 #include <stdatomic.h>
 
+struct lanes;
+
 struct lane {
+	struct lanes *group; /* who runs what; NULL: nobody else does */
 	const char *pipeline;
 	int no, of;
 	uint64_t token;      /* drawn when this process took the lane over; 0: not yet */
@@ -25,7 +28,10 @@ struct lane {
 
 /*
  * The lane's marker. The first call takes it over: it puts a token of our own into it, so that whoever had it before finds another
- * marker than it expects and cannot write any more. Later calls: FATAL/EXIT_REFUSED when somebody has taken it from us.
+ * marker than it expects and cannot write any more. First the marker is read, then the group asked whether the lane is still ours, then
+ * the marker set if it is the one that was read: a process that slept over the loss of its lane, however long and wherever it did,
+ * cannot take it back from the next one that has taken it over. RETRY: the lane is not ours. Later calls: FATAL/EXIT_REFUSED when
+ * somebody has taken it from us.
  */
 enum rc lane_take(struct sink *s, struct lane *l, struct marker *applied, struct err *err) MUST_CHECK;
 

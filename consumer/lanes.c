@@ -1,10 +1,14 @@
 #include "consumer/lanes.h"
+#include "core/stop.h"
 #include "schemas/topic.h"
 
 #include <stdlib.h>
 
+enum { CONFIRM_MS = 10000, CONFIRM_STEP_MS = 100 };
+
 struct lanes {
 	struct arena arena;
+	const char *topic;
 	rd_kafka_t *rk;
 	rd_kafka_queue_t *queue;
 	int n;
@@ -25,7 +29,7 @@ lanes_open(const struct kafka *k, const char *sink, int n, struct lanes **out, s
 	if (!l)
 		die("out of memory");
 	l->n = n;
-	topic = topic_own(&l->arena, k->conf->name, arena_printf(&l->arena, "lanes.%s", sink));
+	topic = l->topic = topic_own(&l->arena, k->conf->name, arena_printf(&l->arena, "lanes.%s", sink));
 	group = arena_printf(&l->arena, "%s.%s", k->conf->name, sink);
 	rc = kafka_member(k, group, &l->rk, err);
 	if (rc == OK)
@@ -115,6 +119,39 @@ bool
 lanes_owned(const struct lanes *l, int lane)
 {
 	return l->owned[lane];
+}
+
+static rd_kafka_resp_err_t
+commit_answer(rd_kafka_event_t *ev)
+{
+	rd_kafka_resp_err_t code = rd_kafka_event_error(ev);
+	const rd_kafka_topic_partition_list_t *parts =
+	    rd_kafka_event_type(ev) == RD_KAFKA_EVENT_OFFSET_COMMIT ? rd_kafka_event_topic_partition_list(ev) : NULL;
+
+	return !code && parts && parts->cnt ? parts->elems[0].err : code;
+}
+
+/* A member commits offsets only in the group's current generation: the commit, of no use otherwise, is the question. */
+enum rc
+lanes_confirm(struct lanes *l, int lane, struct err *err)
+{
+	rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_queue_t *answers = rd_kafka_queue_new(l->rk);
+	rd_kafka_event_t *ev = NULL;
+	rd_kafka_resp_err_t code;
+
+	rd_kafka_topic_partition_list_add(parts, l->topic, lane)->offset = 0;
+	code = rd_kafka_commit_queue(l->rk, parts, answers, NULL, NULL);
+	for (int ms = 0; !code && !ev && ms < CONFIRM_MS && !stop_requested(); ms += CONFIRM_STEP_MS)
+		ev = rd_kafka_queue_poll(answers, CONFIRM_STEP_MS);
+	if (!code)
+		code = ev ? commit_answer(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+	rd_kafka_event_destroy(ev);
+	rd_kafka_queue_destroy(answers);
+	rd_kafka_topic_partition_list_destroy(parts);
+	return code ? fail(err, RETRY, "lane %d is not taken over, as the group does not confirm that it is ours: %s", lane,
+			  rd_kafka_err2str(code))
+		    : OK;
 }
 
 int

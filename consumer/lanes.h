@@ -28,6 +28,12 @@ enum rc lanes_poll(struct lanes *l, int wait_ms, bool *lost, struct err *err) MU
 void lanes_released(struct lanes *l);
 bool lanes_owned(const struct lanes *l, int lane);
 
+/*
+ * Is the lane still ours, by what the group's coordinator says now? RETRY: it is another's, or is being given out anew, or nobody
+ * answers. From any thread, while l is open.
+ */
+enum rc lanes_confirm(struct lanes *l, int lane, struct err *err) MUST_CHECK;
+
 /* The lane of a topic-partition. */
 int lanes_of(struct slice topic, int32_t partition, int n);
 
