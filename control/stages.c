@@ -120,10 +120,19 @@ shares(const struct conf *conf, const struct conf_sink *sink)
 	return strcmp(sink->apply, "key") == 0 && !conf->foreign_topics ? (int)sink->lanes : 1;
 }
 
-static void
-tell_memory(const struct kafka *k)
+/* Lanes divide the partitions among them, and with those most of what they need. */
+static int
+needs(const struct conf *conf, const struct conf_sink *sink)
 {
-	int64_t min = kafka_memory_min(k) >> 20, have = k->conf->memory_bytes >> 20;
+	int n = shares(conf, sink);
+
+	return n <= 2 ? n : 2 + (n - 2) / 4;
+}
+
+static void
+tell_memory(const struct kafka *k, int n)
+{
+	int64_t min = kafka_memory_min(n) >> 20, have = k->conf->memory_bytes >> 20;
 
 	if (have < min)
 		log_warn("run", "memory is less than what this process runs needs, and will be exceeded under load",
@@ -142,6 +151,8 @@ prepare(struct stages *s, const struct conf *conf, bool adopt, int room)
 enum rc
 stages_open(struct stages *s, const struct conf *conf, bool adopt, struct err *err)
 {
+	int most = conf->source_url != NULL;
+
 	prepare(s, conf, adopt, conf->nsinks + 1);
 	if (conf->nsinks > FLOW_SINKS_MAX)
 		return fail_exit(err, FATAL, EXIT_CONFIG,
@@ -151,9 +162,11 @@ stages_open(struct stages *s, const struct conf *conf, bool adopt, struct err *e
 		return err->rc;
 	s->joint = true;
 	s->kafka.shares = conf->source_url != NULL;
-	for (int i = 0; i < conf->nsinks; i++)
+	for (int i = 0; i < conf->nsinks; i++) {
 		s->kafka.shares += shares(conf, &conf->sinks[i]);
-	tell_memory(&s->kafka);
+		most += needs(conf, &conf->sinks[i]);
+	}
+	tell_memory(&s->kafka, most);
 	s->flow.nsinks = conf->nsinks;
 	s->flow.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	atomic_store(&s->flow.producer_done, !conf->source_url);
@@ -174,7 +187,7 @@ stages_open_one(struct stages *s, const struct conf *conf, const struct conf_sin
 		    "kafka: embedded lives in one process; use towline run, or a real broker"
 		    " with kafka: HOST:PORT");
 	s->kafka.shares = sink ? shares(conf, sink) : 1;
-	tell_memory(&s->kafka);
+	tell_memory(&s->kafka, sink ? needs(conf, sink) : 1);
 	add(s, sink, 0);
 	return OK;
 }

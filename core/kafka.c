@@ -202,9 +202,9 @@ kafka_share(const struct kafka *k)
 }
 
 int64_t
-kafka_memory_min(const struct kafka *k)
+kafka_memory_min(int n)
 {
-	return FIXED_BYTES + (int64_t)SHARE_MIN * (k->shares > 0 ? k->shares : 1);
+	return FIXED_BYTES + (int64_t)SHARE_MIN * n;
 }
 
 int64_t
