@@ -14,6 +14,7 @@
 #include "producer/snapshot.h"
 #include "producer/source.h"
 #include "producer/standby.h"
+#include "schemas/progress_log.h"
 #include "schemas/spine_log.h"
 #include "schemas/topic.h"
 
@@ -151,6 +152,15 @@ read_spine(struct session *s, int wait_ms, struct err *err)
 /* ---- start: compare, never guess ---- */
 
 static enum rc
+ask_progress(struct session *s, struct err *err)
+{
+	uint64_t seq = 0;
+	enum rc rc = progress_log_published(s->consumer, topic_own(&s->arena, s->conf->name, "progress"), &seq, err);
+
+	return rc == OK ? resume_published(s->conf, &s->g.state, seq, err) : rc;
+}
+
+static enum rc
 compare(struct session *s, struct err *err)
 {
 	const struct spine_state *st = &s->g.state;
@@ -162,6 +172,8 @@ compare(struct session *s, struct err *err)
 		rc = s->source->ops->identify(s->source, &s->id, err);
 	if (rc == OK)
 		rc = resume_judge(s->conf, st, &s->id, s->adopt || s->kafka->broker, err);
+	if (rc == OK && resume_doubtful(st, &s->id) && !s->adopt && !s->kafka->broker)
+		rc = ask_progress(s, err);
 	if (rc != OK || !st->timeline || s->id.timeline == st->timeline)
 		return rc;
 	rc = s->source->ops->fork(s->source, st->timeline, &fork, err);

@@ -56,6 +56,22 @@ resume_judge(const struct conf *conf, const struct spine_state *st, const struct
 	return OK;
 }
 
+bool
+resume_doubtful(const struct spine_state *st, const struct source_identity *id)
+{
+	return st->started && !st->watermark && !st->no && id->exists;
+}
+
+enum rc
+resume_published(const struct conf *conf, const struct spine_state *st, uint64_t published, struct err *err)
+{
+	if (published <= st->seq)
+		return OK;
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "the spine of %s has no transaction, but %" PRIu64 " were published, by the topic %s.towline.progress: Kafka has lost the rest of the"
+	    " spine; use another name and copy the tables again", conf->name, published, conf->name);
+}
+
 enum rc
 resume_fork(const struct spine_state *st, const struct source_identity *id, uint64_t fork, struct err *err)
 {

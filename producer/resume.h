@@ -18,6 +18,15 @@
 enum rc resume_judge(const struct conf *conf, const struct spine_state *st,
     const struct source_identity *id, bool adopt, struct err *err) MUST_CHECK;
 
+/*
+ * A spine in which somebody has taken a generation, and nothing more: its first writer died in its first moment, or it was cut back to
+ * there. Is it to be told by what a producer has said is published, and by a slot that was there to confirm it?
+ */
+bool resume_doubtful(const struct spine_state *st, const struct source_identity *id);
+
+/* published: the last transaction that a producer said is published (schemas/progress_log.h). FATAL/EXIT_REFUSED: the spine has lost it. */
+enum rc resume_published(const struct conf *conf, const struct spine_state *st, uint64_t published, struct err *err) MUST_CHECK;
+
 /* The source has left the timeline of the spine at LSN fork: everything at or before it is common. */
 enum rc resume_fork(const struct spine_state *st, const struct source_identity *id, uint64_t fork, struct err *err) MUST_CHECK;
 

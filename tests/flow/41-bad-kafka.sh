@@ -73,6 +73,20 @@ case_spine_truncated() {
 	ends producer 5 'the history before is gone: start anew under another name'
 }
 
+# Back to its first record, an OPEN: as if its first writer had died in its first moment, but for what it has said of itself.
+case_spine_cut() {
+	world spine_cut <<<''
+	begun
+	wait_for 20 "kcat -b $BROKERS -C -t $PIPE.towline.progress -e -q | grep -q '\"role\":\"producer\".*\"seq\":[1-9]'"
+	end copy
+	end producer
+	topic_tool cut "$PIPE.towline.spine" 1
+	tl producer producer -c "$CONF"
+	ends producer 5 "the spine of $PIPE has no transaction, but" "were published, by the topic $PIPE.towline.progress" 'use another name and copy the tables again'
+	tl copy consumer -c "$CONF"
+	ends copy 5 "$PIPE.towline.spine" 'copy the tables into this sink again'
+}
+
 # Rows that the sink has not read: gone by DeleteRecords, or by a topic that was made anew.
 case_rows_truncated() {
 	world rows_truncated <<<''
@@ -347,4 +361,4 @@ case_broker_away() {
 	end run
 }
 
-cases spine_deleted spine_vanishes spine_replaced spine_truncated rows_truncated rows_anew foreign foreign_down foreign_lite foreign_lanes corrupt schemas_gone no_broker options broker_away
+cases spine_deleted spine_vanishes spine_replaced spine_truncated spine_cut rows_truncated rows_anew foreign foreign_down foreign_lite foreign_lanes corrupt schemas_gone no_broker options broker_away

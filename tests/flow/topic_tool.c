@@ -5,6 +5,7 @@
  *   truncate TOPIC PARTITION OFFSET    the records before OFFSET are gone; -1: all
  *   replace TOPIC PARTITION OFFSET HEX the topic is made anew with the same records, but with another value there
  *   shift TOPIC                        the topic is made anew with the first record of each partition left out
+ *   cut TOPIC N                        the topic is made anew with the first N records of each partition
  *   grow TOPIC N                       it has N partitions from now on
  *   first TOPIC PARTITION OFFSET       the record's first bytes, in hex: key, value
  */
@@ -233,7 +234,7 @@ from_hex(const char *text, char out[static VALUE_MAX])
 
 /* The same records under the same offsets, in a topic that is not the same. */
 static void
-rewrite(const char *brokers, rd_kafka_t *admin, const char *topic, int32_t partition, int64_t offset, const char *hex)
+rewrite(const char *brokers, rd_kafka_t *admin, const char *topic, int32_t partition, int64_t offset, const char *hex, int64_t keep)
 {
 	static struct copy c;
 	char value[VALUE_MAX];
@@ -249,7 +250,7 @@ rewrite(const char *brokers, rd_kafka_t *admin, const char *topic, int32_t parti
 		const rd_kafka_message_t *m = c.list[i];
 		bool it = hex && m->partition == partition && m->offset == offset;
 
-		if (!hex && m->offset == 0)
+		if (!hex && (keep ? m->offset >= keep : m->offset == 0))
 			continue;
 		write_record(writer, topic, m, it ? value : m->payload, it ? n : m->len);
 		hit = hit || it;
@@ -302,11 +303,13 @@ main(int argc, char **argv)
 	else if (strcmp(what, "truncate") == 0 && argc == 6)
 		truncate_topic(rk, topic, (int32_t)strtol(argv[4], NULL, 10), strtoll(argv[5], NULL, 10));
 	else if (strcmp(what, "replace") == 0 && argc == 7)
-		rewrite(brokers, rk, topic, (int32_t)strtol(argv[4], NULL, 10), strtoll(argv[5], NULL, 10), argv[6]);
+		rewrite(brokers, rk, topic, (int32_t)strtol(argv[4], NULL, 10), strtoll(argv[5], NULL, 10), argv[6], 0);
 	else if (strcmp(what, "grow") == 0 && argc == 5)
 		grow_topic(rk, topic, (int)strtol(argv[4], NULL, 10));
 	else if (strcmp(what, "shift") == 0)
-		rewrite(brokers, rk, topic, 0, 0, NULL);
+		rewrite(brokers, rk, topic, 0, 0, NULL, 0);
+	else if (strcmp(what, "cut") == 0 && argc == 5)
+		rewrite(brokers, rk, topic, 0, 0, NULL, strtoll(argv[4], NULL, 10));
 	else if (strcmp(what, "first") == 0 && argc == 6)
 		show_first(brokers, topic, (int32_t)strtol(argv[4], NULL, 10), strtoll(argv[5], NULL, 10));
 	else

@@ -65,12 +65,34 @@ forks(void **state UNUSED)
 	assert_int_equal(err.exit, EXIT_REFUSED);
 }
 
+/* Nothing but OPENs: what a producer has said decides. */
+static void
+cut_back(void **state UNUSED)
+{
+	const struct conf conf = { .name = "shop", .slot = "towline_shop" };
+	const struct source_identity slot = { .exists = true }, none = { .exists = false };
+	const struct spine_state opens = { .started = true, .gen = 3 }, groups = { .started = true, .no = 1, .watermark = 9 },
+				 beats = { .started = true, .watermark = 9 }, empty = { .started = false };
+	struct err err;
+
+	assert_true(resume_doubtful(&opens, &slot));
+	assert_false(resume_doubtful(&opens, &none)); /* died before it had made the slot */
+	assert_false(resume_doubtful(&groups, &slot));
+	assert_false(resume_doubtful(&beats, &slot));
+	assert_false(resume_doubtful(&empty, &slot));
+	assert_int_equal(resume_published(&conf, &opens, 0, &err), OK);
+	assert_int_equal(resume_published(&conf, &opens, 1, &err), FATAL);
+	assert_int_equal(err.exit, EXIT_REFUSED);
+	assert_non_null(strstr(err.text, "1 were published, by the topic shop.towline.progress"));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(judged),
 		cmocka_unit_test(forks),
+		cmocka_unit_test(cut_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
