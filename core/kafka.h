@@ -31,7 +31,7 @@ struct kafka {
 /* Bytes of `memory` for one of them: what the process takes before any row comes is not theirs. */
 int64_t kafka_share(const struct kafka *k);
 
-/* What `memory` has to be for n of them, so that it is kept: what is fetched from each partition cannot be less than a record batch or two. */
+/* What `memory` has to be for n of them, so that it is kept: of each partition a record batch or two is fetched at once. */
 int64_t kafka_memory_min(int n);
 
 /* Bytes of records that a producer has on their way at most, before it reads no further. */

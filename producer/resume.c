@@ -68,8 +68,8 @@ resume_published(const struct conf *conf, const struct spine_state *st, uint64_t
 	if (published <= st->seq)
 		return OK;
 	return fail_exit(err, FATAL, EXIT_REFUSED,
-	    "the spine of %s has no transaction, but %" PRIu64 " were published, by the topic %s.towline.progress: Kafka has lost the rest of the"
-	    " spine; use another name and copy the tables again", conf->name, published, conf->name);
+	    "the spine of %s has no transaction, but %" PRIu64 " were published, by the topic %s.towline.progress: Kafka has lost the rest "
+	    "of the spine; use another name and copy the tables again", conf->name, published, conf->name);
 }
 
 enum rc
