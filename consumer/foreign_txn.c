@@ -100,20 +100,31 @@ foreign_txn_free(struct foreign *f)
 
 /* ---- END ---- */
 
-/* The array of ["null", {data_collection: string, event_count: long}], in Avro binary. */
+/*
+ * The array of {data_collection: string, event_count: long}, in Avro binary; since 2.0 each may be null. A name with a dot is longer than
+ * a branch of that union is high, so that one is never taken for the other.
+ */
 static bool
-take_shares(struct cursor *c, struct end *end, struct arena *a)
+take_shares(struct cursor *c, struct end *end, bool may_be_null, struct arena *a)
 {
 	int cap = 0;
 
+	end->nshares = 0;
+	end->left = 0;
 	for (int64_t n; (n = cursor_long(c)) != 0 && !c->bad;) {
 		if (n < 0) {
 			n = n == INT64_MIN ? 0 : -n;
 			cursor_long(c); /* bytes */
 		}
 		for (; n > 0 && !c->bad; n--) {
-			if (cursor_long(c) == 0)
+			int64_t branch = may_be_null ? cursor_long(c) : 1;
+
+			if (branch == 0)
 				continue;
+			if (branch != 1) {
+				c->bad = true;
+				break;
+			}
 			if (end->nshares == cap) {
 				struct share *more = arena_array(a, (size_t)(cap = cap ? cap * 2 : 16), sizeof *more);
 
@@ -130,7 +141,7 @@ take_shares(struct cursor *c, struct end *end, struct arena *a)
 }
 
 /*
- * The value, whose layout is the same in all versions of Debezium but for the time at its end:
+ * The value; before 2.0 without the time at its end, and collections could not be null:
  *
  *   status string, id string, event_count ["null", long], data_collections ["null", array of ["null", collection]], ts_ms long
  *
@@ -154,8 +165,14 @@ take_end(struct foreign *f, const rd_kafka_message_t *m, struct end *end, bool *
 	end->id = foreign_txid(cursor_avro_bytes(&c), &end->lsn);
 	if (cursor_long(&c) == 1)
 		count = cursor_long(&c);
-	if (cursor_long(&c) == 1)
-		take_shares(&c, end, &f->txn_arena);
+	if (cursor_long(&c) == 1) {
+		struct cursor again = c;
+
+		if (!take_shares(&c, end, true, &f->txn_arena)) {
+			c = again;
+			take_shares(&c, end, false, &f->txn_arena);
+		}
+	}
 	if (cursor_left(&c))
 		end->ms = cursor_long(&c);
 	*is = slice_is(status, "END");

@@ -1,6 +1,6 @@
 #!/bin/bash
 # With a schema registry: Confluent's framing, subjects, evolution; a registry that is away is waited for, and one that refuses is told.
-# limit: 150
+# limit: 240
 # shellcheck source-path=SCRIPTDIR source=pipe.sh
 . "$(dirname "${BASH_SOURCE[0]}")/pipe.sh"
 
