@@ -243,7 +243,7 @@ take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 	case FOLLOW_GAP:
 		break;
 	}
-	return fail_exit(err, FATAL, EXIT_REFUSED,
+	return fail_lost(err,
 	    "the spine has a gap at offset %" PRId64 ": group %" PRIu64 " does not follow %" PRIu64
 	    "; copy the tables into this sink again",
 	    m->offset, r.no, s->f->state.no);
@@ -292,7 +292,7 @@ check_anchor(struct session *s, struct err *err)
 		rd_kafka_message_destroy(m);
 	if (same)
 		return rc;
-	return fail_exit(err, FATAL, EXIT_REFUSED,
+	return fail_lost(err,
 	    "%s: the record at offset %" PRId64
 	    " is not the one this sink has applied: the topic was truncated, made anew or replaced; copy the tables into this "
 	    "sink again",
@@ -302,7 +302,7 @@ check_anchor(struct session *s, struct err *err)
 static enum rc
 spine_short(const char *topic, int64_t high, int64_t applied, struct err *err)
 {
-	return fail_exit(err, FATAL, EXIT_REFUSED,
+	return fail_lost(err,
 	    "%s ends at offset %" PRId64 ", before offset %" PRId64
 	    " that this sink has applied: the topic was truncated or made anew; copy the tables into "
 	    "this sink again",
@@ -348,7 +348,7 @@ start_at_marker(struct session *s, struct err *err)
 		rc = fetch_part(s->fetch, slice_of(topic), 0, s->ours ? mk->spine_offset + 1 : 0, &s->spine, err);
 	else if (rc == OK && mk->spine_offset < 0) {
 		if (low > 0)
-			rc = fail_exit(err, FATAL, EXIT_REFUSED,
+			rc = fail_lost(err,
 			    "%s begins at offset %" PRId64
 			    ": the history before is gone, so a new sink cannot be made from it",
 			    topic, low);
@@ -506,7 +506,8 @@ consumer_loop(const struct kafka *k, const struct conf_sink *conf, struct flow *
 		if (rc == AGAIN || rc == OK)
 			return OK;
 		if (rc != RETRY)
-			return fail_in(err, "sink %s", conf->name);
+			return err->lost ? fail_lost(err, "sink %s: %s: towline resync %s", conf->name, err->text, conf->name)
+					 : fail_in(err, "sink %s", conf->name);
 		gauge_set(gauge, GAUGE_RETRYING, err->text);
 		log_warn(s.at, err->text, "retry_ms=%" PRId64, backoff);
 		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, (int)backoff);

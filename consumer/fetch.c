@@ -256,7 +256,7 @@ fetch_error(const struct fetch_part *p, const rd_kafka_message_t *m, struct err 
 	switch (m->err) {
 	case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
 	case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-		return fail_exit(err, FATAL, EXIT_REFUSED,
+		return fail_lost(err,
 		    "%s [%d] no longer has offset %" PRId64
 		    ": retention passed it, or the topic was truncated or made anew; copy the tables into this sink again",
 		    p->topic, p->partition, p->at);

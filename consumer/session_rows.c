@@ -219,7 +219,7 @@ range_lost(const struct assemble *as, const struct heads *h, int i, struct err *
 {
 	const struct assemble_part *p = &as->parts[i];
 
-	return fail_exit(err, FATAL, EXIT_REFUSED,
+	return fail_lost(err,
 	    "%s [%d]: of the %" PRId64 " rows at offsets %" PRId64 " to %" PRId64
 	    " that the spine promises %" PRId64 " are there: the topic was truncated or "
 	    "made anew; copy the tables into this sink again",

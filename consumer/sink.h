@@ -40,6 +40,11 @@ struct reject {
 	bool waits;            /* it did not fail itself: an earlier row of its key did */
 };
 
+/* A table as it is called at the sink. */
+struct sink_name {
+	struct slice schema, table;
+};
+
 struct sink;
 struct sink_ops {
 	/*
@@ -76,6 +81,12 @@ struct sink_ops {
 	 */
 	enum rc (*redo)(struct sink *s, struct batch *b, struct reject *rejects, int max_rejects,
 	    int *nrejects, struct err *err);
+
+	/*
+	 * Begin anew at `to`, in one transaction: the tables (those that are there; names at the sink, schema empty in SQLite) are emptied,
+	 * what is parked and where the partitions stood is forgotten. After marker, without a transaction.
+	 */
+	enum rc (*renew)(struct sink *s, const struct marker *to, const struct sink_name *tables, int n, struct err *err);
 
 	/* Throw away the open transaction. */
 	void (*abort)(struct sink *s);

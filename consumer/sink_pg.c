@@ -653,6 +653,7 @@ static const struct sink_ops pg_ops = {
 	.commit = pg_commit,
 	.settle = pg_settle,
 	.redo = pg_redo,
+	.renew = pg_renew,
 	.abort = pg_abort,
 	.close = pg_close,
 	.parking = &pg_park_ops,

@@ -145,6 +145,9 @@ extern const struct park_ops pg_park_ops;
 /* ---- sink_pg_position.c ---- */
 extern const struct position_ops pg_position_ops;
 
+/* ---- sink_pg_renew.c ---- */
+enum rc pg_renew(struct sink *sink, const struct marker *to, const struct sink_name *tables, int n, struct err *err) MUST_CHECK;
+
 /* ---- sink_pg_table.c ---- */
 enum rc table_prepare(struct sink_pg *s, const struct table *tbl, struct err *err) MUST_CHECK;
 struct pg_target *table_find(struct sink_pg *s, const struct table *tbl);

@@ -723,6 +723,7 @@ static const struct sink_ops lite_ops = {
 	.commit = lite_commit,
 	.settle = lite_settle,
 	.redo = lite_redo,
+	.renew = lite_renew,
 	.abort = lite_abort,
 	.close = lite_close,
 	.parking = &lite_park_ops,

@@ -45,6 +45,9 @@ struct sink_sqlite {
 };
 
 /* ---- sink_sqlite.c: SQLite's errors as verdicts ---- */
+/* sink_sqlite_renew.c */
+enum rc lite_renew(struct sink *sink, const struct marker *to, const struct sink_name *tables, int n, struct err *err) MUST_CHECK;
+
 enum rc lite_fail(struct sink_sqlite *s, const char *what, struct err *err);
 enum rc lite_exec(struct sink_sqlite *s, const char *what, const char *sql, struct err *err) MUST_CHECK;
 enum rc lite_compile(struct sink_sqlite *s, const char *what, const char *sql, sqlite3_stmt **out,

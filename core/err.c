@@ -14,6 +14,7 @@ vfail(struct err *err, enum rc rc, enum exit_code code, const char *fmt, va_list
 		text[n - 1] = '\0';
 	err->rc = rc;
 	err->exit = code;
+	err->lost = false;
 	memcpy(err->text, text, sizeof text);
 	return rc;
 }
@@ -41,16 +42,31 @@ fail_exit(struct err *err, enum rc rc, enum exit_code code, const char *fmt, ...
 }
 
 enum rc
+fail_lost(struct err *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vfail(err, FATAL, EXIT_REFUSED, fmt, ap);
+	va_end(ap);
+	err->lost = true;
+	return FATAL;
+}
+
+enum rc
 fail_in(struct err *err, const char *fmt, ...)
 {
 	char where[256], text[sizeof err->text];
+	bool lost = err->lost;
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(where, sizeof where, fmt, ap);
 	va_end(ap);
 	memcpy(text, err->text, sizeof text);
-	return fail_exit(err, err->rc, err->exit, "%s: %.*s", where, (int)(sizeof text - sizeof where - 3), text);
+	fail_exit(err, err->rc, err->exit, "%s: %.*s", where, (int)(sizeof text - sizeof where - 3), text);
+	err->lost = lost;
+	return err->rc;
 }
 
 void

@@ -33,6 +33,7 @@ enum exit_code {
 struct err {
 	enum rc rc;
 	enum exit_code exit;
+	bool lost; /* what it would go on from is not there any more: only a new copy helps */
 	char text[1024];
 };
 
@@ -41,6 +42,9 @@ enum rc fail(struct err *err, enum rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4
 
 /* The same with the exit code that the program ends with, should it end by this. */
 enum rc fail_exit(struct err *err, enum rc rc, enum exit_code code, const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+/* FATAL/EXIT_REFUSED, and lost. */
+enum rc fail_lost(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Put "where: " before the text of an error that passes through; returns its verdict. */
 enum rc fail_in(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -1,6 +1,8 @@
 #include "schemas/spine_log.h"
 
 #include <inttypes.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 enum {
 	/* Far more than a writer may have in flight without reading back: see spine_resume. */
@@ -12,6 +14,8 @@ struct tail {
 	struct arena arena;
 	struct spine_record **list;
 	int n, cap;
+	int64_t last;  /* offset of the newest; -1: none */
+	uint64_t hash; /* XXH3 of it */
 };
 
 static enum rc
@@ -35,6 +39,8 @@ tail_add(struct tail *t, const rd_kafka_message_t *m, struct err *err)
 		t->cap = cap;
 	}
 	t->list[t->n++] = r;
+	t->last = m->offset;
+	t->hash = XXH3_64bits(m->payload, m->len);
 	return OK;
 }
 
@@ -73,19 +79,20 @@ tail_read(rd_kafka_t *rk, const char *topic, int64_t start, int64_t high, struct
 	return rc;
 }
 
-enum rc
-spine_log_state(rd_kafka_t *rk, const char *topic, struct spine_state *s, int64_t *next, struct err *err)
+static enum rc
+look(rd_kafka_t *rk, const char *topic, struct spine_end *out, int64_t *next, struct err *err)
 {
+	struct spine_state *s = &out->state;
 	int64_t low, high;
 	enum rc rc = kafka_offsets(rk, topic, 0, &low, &high, err);
 
-	*s = (struct spine_state){ 0 };
+	*out = (struct spine_end){ .offset = -1 };
 	*next = high;
 	if (rc != OK || high == 0)
 		return rc;
 	for (int64_t window = TAIL_MIN;; window *= 8) {
 		int64_t start = high - low > window ? high - window : low;
-		struct tail t = { 0 };
+		struct tail t = { .last = -1 };
 		int i = -1;
 
 		rc = tail_read(rk, topic, start, high, &t, err);
@@ -101,6 +108,8 @@ spine_log_state(rd_kafka_t *rk, const char *topic, struct spine_state *s, int64_
 				    " are missing; the topic was truncated or mixed with another",
 				    topic, t.list[i]->no);
 		arena_free(&t.arena);
+		out->offset = t.last;
+		out->hash = t.hash;
 		if (rc != OK || i >= 0)
 			return rc;
 		if (start == low)
@@ -109,4 +118,22 @@ spine_log_state(rd_kafka_t *rk, const char *topic, struct spine_state *s, int64_
 			    " and holds no group; the history before is gone: start anew under another name",
 			    topic, low);
 	}
+}
+
+enum rc
+spine_log_state(rd_kafka_t *rk, const char *topic, struct spine_state *s, int64_t *next, struct err *err)
+{
+	struct spine_end end;
+	enum rc rc = look(rk, topic, &end, next, err);
+
+	*s = end.state;
+	return rc;
+}
+
+enum rc
+spine_log_end(rd_kafka_t *rk, const char *topic, struct spine_end *out, struct err *err)
+{
+	int64_t next;
+
+	return look(rk, topic, out, &next, err);
 }

@@ -13,4 +13,12 @@
  */
 enum rc spine_log_state(rd_kafka_t *rk, const char *topic, struct spine_state *s, int64_t *next, struct err *err) MUST_CHECK;
 
+/* The same, and the offset and XXH3 of the last record (-1: there is none): where a sink begins that takes nothing of what was. */
+struct spine_end {
+	struct spine_state state;
+	int64_t offset;
+	uint64_t hash;
+};
+enum rc spine_log_end(rd_kafka_t *rk, const char *topic, struct spine_end *out, struct err *err) MUST_CHECK;
+
 #endif
