@@ -31,7 +31,8 @@ empty(struct sink_pg *s, const struct sink_name *tables, int n, struct err *err)
 		    " AND c.relkind IN ('r', 'p')",
 		    2, params, &res, err);
 		if (rc == OK && PQntuples(res))
-			buf_printf(&sql, "%s%s.%s", sql.n ? ", " : "TRUNCATE ", pg_ident(&a, tables[i].schema), pg_ident(&a, tables[i].table));
+			buf_printf(&sql, "%s%s.%s", sql.n ? ", " : "TRUNCATE ", pg_ident(&a, tables[i].schema),
+			    pg_ident(&a, tables[i].table));
 		PQclear(res);
 	}
 	if (rc == OK && sql.n)
@@ -52,8 +53,8 @@ set_marker(struct sink_pg *s, const struct marker *to, struct err *err)
 	    ", no = %" PRId64 ", seq = %" PRId64 ", lsn = $2, commit_at = 'epoch'::timestamptz + %" PRId64
 	    " * interval '1 microsecond', system_id = %" PRId64 ", applied_at = clock_timestamp(), parked_version = parked_version + 1"
 	    " WHERE name = $1",
-	    to->spine_offset, (int64_t)to->spine_hash, (int64_t)to->gen, (int64_t)to->token, (int64_t)to->no, (int64_t)to->seq, to->commit_us,
-	    (int64_t)to->system_id);
+	    to->spine_offset, (int64_t)to->spine_hash, (int64_t)to->gen, (int64_t)to->token, (int64_t)to->no, (int64_t)to->seq,
+	    to->commit_us, (int64_t)to->system_id);
 	return run(s, "set the marker", sql, 2, params, NULL, err);
 }
 

@@ -31,6 +31,7 @@ const struct command *const command_table[] = {
 	&command_read,
 	&command_wait,
 	&command_replica,
+	&command_resync,
 	&command_sequence,
 	&command_snapshot,
 	&command_takeover,

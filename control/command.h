@@ -67,6 +67,7 @@ int cmd_log(struct call *call);
 int cmd_producer(struct call *call);
 int cmd_read(struct call *call);
 int cmd_replica(struct call *call);
+int cmd_resync(struct call *call);
 int cmd_run(struct call *call);
 int cmd_sequence(struct call *call);
 int cmd_snapshot(struct call *call);
@@ -80,8 +81,9 @@ int cmd_wait(struct call *call);
 int cmd_write(struct call *call);
 
 extern const struct command command_check, command_config, command_consumer, command_demo, command_dlq, command_help,
-    command_log, command_producer, command_read, command_replica, command_run, command_sequence, command_snapshot, command_source,
-    command_stats, command_status, command_tail, command_takeover, command_version, command_wait, command_write;
+    command_log, command_producer, command_read, command_replica, command_resync, command_run, command_sequence,
+    command_snapshot, command_source, command_stats, command_status, command_tail, command_takeover, command_version,
+    command_wait, command_write;
 
 /* The value of one of the command's own options: NULL when not given, "" for a flag. Asking for an unknown name dies. */
 const char *call_option(const struct call *call, const char *name);

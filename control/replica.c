@@ -107,10 +107,10 @@ const struct command command_replica = {
 	.examples =
 	    "towline replica add night sqlite:/var/lib/towline/night.db --delay 30m\ntowline replica ls\n",
 	.detail =
-	    "Takes effect in the towline run of that node, without a restart. A new replica starts at the beginning of the log, so the\n"
-	    "topics must still hold all of it. The URL stands in the topic <name>.towline.control: keep its password elsewhere\n"
-	    "(service=, .pgpass). A replica that fails keeps its reason, is not read from, and is tried again every 5 seconds.\n"
-	    "What remove leaves behind: the rows, as they were.\n",
+	    "Takes effect in the towline run of that node, without a restart. A new replica starts at the beginning of the log;\n"
+	    "where the topics no longer hold that it gets copies of the tables (towline resync). The URL stands in the topic\n"
+	    "<name>.towline.control: keep its password elsewhere (service=, .pgpass). A replica that fails keeps its reason, is not\n"
+	    "read from, and is tried again every 5 seconds. What remove leaves behind: the rows, as they were.\n",
 	.options = replica_options,
 	.noptions = COUNTOF(replica_options),
 	.args_min = 1,

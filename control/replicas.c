@@ -216,6 +216,8 @@ struct fed {
 struct replicas {
 	const struct kafka *kafka;
 	struct report *report;
+	struct resync_watch *watch;
+	bool feeds; /* the replicas of this node; else only resyncs are looked after */
 	pthread_t thread;
 	struct fed *first;
 };
@@ -224,6 +226,21 @@ static bool
 ending(struct fed *f)
 {
 	return stop_requested() || gauge_stopped(&f->gauge);
+}
+
+/* Its place in the log is gone: no other way leads back. */
+static bool
+begin_anew(struct fed *f, const char *at)
+{
+	struct err err;
+	int n;
+
+	if (resync_start(f->all->kafka, f->sink, &n, &err) != OK) {
+		log_warn(at, err.text, "%s", "");
+		return false;
+	}
+	log_warn(at, "begins anew: its tables are copied again", "tables=%d", n);
+	return true;
 }
 
 /* What cannot go on is tried again: a sink that was mended comes back by itself. */
@@ -242,6 +259,8 @@ fed_main(void *arg)
 			break;
 		gauge_set(&f->gauge, GAUGE_FAILED, err.text);
 		log_error(at, err.text, "retry_ms=%d", AGAIN_US / 1000);
+		if (err.lost && begin_anew(f, at))
+			continue;
 		until = now_us() + AGAIN_US;
 		while (!ending(f) && now_us() < until)
 			poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, WAIT_MS);
@@ -359,6 +378,36 @@ obey_newest(struct replicas *r, const struct newest *list)
 }
 
 static enum rc
+look_after_one(struct replicas *r, struct control *c, const struct conf_sink *sink, struct err *err)
+{
+	struct arena a = { 0 };
+	enum rc rc = OK;
+
+	if (report_resync(r->report, sink->name, resync_state(r->watch, sink))) {
+		log_info("replicas", "has all of its tables again", "sink=%s", sink->name);
+		rc = control_put(c, arena_printf(&a, "%s%s", RESYNC_PREFIX, sink->name), (struct slice){ NULL, 0 }, err);
+		if (rc == OK)
+			rc = control_flush(c, FLUSH_MS, err);
+	}
+	arena_free(&a);
+	return rc;
+}
+
+/* Sinks of this process that are made anew. */
+static enum rc
+look_after(struct replicas *r, struct control *c, struct err *err)
+{
+	const struct conf *conf = r->kafka->conf;
+	enum rc rc = OK;
+
+	for (int i = 0; i < conf->nsinks && rc == OK; i++)
+		rc = look_after_one(r, c, &conf->sinks[i], err);
+	for (struct fed *f = r->first; f && rc == OK; f = f->next)
+		rc = look_after_one(r, c, f->sink, err);
+	return rc;
+}
+
+static enum rc
 follow(struct replicas *r, struct control *c, struct err *err)
 {
 	struct newest *list = NULL;
@@ -375,7 +424,11 @@ follow(struct replicas *r, struct control *c, struct err *err)
 		if (current)
 			arena_reset(&a);
 		rc = control_next(c, WAIT_MS, &rec, err);
-		name = rc == OK ? name_of(rec.key, &a) : NULL;
+		name = rc == OK && r->feeds ? name_of(rec.key, &a) : NULL;
+		if (rc == OK)
+			resync_note(r->watch, rec.key, rec.value);
+		if (rc == AGAIN && current && look_after(r, c, err) != OK)
+			rc = err->rc;
 		if (name && current)
 			obey(r, name, rec.value);
 		else if (name)
@@ -408,7 +461,7 @@ replicas_main(void *arg)
 }
 
 void
-replicas_start(const struct kafka *k, struct report *report, struct replicas **out)
+replicas_start(const struct kafka *k, struct report *report, bool feeds, struct replicas **out)
 {
 	struct replicas *r = calloc(1, sizeof *r);
 
@@ -416,6 +469,8 @@ replicas_start(const struct kafka *k, struct report *report, struct replicas **o
 		die("out of memory");
 	r->kafka = k;
 	r->report = report;
+	r->feeds = feeds;
+	r->watch = resync_watch_new();
 	if (pthread_create(&r->thread, NULL, replicas_main, r))
 		die("cannot start a thread");
 	*out = r;
@@ -433,5 +488,6 @@ replicas_join(struct replicas *r)
 		r->first = f->next;
 		end(r, f, false);
 	}
+	resync_watch_free(r->watch);
 	free(r);
 }

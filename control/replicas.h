@@ -36,8 +36,11 @@ enum rc replicas_remove(const struct kafka *k, const char *name, struct err *err
 
 struct replicas;
 
-/* Follow the topic in a thread and feed the replicas of this node, until the program is to stop. k and report outlive it. */
-void replicas_start(const struct kafka *k, struct report *report, struct replicas **out);
+/*
+ * Follow the topic in a thread until the program is to stop: feed the replicas of this node (feeds), and see to resyncs of this process's
+ * sinks. k and report outlive it.
+ */
+void replicas_start(const struct kafka *k, struct report *report, bool feeds, struct replicas **out);
 void replicas_join(struct replicas *r);
 
 #endif

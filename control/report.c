@@ -17,6 +17,7 @@ enum {
 	PROBE_MS = 500, /* is Kafka there? So long may a stop have to wait */
 	RETRY_US = 2000000,
 	FLUSH_MS = 2000,
+	FRONT_US = 3000000, /* what a producer elsewhere says of its place is not older than this */
 	NEAR_US = 2000000, /* closer to the end of the log than this: no longer syncing */
 	STAGES_MAX = 65,
 };
@@ -30,6 +31,9 @@ struct told {
 	uint64_t changed; /* of the gauge, when it was told last */
 	struct lag lag;
 	bool caught;	    /* has been near the end of the log */
+	bool resync;	    /* its tables are being copied again: */
+	int64_t copied_us;  /* since when the copies are in the log; 0: not yet */
+	uint64_t resync_to; /* it has them when it is there; 0: not known yet */
 	uint64_t rows, seq; /* at told_us */
 	double rows_s, entries_s;
 };
@@ -152,10 +156,38 @@ describe(struct report *r, struct told *t, struct arena *a, int64_t now, struct 
 		lag_of_producer(t, p, safe, now);
 	else if (placed)
 		lag_of_sink(r, t, p, now);
-	p->syncing = t->role == PROGRESS_SINK && !t->caught;
+	p->syncing = t->role == PROGRESS_SINK && (!t->caught || t->resync);
 	p->tables = arena_array(a, GAUGE_TABLES_MAX, sizeof *p->tables);
 	while (p->ntables < GAUGE_TABLES_MAX && (name = gauge_table_name(t->gauge, p->ntables)))
 		p->tables[p->ntables++] = arena_text(a, slice_of(name)); /* the gauge may go away meanwhile */
+}
+
+bool
+report_resync(struct report *r, const char *sink, enum resync_state state)
+{
+	struct gauge_at front, at;
+	bool over = false;
+
+	pthread_mutex_lock(&r->lock);
+	for (int i = 0; i < r->n; i++) {
+		struct told *t = &r->told[i];
+
+		if (t->role != PROGRESS_SINK || strcmp(t->sink, sink) != 0)
+			continue;
+		t->resync = state != RESYNC_NONE;
+		if (state != RESYNC_COPIED) {
+			t->copied_us = 0;
+			t->resync_to = 0;
+			continue;
+		}
+		if (!t->copied_us)
+			t->copied_us = now_us();
+		if (!t->resync_to && now_us() - t->copied_us > FRONT_US && front_of(r, &front))
+			t->resync_to = front.seq;
+		over = t->resync_to && gauge_least(t->gauge, &at) && at.seq >= t->resync_to;
+	}
+	pthread_mutex_unlock(&r->lock);
+	return over;
 }
 
 int

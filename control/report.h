@@ -8,6 +8,7 @@
 #define CONTROL_REPORT_H
 
 #include "control/board.h"
+#include "control/resync.h"
 #include "core/gauge.h"
 #include "core/kafka.h"
 #include "schemas/progress.h"
@@ -28,6 +29,12 @@ void report_stop(struct report *r);
 
 /* A stage of this process has been at work: topics of the pipeline's own may be made. Before, nothing may be left behind by what fails. */
 bool report_begun(const struct report *r);
+
+/*
+ * Where a resync of a sink stands (control/resync.h): it is syncing until then. True: the sink of this process has applied all of
+ * the copies.
+ */
+bool report_resync(struct report *r, const char *sink, enum resync_state state);
 
 /* Name of the pipeline. */
 const char *report_pipeline(const struct report *r);

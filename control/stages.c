@@ -203,8 +203,8 @@ stages_start(struct stages *s, struct err *err)
 			die("cannot start a thread");
 		s->list[i].started = true;
 	}
-	if (rc == OK && s->joint && !s->kafka.broker && !s->kafka.conf->foreign_topics)
-		replicas_start(&s->kafka, s->report, &s->replicas);
+	if (rc == OK && (s->joint || s->list[0].sink) && !s->kafka.broker && !s->kafka.conf->foreign_topics)
+		replicas_start(&s->kafka, s->report, s->joint, &s->replicas);
 	return rc;
 }
 

@@ -1,0 +1,420 @@
+#include "control/resync.h"
+#include "consumer/mapping.h"
+#include "consumer/sink.h"
+#include "control/command.h"
+#include "control/replicas.h"
+#include "core/log.h"
+#include "core/now.h"
+#include "core/stop.h"
+#include "producer/copy.h"
+#include "schemas/control.h"
+#include "schemas/spine_log.h"
+#include "schemas/topic.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+enum { LOAD_MS = 10000, FLUSH_MS = 10000, WAIT_MS = 200, FETCH_KBYTES = 1024 };
+
+/* ---- what the control topic says ---- */
+
+struct copied {
+	UT_hash_handle hh;
+	char *name;    /* SCHEMA.TABLE */
+	char *command; /* id of the last one that was obeyed; NULL: none */
+	char *where;
+	enum copy_state state;
+	int64_t began_ms;
+};
+
+struct resync {
+	struct resync *next;
+	char *sink, *id;
+	int64_t at_ms;
+	char **seen; /* tables whose copy has obeyed this resync's command, whatever it obeyed later */
+	int nseen;
+};
+
+struct resync_watch {
+	struct copied *tables;
+	struct resync *first;
+};
+
+struct resync_watch *
+resync_watch_new(void)
+{
+	struct resync_watch *w = calloc(1, sizeof *w);
+
+	if (!w)
+		die("out of memory");
+	return w;
+}
+
+static char *
+copy_of(const char *text)
+{
+	char *own = strdup(text);
+
+	if (!own)
+		die("out of memory");
+	return own;
+}
+
+static void
+drop_table(struct resync_watch *w, struct copied *t)
+{
+	HASH_DEL(w->tables, t);
+	free(t->name);
+	free(t->command);
+	free(t->where);
+	free(t);
+}
+
+static void
+drop_resync(struct resync_watch *w, const char *sink)
+{
+	for (struct resync **at = &w->first; *at; at = &(*at)->next) {
+		struct resync *r = *at;
+
+		if (strcmp(r->sink, sink) != 0)
+			continue;
+		*at = r->next;
+		for (int i = 0; i < r->nseen; i++)
+			free(r->seen[i]);
+		free(r->seen);
+		free(r->sink);
+		free(r->id);
+		free(r);
+		return;
+	}
+}
+
+void
+resync_watch_free(struct resync_watch *w)
+{
+	if (!w)
+		return;
+	while (w->tables)
+		drop_table(w, w->tables);
+	while (w->first)
+		drop_resync(w, w->first->sink);
+	free(w);
+}
+
+static bool
+has_seen(const struct resync *r, const char *table)
+{
+	for (int i = 0; i < r->nseen; i++)
+		if (strcmp(r->seen[i], table) == 0)
+			return true;
+	return false;
+}
+
+static void
+note_copy(struct resync_watch *w, const char *name, const struct copy *c)
+{
+	struct copied *t;
+
+	HASH_FIND_STR(w->tables, name, t);
+	if (!t) {
+		t = calloc(1, sizeof *t);
+		if (!t)
+			die("out of memory");
+		t->name = copy_of(name);
+		HASH_ADD_KEYPTR(hh, w->tables, t->name, strlen(t->name), t);
+	}
+	free(t->command);
+	free(t->where);
+	t->command = c->command ? copy_of(c->command) : NULL;
+	t->where = c->where ? copy_of(c->where) : NULL;
+	t->state = c->state;
+	t->began_ms = c->began_ms;
+	for (struct resync *r = w->first; r; r = r->next) {
+		if (!t->command || strcmp(t->command, r->id) != 0 || has_seen(r, name))
+			continue;
+		r->seen = realloc(r->seen, (size_t)(r->nseen + 1) * sizeof *r->seen);
+		if (!r->seen)
+			die("out of memory");
+		r->seen[r->nseen++] = copy_of(name);
+	}
+}
+
+static void
+note_resync(struct resync_watch *w, const char *sink, struct slice value)
+{
+	json_t *o = json_loadb(value.p, value.n, 0, NULL);
+	const char *id = json_string_value(json_object_get(o, "id"));
+	struct resync *r;
+
+	drop_resync(w, sink);
+	if (id) {
+		r = calloc(1, sizeof *r);
+		if (!r)
+			die("out of memory");
+		*r = (struct resync){ .next = w->first, .sink = copy_of(sink), .id = copy_of(id),
+			.at_ms = json_integer_value(json_object_get(o, "at_ms")) };
+		w->first = r;
+	}
+	json_decref(o);
+}
+
+/* The part of the key behind prefix, in a; NULL: the key is another. */
+static const char *
+behind(struct slice key, const char *prefix, struct arena *a)
+{
+	size_t n = strlen(prefix);
+
+	return key.n > n && memcmp(key.p, prefix, n) == 0 ? arena_text(a, (struct slice){ key.p + n, key.n - n }) : NULL;
+}
+
+void
+resync_note(struct resync_watch *w, struct slice key, struct slice value)
+{
+	struct arena a = { 0 };
+	const char *table = behind(key, COPY_PREFIX, &a), *sink = behind(key, RESYNC_PREFIX, &a);
+	struct copy c = { 0 };
+	struct copied *t;
+	struct err err;
+
+	if (sink) {
+		note_resync(w, sink, value);
+	} else if (table && value.n) {
+		if (copy_take(value, &c, &err) == OK)
+			note_copy(w, table, &c);
+		copy_free(&c);
+	} else if (table) {
+		HASH_FIND_STR(w->tables, table, t);
+		if (t)
+			drop_table(w, t);
+	}
+	arena_free(&a);
+}
+
+static void
+split(const char *name, struct slice *schema, struct slice *table)
+{
+	const char *dot = strchr(name, '.');
+
+	*schema = (struct slice){ name, dot ? (size_t)(dot - name) : 0 };
+	*table = slice_of(dot ? dot + 1 : name);
+}
+
+static bool
+wanted(const struct conf_sink *sink, const struct copied *t)
+{
+	struct slice schema, table;
+
+	split(t->name, &schema, &table);
+	return conf_sink_wants(sink, schema, table);
+}
+
+enum resync_state
+resync_state(const struct resync_watch *w, const struct conf_sink *sink)
+{
+	const struct resync *r = w->first;
+
+	while (r && strcmp(r->sink, sink->name) != 0)
+		r = r->next;
+	if (!r)
+		return RESYNC_NONE;
+	for (const struct copied *t = w->tables; t; t = t->hh.next) {
+		/* Somebody's later copy of the table has all that ours would have. */
+		bool ours = has_seen(r, t->name) || t->began_ms > r->at_ms;
+
+		if (wanted(sink, t) && !(ours && t->state == COPY_DONE))
+			return RESYNC_COPYING;
+	}
+	return RESYNC_COPIED;
+}
+
+/* ---- beginning ---- */
+
+static enum rc
+load(struct control *c, struct resync_watch *w, struct err *err)
+{
+	int64_t until = now_ms() + LOAD_MS;
+	struct control_record rec;
+
+	while (!control_current(c)) {
+		enum rc rc = control_next(c, WAIT_MS, &rec, err);
+
+		if (rc == OK)
+			resync_note(w, rec.key, rec.value);
+		else if (rc != AGAIN)
+			return rc;
+		if (rc == AGAIN && (now_ms() > until || stop_requested()))
+			return fail(err, RETRY, "the control topic does not answer within %d s", LOAD_MS / 1000);
+	}
+	return OK;
+}
+
+/* Between two transactions of the source. */
+static enum rc
+find_end(const struct kafka *k, struct marker *at, struct err *err)
+{
+	int64_t until = now_ms() + LOAD_MS;
+	struct arena a = { 0 };
+	const char *topic = topic_own(&a, k->conf->name, "spine");
+	struct spine_end end = { .offset = -1 };
+	rd_kafka_t *rk = NULL;
+	enum rc rc = kafka_consumer(k, FETCH_KBYTES, &rk, err);
+
+	do {
+		if (rc == OK)
+			rc = spine_log_end(rk, topic, &end, err);
+	} while (rc == OK && end.state.partial && now_ms() < until && !poll(NULL, 0, WAIT_MS));
+	if (rc == OK && end.offset < 0)
+		rc = fail_exit(err, FATAL, EXIT_FAILED, "the spine of %s is empty: there is nothing to copy from", k->conf->name);
+	if (rc == OK && end.state.partial)
+		rc = fail(err, RETRY, "the source is in the middle of a large transaction; try again when it is over");
+	*at = (struct marker){ .spine_offset = end.offset, .spine_hash = end.hash, .gen = end.state.gen, .token = end.state.token,
+		.no = end.state.no, .seq = end.state.seq, .lsn = end.state.lsn, .commit_us = end.state.commit_us,
+		.system_id = end.state.system_id };
+	if (rk)
+		rd_kafka_destroy(rk);
+	arena_free(&a);
+	return rc;
+}
+
+/* The tables that the sink takes; with their names at the sink. */
+static int
+list_tables(const struct resync_watch *w, const struct conf_sink *conf, struct arena *a, struct sink_name **out)
+{
+	int n = 0;
+
+	*out = arena_array(a, HASH_COUNT(w->tables) + 1, sizeof **out);
+	for (const struct copied *t = w->tables; t; t = t->hh.next) {
+		struct slice schema, table;
+
+		if (!wanted(conf, t))
+			continue;
+		split(t->name, &schema, &table);
+		mapping_name(conf, schema, table, a, &(*out)[n].schema, &(*out)[n].table);
+		n++;
+	}
+	return n;
+}
+
+static enum rc
+announce(struct control *c, const struct resync_watch *w, const struct conf_sink *conf, struct err *err)
+{
+	struct arena a = { 0 };
+	struct buf json = { 0 };
+	struct copy_command cmd = { .verb = "add" };
+	enum rc rc;
+
+	snprintf(cmd.id, sizeof cmd.id, "%" PRIx64, (uint64_t)wall_us());
+	buf_printf(&json, "{\"id\":\"%s\",\"at_ms\":%" PRId64 "}", cmd.id, wall_us() / 1000);
+	rc = control_put(c, arena_printf(&a, "%s%s", RESYNC_PREFIX, conf->name), buf_view(&json), err);
+	for (const struct copied *t = w->tables; t && rc == OK; t = t->hh.next) {
+		if (!wanted(conf, t))
+			continue;
+		cmd.where = t->where;
+		buf_reset(&json);
+		copy_command_put(&json, &cmd);
+		rc = control_put(c, arena_printf(&a, "%s%s", COPY_COMMAND_PREFIX, t->name), buf_view(&json), err);
+	}
+	if (rc == OK)
+		rc = control_flush(c, FLUSH_MS, err);
+	buf_free(&json);
+	arena_free(&a);
+	return rc;
+}
+
+/* Whether it may begin: refused before anything is changed. */
+static enum rc
+check(const struct kafka *k, const struct conf_sink *conf, struct err *err)
+{
+	if (k->conf->embedded || k->conf->foreign_topics)
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "a sink is made anew by copies that come with Towline's own log in a real Kafka; with %s empty its tables by hand",
+		    k->conf->embedded ? "kafka: embedded" : "foreign.topics");
+	if (strcmp(conf->apply, "key") == 0)
+		return fail_exit(
+		    err, FATAL, EXIT_CONFIG, "sink %s has apply: key; only a sink of whole transactions is made anew", conf->name);
+	return OK;
+}
+
+enum rc
+resync_start(const struct kafka *k, const struct conf_sink *conf, int *tables, struct err *err)
+{
+	struct resync_watch *w = resync_watch_new();
+	struct arena a = { 0 };
+	struct sink *sink = NULL;
+	struct sink_name *names = NULL;
+	struct control *c = NULL;
+	struct marker old, end = { 0 };
+	enum rc rc = check(k, conf, err);
+
+	*tables = 0;
+	if (rc == OK)
+		rc = control_open(k, CONTROL_ALL, false, &c, err);
+	if (rc == OK && control_there(c))
+		rc = load(c, w, err);
+	if (rc == OK) {
+		*tables = list_tables(w, conf, &a, &names);
+		if (!*tables)
+			rc = fail_exit(err, FATAL, EXIT_CONFIG,
+			    "no table of sink %s was ever copied; set snapshot: initial, or use towline snapshot add", conf->name);
+	}
+	/* Who applies to it keeps us away; from here on we do. */
+	if (rc == OK)
+		rc = sink_open(k->conf->name, conf, &sink, err);
+	if (rc == OK)
+		rc = sink->ops->marker(sink, &old, err);
+	if (rc == OK)
+		rc = find_end(k, &end, err);
+	if (rc == OK)
+		rc = announce(c, w, conf, err);
+	if (rc == OK)
+		rc = sink->ops->renew(sink, &end, names, *tables, err);
+	if (sink)
+		sink->ops->close(sink);
+	control_close(c);
+	resync_watch_free(w);
+	arena_free(&a);
+	return rc;
+}
+
+/* ---- towline resync ---- */
+
+int
+cmd_resync(struct call *call)
+{
+	struct kafka k = { .conf = call->conf };
+	struct replica_list l = { .n = 0 };
+	const struct replica *r = NULL;
+	int n = 0;
+	enum rc rc = replicas_load(&k, &l, &call->err);
+
+	if (rc == OK && !(r = replicas_find(&l, call->argv[0])))
+		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG, "there is no sink '%s'", call->argv[0]);
+	if (rc == OK)
+		rc = resync_start(&k, r->sink, &n, &call->err);
+	if (rc == OK && call->json)
+		printf("{\"sink\":\"%s\",\"tables\":%d}\n", call->argv[0], n);
+	else if (rc == OK)
+		printf("%s begins anew; %d %s being copied: start its consumer, and see towline snapshot ls\n", call->argv[0], n,
+		    n == 1 ? "table is" : "tables are");
+	replicas_free(&l);
+	return rc == OK ? EXIT_DONE : (int)call->err.exit;
+}
+
+const struct command command_resync = {
+	.name = "resync",
+	.summary = "a sink begins anew: its tables are emptied and copied again, while the log goes on",
+	.usage = "SINK",
+	.examples = "towline resync reports\ntowline resync edge --json\n",
+	.detail =
+	    "For a sink that ends with 5 because its place in the log is gone (retention, topics made anew, a restored sink).\n"
+	    "Its consumer must not run meanwhile. Empties the pipeline's tables there, puts its marker to the end of the log and\n"
+	    "asks the producer for copies of all its tables; until they are there the sink is syncing, and is not read from.\n"
+	    "Replicas of towline replica add do this by themselves.\n",
+	.args_min = 1,
+	.args_max = 1,
+	.run = cmd_resync,
+};

@@ -1,0 +1,43 @@
+/*
+ * resync.h - a sink whose place in the log is lost gets its tables anew, while the log goes on.
+ *
+ *   spine's end noted -> record resync/SINK -> command/snapshot/TABLE of each table (producer/copy.h)
+ *   -> the sink: emptied, marker at that end -> it follows from there, and the copies come with the log -> all are there: the record goes
+ *
+ * In this order a crash anywhere is mended by beginning again: copies that nobody waits for harm no one. Other sinks get the copied rows
+ * too, which change nothing there.
+ *
+ *   resync/SINK  {"id":"...","at_ms":...}: as long as it stands the sink is syncing, and is not read from
+ */
+#ifndef CONTROL_RESYNC_H
+#define CONTROL_RESYNC_H
+
+#include "core/kafka.h"
+
+#define RESYNC_PREFIX "resync/"
+
+/*
+ * Do all of the above but the last; *tables: how many are copied. FATAL: nothing was changed. RETRY: Kafka, the sink, or
+ * another process that applies to it.
+ */
+enum rc resync_start(const struct kafka *k, const struct conf_sink *sink, int *tables, struct err *err) MUST_CHECK;
+
+/* ---- when is it over? ---- */
+
+/* What the control topic says of resyncs and copies. */
+struct resync_watch;
+
+struct resync_watch *resync_watch_new(void);
+void resync_watch_free(struct resync_watch *w);
+
+/* A record of the control topic, in its order; others than those of resyncs and copies are passed over. */
+void resync_note(struct resync_watch *w, struct slice key, struct slice value);
+
+enum resync_state {
+	RESYNC_NONE = 0, /* the sink is not in one */
+	RESYNC_COPYING,
+	RESYNC_COPIED,   /* all rows are in the log */
+};
+enum resync_state resync_state(const struct resync_watch *w, const struct conf_sink *sink);
+
+#endif
