@@ -50,13 +50,32 @@ put_aside(struct foreign *f, const struct reject *rejects, int n, struct err *er
 	return rc;
 }
 
+/* Said once for a table: of rows with a key a second time is none, of others it is one row too many. */
+static void
+tell_keyless(struct foreign *f, const struct table *tbl)
+{
+	if (f->whole || tbl->nkeys)
+		return;
+	for (int i = 0; i < f->nkeyless; i++)
+		if (f->keyless[i] == tbl)
+			return;
+	if (f->nkeyless == FOREIGN_KEYLESS_MAX)
+		return;
+	f->keyless[f->nkeyless++] = tbl;
+	log_warn(f->at,
+	    "a table without key: what Debezium writes twice, after a crash of its own, is applied twice; foreign.transactions avoids it",
+	    "table=%.*s.%.*s", SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name));
+}
+
 static enum rc
 prepare(struct foreign *f, struct err *err)
 {
 	enum rc rc = OK;
 
-	for (int i = 0; i < f->batch.nworks && rc == OK; i++)
+	for (int i = 0; i < f->batch.nworks && rc == OK; i++) {
+		tell_keyless(f, f->batch.works[i].tbl);
 		rc = f->sink->ops->prepare(f->sink, f->batch.works[i].tbl, err);
+	}
 	return rc;
 }
 

@@ -53,6 +53,8 @@ struct foreign_part {
 /* A transaction of the metadata topic that was applied; its records may come again after a crash of Debezium. */
 struct foreign_done;
 
+enum { FOREIGN_KEYLESS_MAX = 64 };
+
 struct foreign {
 	const struct kafka *kafka;
 	const struct conf_sink *conf;
@@ -83,6 +85,8 @@ struct foreign {
 	uint64_t batch_no;
 	struct marker applied, next;
 	uint64_t token;
+	const struct table *keyless[FOREIGN_KEYLESS_MAX]; /* that were told of */
+	int nkeyless;
 	bool open;                 /* a sink transaction is open */
 	struct row *moved;         /* old half of a changed key, waiting for the other; in the batch */
 	struct row moved_row;

@@ -87,6 +87,9 @@ for apply in key transaction; do
 	[ "$STATUS" = 0 ] || flunk "$apply ended with $STATUS"
 done
 
+grep -q 'msg="a table without key: what Debezium writes twice.* table=public.nokey' "$DIR/key.log" || flunk "key: does not warn of the table without key"
+refute grep -q 'a table without key' "$DIR/transaction.log"
+
 # Dead letters: constraints at a third sink refuse some of it; what is parked comes back in order once they are gone.
 pg_sql dst "create database deads"
 FLOW_DB=deads pg_sql dst <<<"$("$PGBIN/pg_dump" -s -N towline -h 127.0.0.1 -p "${FLOW_PG[dst]}" -U postgres keys)"
