@@ -314,10 +314,6 @@ check_table(const struct conf *conf, const char *table, struct arena *a, struct 
 			suggest_offer(&s, slice_of(name));
 			continue;
 		}
-		if (!pub.tables[i].keyed)
-			return fail_exit(err, FATAL, EXIT_REFUSED,
-			    "table %s has no key, by which its rows could be told apart: give it a primary key, or load it by other means",
-			    table);
 		return OK;
 	}
 	return fail_exit(err, FATAL, EXIT_USAGE, "the source has no table %s that 'tables' takes in%s%.*s%s", table,
@@ -491,8 +487,9 @@ const struct command command_snapshot = {
 	.detail =
 	    "TABLE is SCHEMA.TABLE, or a table of schema public. The running producer does it, without a restart and while writes go\n"
 	    "on; one that does not run does it when it starts. Rows that are there already are written again: a copy adds and\n"
-	    "corrects, and deletes nothing. Names in the condition that are not PostgreSQL's own need their schema. What is paused or\n"
-	    "cancelled stays at the sinks as it is, and changes of the table go on.\n",
+	    "corrects, and deletes nothing; only a table without a key is emptied first. Names in the condition that are not\n"
+	    "PostgreSQL's own need their schema. What is paused or cancelled stays at the sinks as it is, and changes of the table go\n"
+	    "on.\n",
 	.options = snapshot_options,
 	.noptions = COUNTOF(snapshot_options),
 	.args_min = 1,

@@ -22,6 +22,7 @@ struct copier {
 	PGcancel *cancel;    /* under the lock */
 	const char *path;    /* search_path that is set, in path_arena */
 	struct arena path_arena;
+	bool copying, head;  /* a whole table is on its way; its COPY's header was not read yet */
 };
 
 struct queue {
@@ -140,6 +141,7 @@ disconnect(struct copier *c)
 	pthread_mutex_unlock(&c->all->lock);
 	PQfinish(c->conn);
 	c->conn = NULL;
+	c->copying = false;
 	arena_free(&c->path_arena);
 }
 
@@ -378,6 +380,17 @@ roll_back(struct copier *c)
 		PQclear(PQexec(c->conn, "ROLLBACK"));
 }
 
+/* Why the table cannot be read. A right that lacks may be granted yet. */
+static enum rc
+judge_lock(const struct job *j, enum rc rc, struct err *err)
+{
+	if (rc == FATAL && strstr(err->text, "SQLSTATE 42P01"))
+		return fail(err, REJECT, "table %s.%s is not there any more", j->schema, j->name);
+	if (rc == FATAL && strstr(err->text, "SQLSTATE 42501"))
+		return fail(err, RETRY, "%s; grant SELECT on %s.%s to the producer's role", err->text, j->schema, j->name);
+	return rc;
+}
+
 static enum rc
 chunk(struct copier *c, struct job *j, struct err *err)
 {
@@ -388,8 +401,7 @@ chunk(struct copier *c, struct job *j, struct err *err)
 		rc = pg_exec(c->conn, "begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err);
 	if (rc == OK)
 		rc = pg_exec(c->conn, "lock the table", lock, NULL, err);
-	if (rc == FATAL && strstr(err->text, "SQLSTATE 42P01"))
-		rc = fail(err, REJECT, "table %s.%s is not there any more", j->schema, j->name);
+	rc = judge_lock(j, rc, err);
 	if (rc == OK)
 		rc = look(c, j, err);
 	if (rc == OK && strcmp(j->table->path, "pg_catalog") != 0)
@@ -402,6 +414,63 @@ chunk(struct copier *c, struct job *j, struct err *err)
 		if (rc == OK)
 			rc = write_mark(c, j, err);
 	}
+	return rc;
+}
+
+/* ---- a whole table ---- */
+
+static enum rc
+whole(struct copier *c, struct job *j, struct err *err)
+{
+	const char *lock = arena_printf(&j->arena, "LOCK TABLE %s IN ACCESS SHARE MODE", j->table->from);
+	PGresult *res;
+	enum rc rc;
+
+	roll_back(c);
+	rc = set_path(c, "pg_catalog", err);
+	if (rc == OK)
+		rc = pg_exec(c->conn, "begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err);
+	if (rc == OK)
+		rc = pg_exec(c->conn, "lock the table", lock, NULL, err);
+	rc = judge_lock(j, rc, err);
+	if (rc == OK)
+		rc = look(c, j, err);
+	if (rc != OK || j->early || j->changed) {
+		roll_back(c);
+		return rc;
+	}
+	res = PQexec(c->conn, copy_table_sql(j->table, NULL, NULL, j->where, 0, &j->arena));
+	c->copying = c->head = PQresultStatus(res) == PGRES_COPY_OUT;
+	if (!c->copying)
+		rc = pg_fail(c->conn, res, err, "read the table");
+	PQclear(res);
+	return rc;
+}
+
+static enum rc
+more(struct copier *c, struct job *j, struct err *err)
+{
+	PGresult *res;
+	char *msg;
+	int n = 0;
+	enum rc rc = OK;
+
+	j->rows.max = SIZE_MAX / 2;
+	while (rc == OK && j->rows.n < j->bytes_max && (n = PQgetCopyData(c->conn, &msg, 0)) > 0) {
+		rc = take_row(j, msg, n, &c->head, err);
+		PQfreemem(msg);
+	}
+	if (rc != OK || n >= 0)
+		return rc;
+	j->end = true;
+	c->copying = false;
+	res = PQgetResult(c->conn);
+	if (PQresultStatus(res) != PGRES_COMMAND_OK)
+		rc = pg_fail(c->conn, res, err, "read the table");
+	PQclear(res);
+	while ((res = PQgetResult(c->conn)))
+		PQclear(res);
+	roll_back(c);
 	return rc;
 }
 
@@ -437,7 +506,12 @@ work(struct copier *c, struct job *j)
 		disconnect(c);
 		return;
 	}
-	j->rc = j->kind == JOB_PLAN ? plan(c, j, &j->err) : chunk(c, j, &j->err);
+	switch (j->kind) {
+	case JOB_PLAN: j->rc = plan(c, j, &j->err); break;
+	case JOB_CHUNK: j->rc = chunk(c, j, &j->err); break;
+	case JOB_WHOLE: j->rc = whole(c, j, &j->err); break;
+	case JOB_MORE: j->rc = c->copying ? more(c, j, &j->err) : fail(&j->err, RETRY, "the copy of the table broke off"); break;
+	}
 	if (PQstatus(c->conn) != CONNECTION_OK)
 		disconnect(c);
 }

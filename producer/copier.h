@@ -14,6 +14,9 @@
 enum job_kind {
 	JOB_PLAN,  /* look at the table, part it into ranges */
 	JOB_CHUNK,
+	/* A table without key, by a copier of its own: its transaction stays open from one job to the next. */
+	JOB_WHOLE, /* begin: snapshot, no rows */
+	JOB_MORE,  /* the next rows, up to bytes_max */
 };
 
 /* xid_status: what pg_current_snapshot() says. */
@@ -25,6 +28,7 @@ struct copy_snapshot {
 
 /* Belongs to a copier between copiers_give and copiers_take; what it points to outlives that. */
 struct job {
+	struct job *next;                  /* for whoever keeps some */
 	enum job_kind kind;
 	uint64_t number;
 	struct arena arena;

@@ -59,6 +59,7 @@ copy_free(struct copy *c)
 	free(c->where);
 	free(c->key);
 	free(c->command);
+	free(c->seen);
 	*c = (struct copy){ 0 };
 }
 
@@ -131,9 +132,10 @@ copy_put(struct buf *out, const struct copy *c)
 		    array_of(r->at), "done", r->done);
 		json_array_append_new(ranges, o);
 	}
-	o = json_pack("{s:s,s:s,s:s?,s:I,s:s,s:o,s:I,s:I,s:I,s:I,s:s?,s:o}", "state", names[c->state], "reason", c->reason ? c->reason : "",
-	    "where", c->where, "relid", (json_int_t)c->relid, "since", since, "key", array_of(c->key),
-	    "rows", (json_int_t)c->rows, "estimate", (json_int_t)c->estimate,
+	o = json_pack("{s:s,s:s,s:s?,s:I,s:b,s:s?,s:s,s:o,s:I,s:I,s:I,s:I,s:s?,s:o}",
+	    "state", names[c->state], "reason", c->reason ? c->reason : "", "where", c->where, "relid", (json_int_t)c->relid,
+	    "again", c->again, "seen", c->seen, "since", since,
+	    "key", array_of(c->key), "rows", (json_int_t)c->rows, "estimate", (json_int_t)c->estimate,
 	    "began_ms", (json_int_t)c->began_ms, "ended_ms", (json_int_t)c->ended_ms, "command", c->command, "ranges", ranges);
 	dump(out, o);
 }
@@ -193,6 +195,8 @@ copy_take(struct slice json, struct copy *c, struct err *err)
 	copy_text(&c->reason, json_string_value(json_object_get(o, "reason")));
 	copy_text(&c->where, json_string_value(json_object_get(o, "where")));
 	copy_text(&c->command, json_string_value(json_object_get(o, "command")));
+	copy_text(&c->seen, json_string_value(json_object_get(o, "seen")));
+	c->again = json_is_true(json_object_get(o, "again"));
 	c->key = texts_of(json_object_get(o, "key"));
 	c->relid = (uint32_t)json_integer_value(json_object_get(o, "relid"));
 	c->since = since ? strtoull(since, NULL, 10) : 0;

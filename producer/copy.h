@@ -1,8 +1,8 @@
 /*
  * copy.h - the copy of one table that is to be made, is being made, or was made: records `snapshot/SCHEMA.TABLE` of the control topic.
  *
- *   {"state":"copying","reason":"","where":"...","relid":16384,"since":"812","key":["id"],"rows":81920,"estimate":200000,
- *    "began_ms":...,"ended_ms":0,"command":"...",
+ *   {"state":"copying","reason":"","where":"...","relid":16384,"again":false,"seen":null,"since":"812",
+ *    "key":["id"],"rows":81920,"estimate":200000,"began_ms":...,"ended_ms":0,"command":"...",
  *    "ranges":[{"from":null,"to":["50000"],"at":["20480"],"done":false}, ...]}
  *
  * A range is the rows with from < key <= to; null: open. Up to `at` its rows are in Kafka, and stay there: a producer that
@@ -44,6 +44,8 @@ struct copy {
 	char *key;              /* JSON array: the key's columns; NULL: not looked yet */
 	char *command;          /* id of the last command that changed it; NULL: none */
 	uint32_t relid;         /* oid of the table: another one of its name is another table; 0: not known */
+	bool again;             /* rows of it may be at the sinks already: a table without key is emptied there first */
+	char *seen;             /* of a table without key: what this snapshot sees is in the rows; NULL: nothing of it is to come yet */
 	uint64_t since;         /* transactions older than this one (xid) are to be over before the first row is read; 0: not known yet */
 	int64_t rows, estimate; /* in Kafka; of the table, about */
 	int64_t began_ms, ended_ms; /* since 1970 */

@@ -253,9 +253,13 @@ copy_table_sql(const struct copy_table *t, const char *from, const char *to, con
 	/* A comment at its end must not swallow what follows. */
 	if (where)
 		buf_printf(&b, " AND (%s\n)", where);
-	buf_text(&b, " ORDER BY ");
-	put_keys(&b, t, a);
-	buf_printf(&b, " LIMIT %d) TO STDOUT (FORMAT binary)", limit);
+	if (t->rel->table.nkeys) {
+		buf_text(&b, " ORDER BY ");
+		put_keys(&b, t, a);
+	}
+	if (limit)
+		buf_printf(&b, " LIMIT %d", limit);
+	buf_text(&b, ") TO STDOUT (FORMAT binary)");
 	sql = arena_text(a, buf_view(&b));
 	buf_free(&b);
 	return sql;
@@ -283,6 +287,29 @@ copy_table_bounds_sql(const struct copy_table *t, int n, struct arena *a)
 	buf_free(&inner);
 	buf_free(&outer);
 	return sql;
+}
+
+enum rc
+copy_row_take(const struct relation *rel, const struct table *tbl, struct cursor *at, struct arena *a, const struct value **out,
+    struct err *err)
+{
+	struct value *row = arena_array(a, (size_t)tbl->ncols, sizeof *row);
+
+	if (cursor_be16(at) != tbl->ncols)
+		return fail(err, FATAL, "COPY: a row of another number of columns");
+	for (int i = 0; i < tbl->ncols; i++) {
+		uint32_t len = cursor_be32(at);
+		enum rc rc;
+
+		row[i].kind = V_NULL;
+		if (len == UINT32_MAX)
+			continue;
+		rc = pgtype_read(&rel->types[i], &tbl->cols[i].type, pgtype_binary(&rel->types[i]), cursor_bytes(at, len), a, &row[i], err);
+		if (rc != OK)
+			return fail_in(err, "table %s.%s, column %s", tbl->schema.p, tbl->name.p, tbl->cols[i].name.p);
+	}
+	*out = row;
+	return at->bad ? fail(err, FATAL, "COPY: malformed row") : OK;
 }
 
 enum rc

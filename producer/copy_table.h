@@ -4,6 +4,7 @@
 #ifndef PRODUCER_COPY_TABLE_H
 #define PRODUCER_COPY_TABLE_H
 
+#include "core/cursor.h"
 #include "producer/catalog.h"
 
 /* As it stands in the catalogue; never changes once made. */
@@ -34,12 +35,19 @@ enum rc copy_table_text(PGconn *conn, const char *schema, const char *name, cons
 
 /*
  * COPY of the rows with from < key <= to (JSON arrays, NULL: open) that `where` (NULL: all) and the publication's filter take, in
- * order of the key, at most limit; in a. What has no binary form of ours comes as text.
+ * order of the key, at most limit (0: all); in a. What has no binary form of ours comes as text.
  */
 const char *copy_table_sql(const struct copy_table *t, const char *from, const char *to, const char *where, int limit, struct arena *a);
 
 /* The query for keys that part the table into n ranges of about as many rows, by a sample; in a. */
 const char *copy_table_bounds_sql(const struct copy_table *t, int n, struct arena *a);
+
+/*
+ * The next row of COPY's binary form. tbl: the version of rel in the stream. Values point into the row, or into a. REJECT: a value is
+ * malformed.
+ */
+enum rc copy_row_take(const struct relation *rel, const struct table *tbl, struct cursor *at, struct arena *a, const struct value **out,
+    struct err *err) MUST_CHECK;
 
 /* `col = value` for the row with that key, for a WHERE; row: values of the stream. In a. REJECT: a value has no text. */
 enum rc copy_table_where(const struct copy_table *t, const struct value *row, struct arena *a, const char **out,

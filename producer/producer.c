@@ -417,6 +417,8 @@ take_streamed(struct session *s, struct source_event *ev, struct err *err)
 {
 	enum rc rc = ev->kind == SRC_CHANGE ? snapshot_change(s->snapshot, &ev->txn, &ev->change, err) : OK;
 
+	if (rc == AGAIN)
+		return OK; /* it is in the rows that were copied */
 	if (ev->kind == SRC_MARK)
 		snapshot_mark(s->snapshot, ev->change.content);
 	if (rc == OK)
@@ -462,6 +464,9 @@ read_source(struct session *s, bool *idle, struct err *err)
 			rc = take_copied(s, &ev, err);
 			if (rc == AGAIN)
 				continue;
+		} else if (snapshot_holds(s->snapshot)) {
+			*idle = true;
+			return OK;
 		} else {
 			rc = s->source->ops->next(s->source, &ev, err);
 			if (rc == AGAIN) {

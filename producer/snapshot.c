@@ -59,6 +59,7 @@ free_members(struct snapshot *s)
 		s->members = m->next;
 		forget_reaches(m);
 		copy_table_free(m->table);
+		whole_forget(m);
 		copy_free(&m->copy);
 		free(m->pending);
 		free(m->schema);
@@ -95,8 +96,11 @@ static void
 count_open(struct snapshot *s)
 {
 	s->nopen = 0;
-	for (const struct member *m = s->members; m; m = m->next)
+	s->nseen = 0;
+	for (const struct member *m = s->members; m; m = m->next) {
 		s->nopen += copy_open(&m->copy);
+		s->nseen += m->copy.seen != NULL;
+	}
 }
 
 void
@@ -112,6 +116,8 @@ snapshot_written(struct snapshot *s, struct member *m, bool now)
 static void
 leave(struct snapshot *s, struct member *m)
 {
+	if (s->whole.m == m)
+		whole_end(s, 0);
 	chunks_drop(s, m);
 	forget_reaches(m);
 	m->stale = true;
@@ -127,6 +133,16 @@ snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const
 	leave(s, m);
 	m->copy.state = state;
 	m->copy.ended_ms = wall_us() / 1000;
+	copy_text(&m->copy.reason, reason);
+	snapshot_written(s, m, true);
+}
+
+void
+snapshot_waits(struct snapshot *s, struct member *m, const char *reason)
+{
+	if (m->copy.reason && strcmp(m->copy.reason, reason) == 0)
+		return;
+	log_warn("producer", reason, "table=\"%s.%s\"", m->schema, m->name);
 	copy_text(&m->copy.reason, reason);
 	snapshot_written(s, m, true);
 }
@@ -194,6 +210,7 @@ restart(struct member *m, const char *where)
 
 	copy_restart(&m->copy, where);
 	m->copy.relid = relid;
+	m->copy.again = true;
 }
 
 /* Do what a user has asked for; the answer is the record with the command's id. */
@@ -275,6 +292,10 @@ take_record(struct snapshot *s, const struct control_record *rec, bool loading, 
 	else if (copy_take(rec->value, &m->copy, &why) != OK)
 		log_warn("producer", why.text, "table=\"%s.%s\"", m->schema, m->name);
 	m->recorded = rec->value.n > 0;
+	free(m->seen.running);
+	m->seen = (struct copy_snapshot){ 0 };
+	if (m->copy.seen && !copy_snapshot_parse(m->copy.seen, &m->seen))
+		copy_text(&m->copy.seen, NULL);
 	return OK;
 }
 
@@ -298,35 +319,18 @@ load(struct snapshot *s, struct err *err)
 
 /* ---- which tables ---- */
 
-static bool
-has_rows(struct snapshot *s, const struct publication_table *t)
-{
-	struct arena a = { 0 };
-	const char *sql = arena_printf(&a, "SELECT FROM %s.%s LIMIT 1", pg_ident(&a, slice_of(t->schema)), pg_ident(&a, slice_of(t->name)));
-	PGresult *res = NULL;
-	struct err why;
-	bool yes = pg_exec(s->sql, "look into the table", sql, &res, &why) != OK || PQntuples(res) > 0;
-
-	PQclear(res);
-	arena_free(&a);
-	return yes;
-}
-
 static void
 join(struct snapshot *s, struct member *m, const struct publication_table *t, bool copied)
 {
 	/* Rows of an outbox are events: those that were there before are not to happen now. */
 	bool wanted = copied && s->conf->snapshot == SNAPSHOT_INITIAL &&
 	    !conf_lists(s->conf->outbox_tables, slice_of(t->schema), slice_of(t->name));
-	bool copy = wanted && t->keyed;
 
 	leave(s, m);
+	whole_forget(m);
 	copy_restart(&m->copy, NULL);
 	m->copy.relid = t->oid;
-	m->copy.state = copy ? COPY_WAITING : COPY_NONE;
-	if (wanted && !t->keyed && has_rows(s, t))
-		log_warn("producer", "a table without key is not copied: rows that are there already do not reach the sinks",
-		    "table=\"%s.%s\"", t->schema, t->name);
+	m->copy.state = wanted ? COPY_WAITING : COPY_NONE;
 	m->recorded = true;
 	snapshot_written(s, m, true);
 }
@@ -451,6 +455,7 @@ snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err
 void
 snapshot_end(struct snapshot *s)
 {
+	whole_end(s, 0);
 	copiers_stop(s->copiers);
 	s->copiers = NULL;
 	/* Their jobs went with the copiers. */
@@ -465,6 +470,7 @@ snapshot_end(struct snapshot *s)
 		copy_table_free(m->table);
 		m->table = NULL;
 		m->planning = m->stale = false;
+		m->seen_number = m->passed = 0;
 	}
 	s->nstreamed = 0;
 	s->sent = 0;
@@ -523,6 +529,12 @@ begin_ranges(struct snapshot *s, struct member *m, const struct job *j)
 	} else {
 		log_info("producer", "copying a table further", "table=\"%s.%s\" rows=%" PRId64, m->schema, m->name, m->copy.rows);
 	}
+	/* In one transaction, from the beginning. */
+	if (!t->rel->table.nkeys) {
+		m->truncate = m->copy.again;
+		m->copy.again = true;
+		m->copy.rows = 0;
+	}
 	m->copy.since = j->since;
 	m->copy.estimate = t->estimate;
 	m->copy.state = COPY_RUNNING;
@@ -547,15 +559,10 @@ take_plan(struct snapshot *s, struct job *j)
 	if (!copy_open(&m->copy) || m->copy.state == COPY_PAUSED)
 		return;
 	if (j->rc == RETRY) {
-		if (!m->copy.reason || strcmp(m->copy.reason, j->err.text) != 0)
-			log_warn("producer", j->err.text, "table=\"%s.%s\"", m->schema, m->name);
-		copy_text(&m->copy.reason, j->err.text);
+		snapshot_waits(s, m, j->err.text);
 		m->retry_ms = now_ms() + RETRY_MS;
-		snapshot_written(s, m, false);
 	} else if (j->rc != OK) {
 		snapshot_fail(s, m, COPY_FAILED, j->err.text);
-	} else if (!j->found->rel->table.nkeys) {
-		snapshot_fail(s, m, COPY_FAILED, "the table has no key, by which its rows could be told apart");
 	} else if (!m->chunks) {
 		copy_text(&m->copy.reason, NULL);
 		copy_table_free(m->table);
@@ -601,8 +608,8 @@ give_chunks(struct snapshot *s, struct member *m, int max)
 	}
 }
 
-static void
-give_work(struct snapshot *s)
+static enum rc
+give_work(struct snapshot *s, struct err *err)
 {
 	int max = SNAPSHOT_CHUNKS * (int)s->conf->snapshot_jobs;
 
@@ -619,11 +626,18 @@ give_work(struct snapshot *s)
 		}
 		if ((!m->table || !m->reaches) && !m->planning && !m->chunks && now_ms() >= m->retry_ms)
 			give_plan(s, m);
-		else if (m->table && m->reaches && !m->stale)
+		else if (m->table && m->reaches && !m->stale && m->table->rel->table.nkeys)
 			give_chunks(s, m, max);
+		else if (m->table && m->reaches && !m->stale) {
+			enum rc rc = whole_ask(s, m, err);
+
+			if (rc != OK)
+				return rc;
+		}
 		if (unsent(s) >= max || s->nchunks >= SENT_MAX)
-			return;
+			break;
 	}
+	return OK;
 }
 
 /* ---- the rest of a turn ---- */
@@ -708,7 +722,7 @@ snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, struct err *
 	chunks_accept(s, accepted);
 	if (s->out.chunk) /* what is published must not be given up in the middle of a transaction */
 		return OK;
-	if (s->control && now - s->control_ms >= CONTROL_MS) {
+	if (s->control && !snapshot_holds(s) && now - s->control_ms >= CONTROL_MS) {
 		s->control_ms = now;
 		rc = take_commands(s, err);
 	}
@@ -722,8 +736,10 @@ snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, struct err *
 	}
 	while (s->copiers && rc == OK && (j = copiers_take(s->copiers)))
 		snapshot_take_job(s, j);
+	if (rc == OK)
+		rc = whole_turn(s, accepted, err);
 	if (rc == OK && s->nopen)
-		give_work(s);
+		rc = give_work(s, err);
 	if (rc == OK && s->copiers)
 		end_copiers(s);
 	for (struct member *m = s->members; m; m = m->next)
@@ -739,5 +755,7 @@ void
 snapshot_fds(const struct snapshot *s, int fds[static 2])
 {
 	fds[0] = s->copiers ? copiers_fd(s->copiers) : -1;
+	if (snapshot_holds(s))
+		fds[0] = copiers_fd(s->whole.copier);
 	fds[1] = s->control ? control_fd(s->control) : -1;
 }

@@ -41,7 +41,10 @@ void snapshot_fds(const struct snapshot *s, int fds[static 2]);
 
 /* ---- the stream, as the producer reads it ---- */
 
-/* A change: it may become another one, for as long as rows of its table are still to come (see snapshot_change's definition). */
+/*
+ * A change: it may become another one, for as long as rows of its table are still to come (see snapshot_change's definition). AGAIN: it is
+ * not to be published, as the rows have it already.
+ */
 enum rc snapshot_change(struct snapshot *s, const struct txn *txn, struct change *ch, struct err *err) MUST_CHECK;
 
 /* A logical message of ours inside a transaction: a mark? */
@@ -51,6 +54,9 @@ void snapshot_commit(struct snapshot *s, const struct txn *txn);
 /* ---- rows of the chunks, between two transactions of the stream ---- */
 
 bool snapshot_ready(const struct snapshot *s);
+
+/* A table without key is copied: nothing of the stream may come before it is over. */
+bool snapshot_holds(const struct snapshot *s);
 
 /* As source_ops.next: BEGIN, rows, COMMIT of the next piece. AGAIN: nothing is ready. */
 enum rc snapshot_next(struct snapshot *s, struct source_event *ev, struct err *err) MUST_CHECK;

@@ -119,13 +119,15 @@ snapshot_change(struct snapshot *s, const struct txn *txn, struct change *ch, st
 	struct member *m;
 	enum rc rc = OK;
 
-	if (!s->nopen || !ch->tbl)
+	if ((!s->nopen && !s->nseen) || !ch->tbl)
 		return OK;
 	if (s->last_tbl != ch->tbl) {
 		s->last_tbl = ch->tbl;
 		s->last_member = snapshot_member(s, ch->tbl->schema, ch->tbl->name);
 	}
 	m = s->last_member;
+	if (m && m->copy.seen && copy_snapshot_sees(&m->seen, txn->xid))
+		return AGAIN;
 	if (!m || !copy_open(&m->copy))
 		return OK;
 	if (change_moves_key(ch))

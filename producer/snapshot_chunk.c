@@ -178,8 +178,8 @@ chunk_of(struct snapshot *s, uint64_t number)
 	return NULL;
 }
 
-static void
-tell_early(struct member *m)
+void
+snapshot_tell_early(struct member *m)
 {
 	int64_t now = now_ms();
 
@@ -205,6 +205,8 @@ take_rows(struct snapshot *s, struct chunk *c)
 		return;
 	}
 	c->m->early_ms = 0;
+	if (c->m->copy.reason)
+		copy_text(&c->m->copy.reason, NULL);
 	c->state = j->nrows ? CHUNK_AWAITED : CHUNK_SENT;
 	c->no = s->sent;
 	c->rows = j->nrows;
@@ -227,7 +229,7 @@ chunk_read(struct snapshot *s, struct job *j)
 	if (c->dead) {
 		chunk_free(s, c);
 	} else if (j->rc == RETRY) {
-		log_warn("producer", j->err.text, "table=\"%s.%s\" retry_ms=%d", m->schema, m->name, RETRY_MS);
+		snapshot_waits(s, m, j->err.text);
 		reach->retry_ms = now_ms() + RETRY_MS;
 		chunk_free(s, c);
 	} else if (j->rc != OK) {
@@ -242,7 +244,7 @@ chunk_read(struct snapshot *s, struct job *j)
 		look_again(s, m);
 		chunk_free(s, c);
 	} else if (j->early) {
-		tell_early(m);
+		snapshot_tell_early(m);
 		reach->retry_ms = now_ms() + EARLY_MS;
 		chunk_free(s, c);
 	} else {
@@ -330,6 +332,8 @@ snapshot_commit(struct snapshot *s, const struct txn *txn)
 
 	if (txn->xid && !s->off)
 		streamed_add(s, txn->xid);
+	if (s->mark.n)
+		whole_mark(s, s->mark, txn);
 	s->mark = (struct slice){ NULL, 0 };
 	if (!c)
 		return;
@@ -346,7 +350,7 @@ snapshot_ready(const struct snapshot *s)
 	for (const struct chunk *c = s->chunks; c; c = c->next)
 		if (c->state == CHUNK_READY && !c->dead)
 			return true;
-	return false;
+	return whole_ready(s);
 }
 
 /* It can be published as it is: by which table version? AGAIN: no, it was given up. */
@@ -392,26 +396,13 @@ next_row(struct snapshot *s, struct err *err)
 
 	while (!s->out.have && s->out.row < c->job->nrows) {
 		struct cursor at = cursor_of((struct slice){ c->job->rows.p + s->out.at, c->job->rows.n - s->out.at });
-		struct value *row;
+		const struct value *row;
+		enum rc rc;
 
 		arena_reset(&s->out.arena);
-		row = arena_array(&s->out.arena, (size_t)tbl->ncols, sizeof *row);
-		if (cursor_be16(&at) != tbl->ncols)
-			return fail(err, FATAL, "COPY: a row of another number of columns");
-		for (int i = 0; i < tbl->ncols; i++) {
-			uint32_t len = cursor_be32(&at);
-			enum rc rc;
-
-			row[i].kind = V_NULL;
-			if (len == UINT32_MAX)
-				continue;
-			rc = pgtype_read(&rel->types[i], &tbl->cols[i].type, pgtype_binary(&rel->types[i]), cursor_bytes(&at, len),
-			    &s->out.arena, &row[i], err);
-			if (rc != OK)
-				return fail_in(err, "table %s.%s, column %s", tbl->schema.p, tbl->name.p, tbl->cols[i].name.p);
-		}
-		if (at.bad)
-			return fail(err, FATAL, "COPY: malformed row");
+		rc = copy_row_take(rel, tbl, &at, &s->out.arena, &row, err);
+		if (rc != OK)
+			return rc;
 		s->out.row++;
 		s->out.row_bytes = c->job->rows.n - s->out.at - cursor_left(&at);
 		s->out.at += s->out.row_bytes;
@@ -483,6 +474,8 @@ snapshot_next(struct snapshot *s, struct source_event *ev, struct err *err)
 {
 	enum rc rc = AGAIN;
 
+	if (!s->out.chunk && whole_ready(s))
+		return whole_next(s, ev, err);
 	while (rc == AGAIN && (s->out.chunk || snapshot_ready(s))) {
 		struct chunk *c = s->chunks;
 

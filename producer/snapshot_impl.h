@@ -33,6 +33,9 @@ struct member {
 	/* of the session: */
 	struct copy_table *table; /* NULL: to be looked at */
 	bool planning;
+	bool truncate;            /* without key: the sinks may have rows of it */
+	struct copy_snapshot seen; /* copy.seen; of whole number its mark is, and the group behind which nothing of it comes again */
+	uint64_t seen_number, passed;
 	bool stale;               /* table is to be looked at again, when no chunk refers to it */
 	struct reach *reaches;    /* copy.nranges; NULL: not begun */
 	int chunks;               /* that refer to table */
@@ -66,6 +69,32 @@ struct chunk {
 	int64_t rows;
 };
 
+enum whole_state {
+	WHOLE_NONE,
+	WHOLE_ASKED,   /* the mark was written */
+	WHOLE_HELD,    /* the stream has come to it and is held */
+	WHOLE_COPYING, /* there is a snapshot: rows come */
+	WHOLE_SENT,    /* all are in groups up to `no`; the stream goes on */
+};
+
+/* A table without key, one at a time. */
+struct whole {
+	enum whole_state state;
+	struct member *m;
+	uint64_t number, no;
+	struct txn mark;
+	struct copiers *copier;    /* one, with a transaction of its own */
+	int given;                 /* jobs */
+	int64_t held_ms, again_ms;
+	char *seen;
+	const struct table *tbl;
+	bool reshaped, in_txn, began, truncated;
+	struct job *first;         /* rows, in order */
+	int row;
+	size_t at;                 /* in the rows of the first */
+	struct arena arena;        /* the row at hand */
+};
+
 struct snapshot {
 	const struct kafka *kafka;
 	const struct conf *conf;
@@ -77,7 +106,7 @@ struct snapshot {
 	bool off;                /* the source copies by itself, or not at all */
 	bool known;              /* the record `snapshot` is there */
 	bool embedded_open;      /* the publication's comment says that a copy is unfinished */
-	int nopen;               /* members whose copy is open */
+	int nopen, nseen;        /* members whose copy is open; with copy.seen */
 	struct chunk *chunks;
 	int nchunks;
 	uint64_t number, token;
@@ -104,6 +133,7 @@ struct snapshot {
 		int row, pieces;
 		struct arena arena;
 	} out;
+	struct whole whole;
 	uint64_t sent;           /* newest group that has rows */
 };
 
@@ -111,6 +141,8 @@ struct snapshot {
 struct member *snapshot_member(struct snapshot *s, struct slice schema, struct slice name);
 void snapshot_written(struct snapshot *s, struct member *m, bool now); /* the record has changed; now: put it at the next turn */
 void snapshot_take_job(struct snapshot *s, struct job *j);
+/* Its copy is tried again, and why; told once. */
+void snapshot_waits(struct snapshot *s, struct member *m, const char *reason);
 /* Its copy ends so; what is on its way is given up. */
 void snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const char *reason);
 
@@ -120,5 +152,16 @@ void chunk_read(struct snapshot *s, struct job *j); /* a copier has done it */
 void chunks_accept(struct snapshot *s, uint64_t accepted);
 void chunks_drop(struct snapshot *s, const struct member *m); /* NULL: all; those being read are only given up */
 void streamed_prune(struct snapshot *s, const struct copy_snapshot *seen);
+
+void snapshot_tell_early(struct member *m);
+
+/* snapshot_whole.c */
+enum rc whole_ask(struct snapshot *s, struct member *m, struct err *err) MUST_CHECK; /* unless another one is at it */
+void whole_mark(struct snapshot *s, struct slice content, const struct txn *txn);
+enum rc whole_turn(struct snapshot *s, uint64_t accepted, struct err *err) MUST_CHECK;
+bool whole_ready(const struct snapshot *s);
+enum rc whole_next(struct snapshot *s, struct source_event *ev, struct err *err) MUST_CHECK;
+void whole_end(struct snapshot *s, int64_t retry_ms);
+void whole_forget(struct member *m); /* copy.seen */
 
 #endif

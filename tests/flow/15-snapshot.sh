@@ -33,6 +33,8 @@ pg_sql src "create schema ext; create extension citext schema ext; create type m
 	create table parts_a partition of parts for values in ('a'); create table parts_b partition of parts for values in ('b');
 	create table tree(id int primary key, n int); create table branch(primary key (id)) inherits (tree);
 	create table full_id(id int primary key, v text); alter table full_id replica identity full;
+	create table heap(v int, t text); alter table heap replica identity full;
+	create table nothing(v int); alter table nothing replica identity full;
 	create table empty(id int primary key);
 	create table still(id int primary key, v text)"
 pg_sql src "insert into acc select i, 0, 'n' || i, repeat(md5(i::text), 100) from generate_series(1, 6000) i;
@@ -45,6 +47,7 @@ pg_sql src "insert into acc select i, 0, 'n' || i, repeat(md5(i::text), 100) fro
 	insert into parts select i, chr(97 + i % 2), i from generate_series(1, 3000) i;
 	insert into tree select i, i from generate_series(1, 500) i; insert into branch select i, i from generate_series(501, 900) i;
 	insert into full_id select i, 'v' || i from generate_series(1, 1000) i;
+	insert into heap select i % 700, repeat('h', i % 50) from generate_series(1, 20000) i;
 	insert into still select i, 'v' || i from generate_series(1, 150000) i; analyze"
 
 # Updates that leave the TOAST value out, or set it; rows that go, come, and get other keys: behind the copy, before it, and back.
@@ -64,6 +67,8 @@ update pair set x = 'moved' || :j where n = :k;
 delete from word where n = :k;
 insert into word values ('W' || :j, :j) on conflict do nothing;
 update parts set region = case region when 'a' then 'b' else 'a' end where id = :k;
+insert into heap values (:k, 'new'), (:k, 'new'); delete from heap where v = :k + 1; update heap set t = 'changed' where v = :k / 6 and t like 'h%';
+insert into nothing values (:k);
 delete from full_id where id = :k; update full_id set v = 'u' || :j where id = :k + 1;
 update hidden set mail = :j || '@example.com' where id = :k * 1000000007::bigint;
 E2
@@ -85,7 +90,7 @@ for ((k = 1; k <= kills; k++)); do
 	towline_start producer producer -v -c "$DIR/conf.yaml"
 	wait_for 30 "grep -q 'copying a table further.*table=public.still rows=$at' $DIR/producer.log"
 done
-tables='acc pair word kind bits hidden parts tree branch full_id still'
+tables='acc pair word kind bits hidden parts tree branch full_id still heap nothing'
 for t in $tables empty; do wait_for 90 "copied $t"; done
 
 # A table that joins: its first rows are there before anybody has looked.
@@ -98,7 +103,7 @@ kill -s TERM "${FLOW_PID[pgbench]}"
 wait "${FLOW_PID[pgbench]}" || true
 unset 'FLOW_PID[pgbench]'
 
-for t in acc pair kind bits parts 'only tree' branch full_id still late empty; do
+for t in acc pair kind bits parts 'only tree' branch full_id still late empty heap nothing; do
 	wait_for 90 "same_pg src dst '$t'"
 	wait_for 90 "[ \"\$(digest_pg src '$t')\" = \"\$(digest_pg dst keyed.${t#only })\" ]"
 done

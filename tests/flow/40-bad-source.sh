@@ -75,7 +75,7 @@ case_create() {
 	tl run run -c "$CONF"
 	streams run
 	pg_sql src "insert into t values (2); grant select on t to copier"
-	wait_for 20 "[ \"\$(pg_sql dst 'select array_agg(id) from t')\" = '{2}' ]"
+	wait_for 20 "[ \"\$(pg_sql dst 'select array_agg(id order by id) from t')\" = '{1,2}' ]"
 	end run
 }
 

@@ -37,6 +37,8 @@ there_and_back(void **state)
 	copy_text(&c.where, "v > 'x'");
 	copy_text(&c.key, "[\"id\",\"name\"]");
 	copy_text(&c.command, "17");
+	copy_text(&c.seen, "5:9:7");
+	c.again = true;
 	copy_set_ranges(&c, bounds, 2);
 	copy_text(&c.ranges[1].at, "[\"7\",\"\"]");
 	c.ranges[0].done = true;
@@ -48,6 +50,8 @@ there_and_back(void **state)
 	expect_text(got.where, c.where);
 	expect_text(got.key, c.key);
 	expect_text(got.command, "17");
+	expect_text(got.seen, "5:9:7");
+	assert_true(got.again);
 	assert_int_equal(got.nranges, 3);
 	for (int i = 0; i < 3; i++) {
 		expect_text(got.ranges[i].from, c.ranges[i].from);

@@ -1,0 +1,346 @@
+/*
+ * snapshot_whole.c - tables without a key: their rows cannot be told apart, so a change can neither be laid over a row nor come twice.
+ *
+ *   a mark is written -> the stream reaches it and is held -> snapshot -> BEGIN, truncate, all rows, COMMIT -> the stream goes on
+ *
+ * One transaction takes the whole table, so that a crash in the middle of it leaves nothing behind. Everything that was streamed before is
+ * in the snapshot, or it is taken again; what the snapshot saw and the stream brings afterwards is left out, until another mark comes that
+ * was written behind the snapshot.
+ */
+#include "core/cursor.h"
+#include "core/log.h"
+#include "core/now.h"
+#include "producer/snapshot_impl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	MORE_BYTES = 2 << 20,
+	HOLD_MS = 3000, /* for a snapshot that sees what was streamed; then the stream goes on first */
+	AGAIN_MS = 20,
+	LATER_MS = 10000,
+};
+
+static enum rc
+emit(struct snapshot *s, const char *what, uint64_t number, struct err *err)
+{
+	char content[80];
+	const char *params[1] = { content };
+
+	snprintf(content, sizeof content, "%s %" PRIu64 " %" PRIu64, what, s->token, number);
+	return pg_exec_params(s->sql, "write a mark", "SELECT pg_logical_emit_message(true, 'towline', $1)", 1, params, NULL, err);
+}
+
+/* Transactions from before the table was published must be over, and that is not to be waited for with the stream held. */
+static enum rc
+is_early(struct snapshot *s, const struct member *m, bool *early, struct err *err)
+{
+	struct copy_snapshot snap = { 0 };
+	PGresult *res = NULL;
+	enum rc rc = pg_exec(s->sql, "take a snapshot", "SELECT pg_current_snapshot()", &res, err);
+
+	*early = rc == OK && copy_snapshot_parse(PQgetvalue(res, 0, 0), &snap) && snap.xmin < m->copy.since;
+	free(snap.running);
+	PQclear(res);
+	return rc;
+}
+
+enum rc
+whole_ask(struct snapshot *s, struct member *m, struct err *err)
+{
+	bool early;
+	enum rc rc;
+
+	if (s->whole.state != WHOLE_NONE || now_ms() < m->retry_ms)
+		return OK;
+	rc = is_early(s, m, &early, err);
+	if (rc == OK && early) {
+		snapshot_tell_early(m);
+		m->retry_ms = now_ms() + 200;
+		return OK;
+	}
+	m->early_ms = 0;
+	s->whole.m = m;
+	s->whole.number = ++s->number;
+	if (rc == OK)
+		rc = emit(s, "whole", s->whole.number, err);
+	if (rc == OK)
+		s->whole.state = WHOLE_ASKED;
+	return rc;
+}
+
+static void
+give(struct snapshot *s, enum job_kind kind)
+{
+	struct member *m = s->whole.m;
+	struct job *j = job_new(kind);
+
+	j->number = s->whole.number;
+	j->schema = arena_text(&j->arena, slice_of(m->schema));
+	j->name = arena_text(&j->arena, slice_of(m->name));
+	j->where = m->copy.where ? arena_text(&j->arena, slice_of(m->copy.where)) : NULL;
+	j->table = m->table;
+	j->since = m->copy.since;
+	j->bytes_max = MORE_BYTES;
+	s->whole.given++;
+	copiers_give(s->whole.copier, j);
+}
+
+void
+whole_mark(struct snapshot *s, struct slice content, const struct txn *txn)
+{
+	uint64_t token, number;
+	const char *text = arena_text(&s->mark_arena, content);
+
+	if (sscanf(text, "whole %" SCNu64 " %" SCNu64, &token, &number) == 2 && token == s->token && s->whole.state == WHOLE_ASKED &&
+	    number == s->whole.number) {
+		s->whole.state = WHOLE_HELD;
+		s->whole.mark = *txn;
+		s->whole.mark.origin = (struct slice){ NULL, 0 };
+		s->whole.held_ms = now_ms();
+		if (!s->whole.copier)
+			s->whole.copier = copiers_start(s->conf, 1);
+		give(s, JOB_WHOLE);
+	}
+	if (sscanf(text, "seen %" SCNu64 " %" SCNu64, &token, &number) == 2 && token == s->token)
+		for (struct member *m = s->members; m; m = m->next)
+			if (m->copy.seen && m->seen_number == number)
+				m->passed = s->sent + 1; /* when what comes next is in Kafka for good, nothing of it comes again */
+}
+
+/* The stream goes on, and the table's turn comes again. */
+void
+whole_end(struct snapshot *s, int64_t retry_ms)
+{
+	struct job *j;
+
+	if (s->whole.m)
+		s->whole.m->retry_ms = now_ms() + retry_ms;
+	copiers_stop(s->whole.copier);
+	s->whole.copier = NULL;
+	while ((j = s->whole.first)) {
+		s->whole.first = j->next;
+		job_free(j);
+	}
+	free(s->whole.seen);
+	arena_free(&s->whole.arena);
+	memset(&s->whole, 0, sizeof s->whole);
+}
+
+static bool
+unseen(struct snapshot *s, const struct job *j)
+{
+	streamed_prune(s, &j->snapshot);
+	return s->nstreamed > 0;
+}
+
+/* The snapshot, as text. */
+static char *
+text_of(const struct copy_snapshot *snap)
+{
+	struct buf b = { 0 };
+	char *text;
+
+	buf_printf(&b, "%" PRIu64 ":%" PRIu64 ":", snap->xmin, snap->xmax);
+	for (int i = 0; i < snap->nrunning; i++)
+		buf_printf(&b, "%s%" PRIu64, i ? "," : "", snap->running[i]);
+	text = strdup(buf_cstr(&b));
+	buf_free(&b);
+	if (!text)
+		die("out of memory");
+	return text;
+}
+
+static enum rc
+begun(struct snapshot *s, struct job *j, struct err *err)
+{
+	struct member *m = s->whole.m;
+	const struct table *now;
+	bool reshaped = false;
+	enum rc rc;
+
+	if (j->rc == RETRY || j->early || j->changed || (j->rc == OK && unseen(s, j))) {
+		if (j->rc == OK && !j->early && !j->changed && now_ms() - s->whole.held_ms < HOLD_MS) {
+			s->whole.again_ms = now_ms() + AGAIN_MS;
+			return OK;
+		}
+		if (j->rc == RETRY)
+			snapshot_waits(s, m, j->err.text);
+		m->stale = j->changed;
+		whole_end(s, j->early || j->changed ? 200 : LATER_MS);
+		return OK;
+	}
+	if (j->rc != OK) {
+		struct err why = j->err;
+
+		whole_end(s, 0);
+		snapshot_fail(s, m, COPY_FAILED, why.text);
+		return OK;
+	}
+	now = s->source->ops->table(s->source, m->table->relation.relid);
+	rc = s->source->ops->adopt(s->source, &m->table->relation, m->table->text, now, &s->whole.tbl, &reshaped, err);
+	if (rc == AGAIN) {
+		whole_end(s, 1000);
+		return OK;
+	}
+	log_info("producer", "all rows of a table without key, in one transaction", "table=\"%s.%s\"", m->schema, m->name);
+	s->whole.reshaped = reshaped;
+	s->whole.seen = text_of(&j->snapshot);
+	s->whole.state = WHOLE_COPYING;
+	give(s, JOB_MORE);
+	give(s, JOB_MORE);
+	return rc;
+}
+
+/* Results, in order. */
+enum rc
+whole_turn(struct snapshot *s, uint64_t accepted, struct err *err)
+{
+	struct member *m = s->whole.m;
+	struct job *j, **at;
+	enum rc rc = OK;
+
+	while (rc == OK && s->whole.copier && (j = copiers_take(s->whole.copier))) {
+		s->whole.given--;
+		if (j->kind == JOB_WHOLE) {
+			rc = begun(s, j, err);
+			job_free(j);
+			continue;
+		}
+		for (at = &s->whole.first; *at; at = &(*at)->next)
+			;
+		*at = j;
+	}
+	if (rc == OK && s->whole.state == WHOLE_HELD && !s->whole.given && now_ms() >= s->whole.again_ms)
+		give(s, JOB_WHOLE);
+	if (rc == OK && s->whole.state == WHOLE_SENT && s->whole.no <= accepted) {
+		m->copy.ranges[0].done = true;
+		m->copy.state = COPY_DONE;
+		m->copy.ended_ms = wall_us() / 1000;
+		log_info("producer", "table copied", "table=\"%s.%s\" rows=%" PRId64 " ms=%" PRId64, m->schema, m->name, m->copy.rows,
+		    m->copy.ended_ms - m->copy.began_ms);
+		snapshot_written(s, m, true);
+		whole_end(s, 0);
+	}
+	for (m = s->members; m && rc == OK; m = m->next) {
+		if (m->copy.seen && !m->seen_number) {
+			m->seen_number = ++s->number;
+			rc = emit(s, "seen", m->seen_number, err);
+		} else if (m->copy.seen && m->passed && m->passed <= accepted && m->copy.state != COPY_RUNNING) {
+			whole_forget(m);
+			snapshot_written(s, m, true);
+		}
+	}
+	return rc;
+}
+
+void
+whole_forget(struct member *m)
+{
+	copy_text(&m->copy.seen, NULL);
+	free(m->seen.running);
+	m->seen = (struct copy_snapshot){ 0 };
+	m->seen_number = m->passed = 0;
+}
+
+bool
+snapshot_holds(const struct snapshot *s)
+{
+	return s->whole.state == WHOLE_HELD || s->whole.state == WHOLE_COPYING;
+}
+
+bool
+whole_ready(const struct snapshot *s)
+{
+	return s->whole.state == WHOLE_COPYING && s->whole.first;
+}
+
+static struct txn
+whole_txn(const struct snapshot *s)
+{
+	struct txn t = s->whole.mark;
+
+	t.xid = 0;
+	t.commit_lsn += 1;
+	return t;
+}
+
+/* The last rows are out: what the snapshot saw is left out from now on. */
+static void
+sent_all(struct snapshot *s)
+{
+	struct member *m = s->whole.m;
+
+	whole_forget(m);
+	copy_text(&m->copy.seen, s->whole.seen);
+	if (!copy_snapshot_parse(m->copy.seen, &m->seen))
+		die("a snapshot that was read is none");
+	s->whole.state = WHOLE_SENT;
+	s->whole.no = s->sent;
+}
+
+static enum rc
+next_row(struct snapshot *s, struct job *j, const struct value **out, struct err *err)
+{
+	const struct relation *rel = s->whole.m->table->rel;
+	struct cursor at = cursor_of((struct slice){ j->rows.p + s->whole.at, j->rows.n - s->whole.at });
+	enum rc rc;
+
+	arena_reset(&s->whole.arena);
+	rc = copy_row_take(rel, s->whole.tbl, &at, &s->whole.arena, out, err);
+	s->whole.at = j->rows.n - cursor_left(&at);
+	s->whole.row++;
+	return rc;
+}
+
+/* AGAIN: nothing for now. */
+enum rc
+whole_next(struct snapshot *s, struct source_event *ev, struct err *err)
+{
+	struct job *j = s->whole.first;
+	struct member *m = s->whole.m;
+	const struct value *row;
+	enum rc rc;
+
+	*ev = (struct source_event){ .txn = whole_txn(s) };
+	if (j->rc != OK)
+		return fail(err, RETRY, "table %s.%s: %s", m->schema, m->name, j->err.text); /* what is out is void by the next OPEN */
+	if (s->whole.row == j->nrows && (!j->end || !m->truncate || s->whole.truncated)) {
+		bool end = j->end;
+
+		if (end && s->whole.in_txn) {
+			ev->kind = SRC_COMMIT;
+			s->whole.in_txn = false;
+			return OK;
+		}
+		s->whole.first = j->next;
+		job_free(j);
+		s->whole.row = 0;
+		s->whole.at = 0;
+		if (!end)
+			give(s, JOB_MORE);
+		else if (s->whole.truncated)
+			sent_all(s);
+		else
+			s->whole.state = WHOLE_SENT; /* there was nothing, and nothing is at the sinks: the stream is all */
+		return AGAIN;
+	}
+	if (!s->whole.in_txn && !s->whole.began) {
+		ev->kind = SRC_BEGIN;
+		s->whole.in_txn = s->whole.began = true;
+		return OK;
+	}
+	ev->kind = SRC_CHANGE;
+	if (!s->whole.truncated) {
+		ev->change = (struct change){ .op = OP_TRUNCATE, .tbl = s->whole.tbl, .lsn = s->whole.mark.commit_lsn,
+			.reshaped = s->whole.reshaped };
+		s->whole.truncated = true;
+		return OK;
+	}
+	rc = next_row(s, j, &row, err);
+	ev->change = (struct change){ .op = OP_READ, .tbl = s->whole.tbl, .after = row, .lsn = s->whole.mark.commit_lsn };
+	m->copy.rows++;
+	return rc == REJECT ? fail(err, FATAL, "%s", err->text) : rc;
+}
