@@ -258,6 +258,8 @@ session_open(struct session *s, struct err *err)
 		rc = snapshot_begin(s->snapshot, s->source, !s->id.exists, err);
 	if (rc == OK && !s->id.exists)
 		rc = s->source->ops->create(s->source, &s->id.confirmed, err);
+	if (rc == OK && !s->id.exists)
+		rc = snapshot_slot_made(s->snapshot, err);
 	if (rc != OK)
 		return rc;
 	grouping_ready(&s->g, s->id.confirmed);

@@ -452,6 +452,38 @@ snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err
 	return rc;
 }
 
+/* false: it has rows, or cannot be read now. */
+static bool
+is_empty(struct snapshot *s, const struct member *m)
+{
+	struct arena a = { 0 };
+	const char *sql = arena_printf(&a, "SELECT FROM %s.%s LIMIT 1", pg_ident(&a, slice_of(m->schema)), pg_ident(&a, slice_of(m->name)));
+	PGresult *res = NULL;
+	struct err why;
+	bool yes = pg_exec(s->sql, "look into the table", sql, &res, &why) == OK && PQntuples(res) == 0;
+
+	PQclear(res);
+	arena_free(&a);
+	return yes;
+}
+
+enum rc
+snapshot_slot_made(struct snapshot *s, struct err *err)
+{
+	if (s->off)
+		return OK;
+	for (struct member *m = s->members; m; m = m->next) {
+		if (PQstatus(s->sql) != CONNECTION_OK)
+			return fail(err, RETRY, "source: the connection was lost");
+		if (m->copy.state != COPY_WAITING || !is_empty(s, m))
+			continue;
+		m->copy.state = COPY_DONE;
+		m->copy.began_ms = m->copy.ended_ms = wall_us() / 1000;
+		snapshot_written(s, m, true);
+	}
+	return OK;
+}
+
 void
 snapshot_end(struct snapshot *s)
 {

@@ -28,6 +28,8 @@ void snapshot_free(struct snapshot *s);
  * which is written down first. RETRY, FATAL: as of Kafka and PostgreSQL.
  */
 enum rc snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err *err) MUST_CHECK;
+/* The slot was made just now: whatever a table that is empty yet will ever hold is in the stream. */
+enum rc snapshot_slot_made(struct snapshot *s, struct err *err) MUST_CHECK;
 /* What is on its way is given up. */
 void snapshot_end(struct snapshot *s);
 
