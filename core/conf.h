@@ -92,6 +92,8 @@ struct conf {
 	bool transactions;      /* each group in a Kafka transaction */
 	struct conf_pair *kafka_options; /* for librdkafka as they are */
 	int nkafka_options;
+	bool debezium_transactions;     /* also write Debezium's transaction metadata */
+	int64_t debezium_heartbeat_ms;  /* and its heartbeats; 0: none */
 	const char *registry;   /* URL; NULL: none */
 	const char *registry_user, *registry_password, *registry_ca;
 	const char *registry_cert, *registry_key; /* of the client, PEM */

@@ -311,6 +311,12 @@ const struct conf_option conf_options[] = {
 	{ "kafka.options", "Handed to librdkafka as they are, as in security.protocol: SASL_SSL.",
 	    CONF_PAIRS, 0, AT(kafka_options), .sample = "{ compression.type: lz4 }" },
 
+	{ "debezium.transactions",
+	    "Also write what Debezium does with provide.transaction.metadata: topic NAME.transaction, and the envelope's transaction.",
+	    CONF_BOOL, 0, AT(debezium_transactions), .standard = "off" },
+	{ "debezium.heartbeat", "Also write Debezium's heartbeats so often, to __debezium-heartbeat.NAME; 0: none.", CONF_TIME, 0,
+	    AT(debezium_heartbeat_ms), .standard = "0", .min = 0, .max = DAY_MS },
+
 	{ "schemas.registry",
 	    "Schema Registry's URL; none: schemas are kept in a topic. 'schemas: URL' is short for it.",
 	    CONF_TEXT, CONF_SHORT | CONF_URL | CONF_NONE, AT(registry), .standard = "none",

@@ -388,6 +388,19 @@ take_change(struct session *s, const struct source_event *ev, struct err *err)
 	return rc;
 }
 
+/* What Debezium says of it at its end, in the group of its last row, or in one more. */
+static enum rc
+end_transaction(struct session *s, const struct txn *txn, struct err *err)
+{
+	struct group *g;
+	enum rc rc = make_room(s, err);
+
+	if (rc != OK)
+		return rc;
+	g = grouping_change(&s->g, now_ms());
+	return g ? publish_end(s->pub, g, txn, err) : OK;
+}
+
 static enum rc
 take_event(struct session *s, const struct source_event *ev, struct err *err)
 {
@@ -402,6 +415,12 @@ take_event(struct session *s, const struct source_event *ev, struct err *err)
 		return take_change(s, ev, err);
 	case SRC_COMMIT:
 		s->txn = ev->txn;
+		if (publisher_in_transaction(s->pub)) {
+			enum rc rc = end_transaction(s, &ev->txn, err);
+
+			if (rc != OK)
+				return rc;
+		}
 		grouping_commit(&s->g, &ev->txn);
 		return OK;
 	case SRC_MARK:
@@ -593,6 +612,8 @@ turn(struct session *s, bool read_on, struct err *err)
 		rc = s->source->ops->tick(s->source, now_ms(), err);
 	if (rc == OK && read_on)
 		rc = snapshot_turn(s->snapshot, s->g.inflight.accepted_no, sent_no(s), err);
+	if (rc == OK && read_on)
+		rc = publish_heartbeat(s->pub, now_ms(), err);
 	if (rc == OK && (idle || no_room(s)) && before == progress(s))
 		wait_for_work(s, read_on && !no_room(s), s->g.group && s->g.group_whole && publisher_spine_room(s->pub) ? 1 : 100);
 	return rc;

@@ -1,5 +1,6 @@
 #include "producer/publish_impl.h"
 #include "core/log.h"
+#include "producer/metadata.h"
 #include "producer/outbox.h"
 #include "schemas/codec.h"
 #include "schemas/header.h"
@@ -97,6 +98,7 @@ publisher_close(struct publisher *p)
 
 	if (!p)
 		return;
+	metadata_close(p);
 	registry_close(p->registry);
 	HASH_ITER (hh, p->routes, r, rtmp)
 		HASH_DEL(p->routes, r);
@@ -396,6 +398,11 @@ send_record(struct sending *s, char op, const struct value *before, const struct
 
 	if (s->ch->reshaped)
 		tl.flags |= TL_BEGINS;
+	if (!(flags & TL_TOMBSTONE)) {
+		rc = metadata_row(p, s->g, s->txn, &s->env, err);
+		if (rc != OK)
+			return rc;
+	}
 	buf_reset(&p->header);
 	tl_put(&p->header, &tl, flags & TL_TOMBSTONE ? NULL : before, after, tbl->ncols);
 	buf_reset(&p->valuebuf);
@@ -416,10 +423,14 @@ send_record(struct sending *s, char op, const struct value *before, const struct
 	r->timestamp_ms = s->txn->commit_us / 1000;
 	s->aside = false;
 	if (large_is(p, r))
-		return large_send(p, s->g, r, &tl, s->at,
+		rc = large_send(p, s->g, r, &tl, s->at,
 		    arena_printf(&p->row, "table %s.%s", tbl->schema.p, tbl->name.p),
 		    key_text(tbl, after ? after : before, &p->row), &s->aside, err);
-	return deliver(p, s->g, r, err);
+	else
+		rc = deliver(p, s->g, r, err);
+	if (rc == OK && !s->aside && !(flags & TL_TOMBSTONE))
+		metadata_sent(p);
+	return rc;
 }
 
 /* A delete is followed by a tombstone, by which a compacted topic forgets the key. */

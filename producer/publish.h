@@ -48,6 +48,16 @@ bool publisher_full(const struct publisher *p);
 enum rc publish_change(struct publisher *p, struct group *g, const struct txn *txn, const struct change *ch, struct place *at,
     struct err *err) MUST_CHECK;
 
+/*
+ * Debezium's transaction metadata (debezium.transactions): is a transaction begun there? Then its END, before the group that holds its last
+ * row is closed. RETRY, FATAL as publish_change.
+ */
+bool publisher_in_transaction(const struct publisher *p);
+enum rc publish_end(struct publisher *p, struct group *g, const struct txn *txn, struct err *err) MUST_CHECK;
+
+/* Debezium's heartbeat (debezium.heartbeat), when it is time. now_ms: monotonic. */
+enum rc publish_heartbeat(struct publisher *p, int64_t now_ms, struct err *err) MUST_CHECK;
+
 /* Take acknowledgements, waiting up to wait_ms for the first; commit the Kafka transaction that they complete. */
 enum rc publish_serve(struct publisher *p, int wait_ms, struct err *err) MUST_CHECK;
 

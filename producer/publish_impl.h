@@ -55,6 +55,7 @@ struct publisher {
 	struct topic **slots;   /* slot -> topic */
 	uint32_t nslots;
 	struct topic *spine;
+	struct metadata *metadata; /* Debezium's topics beside the tables'; NULL until they are needed */
 	struct route *message;  /* logical messages; NULL until the first */
 	const char *database;
 	size_t queued_max;           /* bytes of the next */

@@ -26,7 +26,7 @@ struct envelope {
 	uint32_t xid;                     /* 0: null */
 	struct slice origin;              /* empty: null */
 	uint64_t origin_lsn;
-	struct slice transaction_id;      /* reader only; empty: null */
+	struct slice transaction_id;      /* empty: null */
 	int64_t total_order, collection_order; /* of it, from 1; 0: null */
 	int64_t handled_us;               /* ts_ms, ts_us, ts_ns; 0: null */
 	struct slice prefix, content;     /* OP_MESSAGE */

@@ -18,7 +18,7 @@ enum {
 	NUMBER_MAX = 11,  /* ten bytes, and put_long may touch one more */
 	COLUMN_MAX = 1 + 2 * NUMBER_MAX + sizeof PLACEHOLDER,
 	SOURCE_MAX = 26 * NUMBER_MAX + 64, /* 64: `sequence` */
-	ENVELOPE_MAX = SOURCE_MAX + 12 * NUMBER_MAX,
+	ENVELOPE_MAX = SOURCE_MAX + 16 * NUMBER_MAX,
 };
 
 struct col_write {
@@ -402,12 +402,24 @@ put_source(char *p, const struct envelope *env)
 	return put_some_long(p, (int64_t)env->origin_lsn);
 }
 
+/* transaction: ["null", event.block] */
+static char *
+put_block(char *p, const struct envelope *env)
+{
+	*p++ = env->transaction_id.n ? 2 : 0;
+	if (!env->transaction_id.n)
+		return p;
+	p = put_bytes(p, env->transaction_id);
+	p = put_long(p, env->total_order);
+	return put_long(p, env->collection_order);
+}
+
 enum rc
 writer_value(const struct writer *w, const struct envelope *env, struct buf *out, struct err *err)
 {
 	const struct value *row = env->before;
 	int ncols = w->tbl->ncols, bad = -1;
-	size_t size = ENVELOPE_MAX + source_size(env);
+	size_t size = ENVELOPE_MAX + source_size(env) + env->transaction_id.n;
 	char *p;
 
 	size += env->before ? row_size(env->before, ncols) : 0;
@@ -427,7 +439,7 @@ writer_value(const struct writer *w, const struct envelope *env, struct buf *out
 	if (!p)
 		return fail_column(err, &w->tbl->cols[bad], &row[bad]);
 	p = put_source(p, env);
-	*p++ = 0; /* transaction */
+	p = put_block(p, env);
 	*p++ = 2;
 	*p++ = env->op;
 	p = put_some_long(p, env->handled_us / 1000);
