@@ -535,7 +535,7 @@ give_plan(struct snapshot *s, struct member *m)
 
 	j->schema = arena_text(&j->arena, slice_of(m->schema));
 	j->name = arena_text(&j->arena, slice_of(m->name));
-	j->where = m->copy.where ? arena_text(&j->arena, slice_of(m->copy.where)) : NULL;
+	j->where = member_where(s, m, &j->arena);
 	j->since = m->copy.since;
 	j->ranges = m->copy.nranges ? 0 : RANGES * (int)s->conf->snapshot_jobs;
 	m->planning = true;

@@ -65,6 +65,18 @@ streamed_unseen(const struct snapshot *s, uint32_t place)
 
 /* ---- life of a chunk ---- */
 
+const char *
+member_where(const struct snapshot *s, const struct member *m, struct arena *a)
+{
+	struct slice rows = conf_of_table(s->conf->rows, slice_of(m->schema), slice_of(m->name));
+
+	if (!rows.n)
+		return m->copy.where ? arena_text(a, slice_of(m->copy.where)) : NULL;
+	if (!m->copy.where)
+		return arena_text(a, rows);
+	return arena_printf(a, "(%.*s\n) AND (%s\n)", SLICE_ARG(rows), m->copy.where);
+}
+
 void
 chunk_begin(struct snapshot *s, struct member *m, int range)
 {
@@ -83,7 +95,7 @@ chunk_begin(struct snapshot *s, struct member *m, int range)
 	j->name = m->name;
 	j->table = m->table;
 	j->since = m->copy.since;
-	j->where = m->copy.where ? arena_text(&j->arena, slice_of(m->copy.where)) : NULL;
+	j->where = member_where(s, m, &j->arena);
 	j->from = from ? arena_text(&j->arena, slice_of(from)) : NULL;
 	j->to = r->to ? arena_text(&j->arena, slice_of(r->to)) : NULL;
 	j->rows_max = m->rows_max;

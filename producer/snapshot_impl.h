@@ -146,6 +146,9 @@ void snapshot_waits(struct snapshot *s, struct member *m, const char *reason);
 /* Its copy ends so; what is on its way is given up. */
 void snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const char *reason);
 
+/* Which rows of the table are copied: of those of `rows:` the ones that were asked for; NULL: all. In a. */
+const char *member_where(const struct snapshot *s, const struct member *m, struct arena *a);
+
 /* snapshot_chunk.c */
 void chunk_begin(struct snapshot *s, struct member *m, int range);
 void chunk_read(struct snapshot *s, struct job *j); /* a copier has done it */
