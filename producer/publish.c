@@ -392,8 +392,9 @@ send_record(struct sending *s, char op, const struct value *before, const struct
 {
 	struct publisher *p = s->p;
 	const struct table *tbl = s->ch->tbl;
+	bool bare = s->route->key.kind != FRAME_NONE && !r->key.n; /* a truncate: the mark is of both schemas, and it names one */
 	struct tl tl = { .flags = flags | TL_MARK, .gen = s->at->gen, .seq = s->at->seq, .index = s->at->index++, .lsn = s->txn->commit_lsn,
-		.mark = flags & TL_TOMBSTONE ? 0 : s->route->mark };
+		.mark = flags & TL_TOMBSTONE || bare ? 0 : s->route->mark };
 	enum rc rc;
 
 	if (s->ch->reshaped)
