@@ -66,10 +66,13 @@ static bool
 is_ours(const struct watch *w, const struct inotify_event *e)
 {
 	size_t n = strlen(w->name);
+	const char *rest = e->name + n;
 
 	if (e->mask & IN_Q_OVERFLOW)
 		return true;
-	return e->len && strncmp(e->name, w->name, n) == 0 && strcmp(e->name + n, "-shm") != 0;
+	if (!e->len || strncmp(e->name, w->name, n) != 0)
+		return false;
+	return !*rest || strcmp(rest, "-wal") == 0 || strcmp(rest, "-journal") == 0;
 }
 
 void
