@@ -67,8 +67,8 @@ for key, value in messages():
         assert all(value["before"][k] == v for k, v in key.items()), (key, value)
         rows.pop(name)
     else:
-        assert value["op"] in "cu" and value["source"]["connector"] == "postgresql" and value["transaction"] is None, value
-        assert (value["op"] == "c") == (name not in rows), (name, value["op"])
+        assert value["op"] in "cru" and value["source"]["connector"] == "postgresql" and value["transaction"] is None, value
+        assert value["op"] != "u" or name in rows, name
         rows[name] = value["after"]
 for line in sorted("|".join(text(v) for v in row.values()) for row in rows.values()):
     print(line)
