@@ -148,8 +148,13 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 		rc = session_flush(s, err);
 	if (rc == OK && s->kafka->broker && more && !s->open)
 		rc = session_settle(s, 0, err);
-	if (rc == OK && (r->flags & SPINE_BARRIER))
+	/*
+	 * Another run of the producer may have tables in another shape without knowing of it. The sink may stop there, and what came before
+	 * must not be undone with it: after the user has changed the table, it would not fit.
+	 */
+	if (rc == OK && ((r->flags & SPINE_BARRIER) || r->gen != s->gen))
 		rc = clear_the_way(s, r, err);
+	s->gen = r->gen;
 	if (rc == OK)
 		rc = session_take_rows(s, s->lane ? lane_parts(s, r) : r, err);
 	if (rc != OK)
@@ -414,7 +419,6 @@ session_close(struct session *s)
 		s->sink->ops->abort(s->sink);
 		s->sink->ops->close(s->sink);
 	}
-	session_forget_versions(s);
 	decode_close(s->decode);
 	deadletter_close(s->dead);
 	parked_free(&s->parked);

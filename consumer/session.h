@@ -45,6 +45,7 @@ struct session {
 	int fill;                  /* the one being filled */
 	bool open;                 /* a sink transaction is open: begin was called */
 	bool first;                /* no group yet in this session */
+	uint64_t gen;              /* of the last group */
 	bool from_start;           /* positions are kept since the spine's beginning */
 	bool tell_start;           /* and the sink is to be told so */
 	bool cut;                  /* ends to begin anew at once: follow.h */
@@ -55,7 +56,6 @@ struct session {
 	size_t batch_bytes;        /* most in one batch */
 	const struct table *asked; /* the last table that the sink was asked about, and its answer */
 	bool wanted;
-	struct shape_seen *shapes, *shape; /* of each topic, the schemas that its last row had; and of the last row's topic */
 	struct chunk chunk;        /* a large row that is being joined, in the arena of the batch */
 	rd_kafka_message_t **parts; /* its messages so far, where they may have to be set aside */
 	int nparts, partcap;
@@ -105,20 +105,11 @@ enum rc session_settle(struct session *s, int most, struct err *err) MUST_CHECK;
 /* Commit what the batch being filled holds; whole transactions only. */
 enum rc session_flush(struct session *s, struct err *err) MUST_CHECK;
 
+/* The first row of a table version that follows another: the sink is made to fit at once. Verdicts as of prepare. */
+enum rc session_begins(struct session *s, const struct table *tbl, struct err *err) MUST_CHECK;
+
 /* The batch is full inside a source transaction: send its rows, and leave the sink transaction open. */
 enum rc session_stream(struct session *s, struct err *err) MUST_CHECK;
-
-/* ---- session_version.c ---- */
-
-/*
- * Before a record is decoded: where its topic goes on with other schemas, a new table version begins, and what the batch has of the one
- * before is sent first, so that the sink does not change for what it has not met yet.
- */
-enum rc session_turn(struct session *s, const rd_kafka_message_t *m, const struct tl *tl, struct err *err) MUST_CHECK;
-
-/* The first row of a version that follows another: the sink is made to fit at once. Verdicts as of prepare. */
-enum rc session_begins(struct session *s, const struct table *tbl, struct err *err) MUST_CHECK;
-void session_forget_versions(struct session *s);
 
 /* ---- session_position.c ---- */
 

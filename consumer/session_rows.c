@@ -193,15 +193,11 @@ static enum rc
 take_row(struct session *s, rd_kafka_message_t *m, const struct fetch_part *p, const struct tl *tl,
     struct err *err)
 {
-	enum rc rc = OK;
-
-	if (!p->own && follow_wants(s->f, tl)) {
-		rc = session_turn(s, m, tl, err);
-		if (rc == OK)
-			return tl->flags & TL_CHUNK ? take_chunk(s, m, p, tl, err) : put_row(s, m, m, p, tl, err);
-	}
+	if (!p->own && follow_wants(s->f, tl))
+		return tl->flags & TL_CHUNK ? take_chunk(s, m, p, tl, err)
+					    : put_row(s, m, m, p, tl, err);
 	rd_kafka_message_destroy(m);
-	return rc;
+	return OK;
 }
 
 /* ---- groups ---- */

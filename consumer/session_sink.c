@@ -271,6 +271,18 @@ session_flush(struct session *s, struct err *err)
 	return rc;
 }
 
+enum rc
+session_begins(struct session *s, const struct table *tbl, struct err *err)
+{
+	enum rc rc = session_settle(s, 0, err);
+
+	s->sink->begins = tbl;
+	if (rc == OK)
+		rc = s->sink->ops->prepare(s->sink, tbl, err);
+	s->sink->begins = NULL;
+	return rc;
+}
+
 /* The batch is full inside a source transaction: send its rows, and leave the sink transaction open. */
 enum rc
 session_stream(struct session *s, struct err *err)

@@ -182,6 +182,25 @@ lineage_compare(struct table *t, const struct table *before, struct arena *a)
 	}
 }
 
+bool
+lineage_same(const struct table *t, const struct table *before)
+{
+	if (t->relid != before->relid || !slice_eq(t->schema, before->schema) || !slice_eq(t->name, before->name) ||
+	    t->ncols != before->ncols || t->nkeys != before->nkeys)
+		return false;
+	for (int i = 0; i < t->ncols; i++) {
+		const struct column *c = &t->cols[i], *old = &before->cols[i];
+
+		if (!slice_eq(c->name, old->name) || c->typid != old->typid || c->typmod != old->typmod ||
+		    (c->attnum && old->attnum && c->attnum != old->attnum))
+			return false;
+	}
+	for (int i = 0; i < t->nkeys; i++)
+		if (t->keys[i] != before->keys[i])
+			return false;
+	return true;
+}
+
 int
 lineage_replaced(const struct table *t, const struct table *before, int from)
 {

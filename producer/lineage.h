@@ -36,6 +36,9 @@ void lineage_number(struct table *t, const struct table *before, const struct li
  */
 void lineage_compare(struct table *t, const struct table *before, struct arena *a);
 
+/* Is it the version that `before` is, or one that nobody can tell from it? Types, names and key only. */
+bool lineage_same(const struct table *t, const struct table *before);
+
 /* Did a column go and another come under its name? Index into t->cols from `from` on, or -1. */
 int lineage_replaced(const struct table *t, const struct table *before, int from);
 

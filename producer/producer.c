@@ -7,8 +7,10 @@
 #include "core/log.h"
 #include "core/now.h"
 #include "core/quorum.h"
+#include "core/sqlite.h"
 #include "core/stop.h"
 #include "producer/grouping.h"
+#include "producer/known.h"
 #include "producer/publish.h"
 #include "producer/resume.h"
 #include "producer/snapshot.h"
@@ -260,6 +262,8 @@ session_open(struct session *s, struct err *err)
 		rc = s->source->ops->create(s->source, &s->id.confirmed, err);
 	if (rc == OK && !s->id.exists)
 		rc = snapshot_slot_made(s->snapshot, err);
+	if (rc == OK && !sqlite_url_path(s->conf->source_url))
+		rc = known_open(s->kafka, s->id.system_id, s->id.database, &s->source->known, err);
 	if (rc != OK)
 		return rc;
 	grouping_ready(&s->g, s->id.confirmed);
@@ -300,8 +304,11 @@ session_close(struct session *s)
 	publisher_close(s->pub);
 	snapshot_end(s->snapshot);
 	if (s->source) {
+		struct known *known = s->source->known;
+
 		s->carried->text = s->source->text;
 		s->source->ops->close(s->source);
+		known_close(known);
 	}
 	inflight_free(&s->g.inflight);
 	arena_free(&s->arena);

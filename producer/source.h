@@ -45,6 +45,7 @@ struct source_published {
 };
 
 struct pgo;
+struct known;
 struct source;
 struct source_ops {
 	/* Connect and look; makes the publication when missing, but no slot. FATAL/EXIT_REFUSED: the slot is lost. */
@@ -84,6 +85,7 @@ struct source {
 	const struct source_ops *ops;
 	const struct conf *conf;
 	uint64_t end_lsn; /* of its log, as it was last told; 0: not told */
+	struct known *known; /* versions of tables from before it was opened (producer/known.h); NULL: none */
 	bool text; /* in text form, please: set by the source when it finds that no other will do, and given to the next one opened */
 };
 

@@ -12,6 +12,7 @@
 #include "core/now.h"
 #include "core/pg.h"
 #include "core/stop.h"
+#include "producer/known.h"
 #include "producer/publication.h"
 #include "producer/server.h"
 #include "producer/source_pg_impl.h"
@@ -515,6 +516,8 @@ pg_confirm(struct source *base, uint64_t lsn, uint64_t applied, int64_t now_ms, 
 	bool moved;
 	char msg[34];
 
+	if (known_keep(base->known, lsn, err) != OK)
+		return err->rc;
 	if (lsn > s->confirmed)
 		s->confirmed = lsn;
 	if (applied > s->applied)

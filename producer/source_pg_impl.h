@@ -29,6 +29,7 @@ struct source_pg {
 	bool told_waiting, told_joining; /* and the user knows */
 	bool settle_failover, want_failover; /* the slot's mark for standbys is to be set, and to what */
 	bool binary, in_txn;
+	bool copied;            /* what is learned now is of rows that are copied: the stream is past their transactions */
 	struct txn txn;
 	struct pgo truncate;    /* tables of a TRUNCATE that are still to be told */
 	int truncate_at;

@@ -2,6 +2,7 @@
  * source_pg_table.c - the tables of the stream: their versions, by RELATION messages, and of rows that are copied.
  */
 #include "core/log.h"
+#include "producer/known.h"
 #include "producer/lineage.h"
 #include "producer/source_pg_impl.h"
 
@@ -13,28 +14,32 @@ source_pg_locked(enum rc rc, const struct err *err)
 	return rc == RETRY && strstr(err->text, "SQLSTATE 55P03");
 }
 
-/* Another relation that has the name, as far as the stream has told. */
-static const struct relation *
+/* Another relation that has the name, as far as the stream has told, now or before a restart. */
+static const struct table *
 namesake(const struct source_pg *s, uint32_t relid, struct slice schema, struct slice name)
 {
 	for (const struct slot *o = s->rels; o; o = o->hh.next)
 		if (o->rel && o->relid != relid && slice_eq(o->rel->table.schema, schema) && slice_eq(o->rel->table.name, name))
-			return o->rel;
-	return NULL;
+			return &o->rel->table;
+	return known_namesake(s->base.known, relid, schema, name);
 }
 
-/* What became of the table since the version before is said where it is known, and what sinks cannot follow is told. */
+/* What became of the table since the version before, `last`, is said where it is known, and what sinks cannot follow is told. */
 static void
-follow_version(struct source_pg *s, struct slot *slot, struct relation *rel)
+follow_version(struct source_pg *s, struct slot *slot, struct relation *rel, const struct table *last)
 {
 	struct table *t = &rel->table;
-	const struct relation *other = namesake(s, t->relid, t->schema, t->name), *before = slot->rel ? slot->rel : other;
+	const struct table *other = namesake(s, t->relid, t->schema, t->name), *before = last ? last : other;
+	bool unchanged = last && !slot->rel && lineage_same(t, last); /* since the last run */
 
 	t->version = slot->rel ? slot->rel->table.version + 1 : 1;
-	rel->follows = before != NULL;
-	if (before)
-		lineage_compare(t, &before->table, &rel->arena);
-	if (before && !slot->rel)
+	rel->follows = before && !unchanged;
+	if (rel->follows)
+		lineage_compare(t, before, &rel->arena);
+	/* Copied rows have no place in the log: they are safe when everything is that is there now. */
+	if (!unchanged)
+		known_note(s->base.known, t, s->copied ? s->base.end_lsn + 1 : s->txn.commit_lsn);
+	if (other && !last)
 		log_warn("producer", "another table has the name now: at sinks its rows join those of the one that was dropped or renamed",
 		    "table=\"%s.%s\" fix=\"delete the old ones there\"", t->schema.p, t->name.p);
 	if (other && t->was_name.n)
@@ -43,8 +48,7 @@ follow_version(struct source_pg *s, struct slot *slot, struct relation *rel)
 	/* Then the sink's table of the old name has the rows of two tables by now. */
 	if (t->was_name.n && namesake(s, t->relid, t->was_schema, t->was_name))
 		t->was_schema = t->was_name = (struct slice){ NULL, 0 };
-	for (int i = slot->rel ? lineage_replaced(t, &before->table, 0) : -1; i >= 0;
-	     i = lineage_replaced(t, &before->table, i + 1))
+	for (int i = last ? lineage_replaced(t, last, 0) : -1; i >= 0; i = lineage_replaced(t, last, i + 1))
 		log_warn("producer",
 		    "a column was dropped and made anew: sinks keep the old one's values in rows not written since",
 		    "table=\"%s.%s\" column=\"%s\"", t->schema.p, t->name.p, t->cols[i].name.p);
@@ -57,6 +61,7 @@ source_pg_learn(struct source_pg *s, const struct pgo *m, struct err *err)
 {
 	struct slot *slot;
 	struct relation *rel;
+	const struct table *last;
 	enum rc rc;
 
 	HASH_FIND(hh, s->rels, &m->relid, sizeof m->relid, slot);
@@ -71,8 +76,8 @@ source_pg_learn(struct source_pg *s, const struct pgo *m, struct err *err)
 	slot->skip = slice_is(m->schema, "towline") || !conf_wants(s->base.conf, m->schema, m->name);
 	if (slot->skip)
 		return OK;
-	rc = catalog_relation(s->sql, s->base.conf, m,
-	    slot->rel ? &slot->rel->table : NULL, &rel, err);
+	last = slot->rel ? &slot->rel->table : known_table(s->base.known, m->relid, s->copied ? UINT64_MAX : s->txn.commit_lsn);
+	rc = catalog_relation(s->sql, s->base.conf, m, last, &rel, err);
 	s->waiting = source_pg_locked(rc, err);
 	if (s->waiting && !s->told_waiting)
 		log_warn("producer", "changes wait: another session has their table locked, so its "
@@ -87,7 +92,7 @@ source_pg_learn(struct source_pg *s, const struct pgo *m, struct err *err)
 	}
 	free(slot->text);
 	slot->text = NULL;
-	follow_version(s, slot, rel);
+	follow_version(s, slot, rel, last);
 	log_info("producer", "table version",
 	    "table=\"%s.%s\" version=%u columns=%d key_columns=%d", rel->table.schema.p,
 	    rel->table.name.p, rel->table.version, rel->table.ncols, rel->table.nkeys);
@@ -151,7 +156,9 @@ source_pg_adopt(struct source *base, const struct pgo *relation, const char *tex
 		/* The stream is at another version by now than when the rows were asked for: which of the two is later? */
 		if (now != seen)
 			return AGAIN;
+		s->copied = true;
 		rc = source_pg_learn(s, relation, err);
+		s->copied = false;
 		s->waiting = waiting;
 		if (rc != OK)
 			return rc;

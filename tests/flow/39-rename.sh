@@ -10,6 +10,7 @@ kafka_start
 cat >"$DIR/conf.yaml" <<E2
 name: $NAME
 source: $SRC
+snapshot: never
 kafka: $BROKERS
 sinks:
   copy: { url: "$DST", on_error: dead-letter }
@@ -26,6 +27,12 @@ both() {
 }
 # comes QUERY WANT: at both sinks
 comes() { wait_for 30 "[ \"\$(both \"$1\")\" = '$2' ]"; }
+# published: Kafka has all that is committed so far
+published() {
+	local lsn
+	lsn=$(pg_sql src 'select pg_current_wal_insert_lsn()')
+	wait_for 30 "[ \"\$(pg_sql src \"select confirmed_flush_lsn >= '$lsn' from pg_replication_slots\")\" = t ]"
+}
 
 # ---- dead letters of a shape that is gone ----
 
@@ -36,6 +43,9 @@ create table u(id int primary key, a text);
 create table wide(id int primary key, a int);
 create table swap(id int primary key, a text);
 create table swap_new(id int primary key, a text);
+create table forgotten(id int primary key, a text);
+create table down(id int primary key, a text);
+create table away(id int primary key, a text);
 E2
 producer
 consume copy
@@ -99,3 +109,49 @@ stops copy 'DROP TABLE "public"."swap"; ALTER TABLE "public"."swap_new" RENAME T
 stops edge 'DROP TABLE "swap"; ALTER TABLE "swap_new" RENAME TO "swap"' 'drop table swap; alter table swap_new rename to swap'
 comes 'select id, a from swap order by id' $'1|new1\n5|new5\n9|new9'
 grep -q 'another table has the name now: sinks that have both stop.*public.swap_new' "$DIR/producer.log" || flunk "the producer does not warn"
+
+# ---- renamed while no producer ran ----
+
+# The consumers are down, too, so that rows of both shapes come in one batch.
+pg_sql src "insert into down values (1, 'x'), (2, 'x'); insert into away values (1, 'stays')"
+comes 'select count(*) from down' 2
+comes 'select count(*) from away' 1
+for sink in copy edge; do towline_kill $sink; done
+pg_sql src "insert into down values (3, 'y'); update down set a = 'z' where id = 1; insert into away values (2, 'too')"
+published
+towline_kill producer
+pg_sql src "alter table down rename a to b; alter table down add a text; alter table away rename to moved"
+producer
+pg_sql src "insert into down values (4, 'v', 'w'); insert into moved values (3, 'new')"
+published
+consume copy
+consume edge
+comes 'select id, b, a from down order by id' $'1|z|\n2|x|\n3|y|\n4|v|w'
+comes 'select id, a from moved order by id' $'1|stays\n2|too\n3|new'
+[ "$(pg_sql dst "select to_regclass('away') is null")" = t ] || flunk "the table of the old name is still there"
+[ -z "$(lite "select name from sqlite_master where name = 'away'")" ] || flunk "the table of the old name is still there, in SQLite"
+# nothing has happened while it was down: nothing is said
+said() { cat "$DIR/producer.log" "$DIR/copy.log" "$DIR/edge.log" | grep -cE 'another table has the name|was dropped and made anew|table changed'; }
+before=$(said)
+towline_kill producer
+producer
+pg_sql src "insert into down values (5, 'v', 'w')"
+comes 'select count(*) from down where id = 5' 1
+[ "$(said)" = "$before" ] || flunk 'something is said of a table that has not changed'
+
+# The producer has no memory of it: sinks stop, with both readings, and everything of before is there already, so that it fits.
+pg_sql src "insert into forgotten values (1, 'x')"
+comes 'select count(*) from forgotten' 1
+for sink in copy edge; do towline_kill $sink; done
+pg_sql src "insert into forgotten values (2, 'y')"
+published
+towline_kill producer
+topic_tool delete "$NAME.towline.control"
+pg_sql src "alter table forgotten rename a to b"
+producer
+pg_sql src "begin; insert into moved values (4, 'first in the group'); insert into forgotten values (3, 'z'); commit"
+published
+consume copy
+consume edge
+for sink in copy edge; do stops $sink ' RENAME COLUMN "a" TO "b"' 'alter table forgotten rename column a to b'; done
+comes 'select id, b from forgotten order by id' $'1|x\n2|y\n3|z'

@@ -144,6 +144,36 @@ test_replaced_and_rekeyed(void **state)
 	arena_free(&a);
 }
 
+/* After a restart nothing has happened, or something has. */
+static void
+test_same(void **state)
+{
+	struct column c1[] = { COL("id", 23), COL("a", 23) }, c2[] = { COL("id", 23), COL("a", 23) };
+	struct table before = TABLE(c1), now = TABLE(c2);
+	int k1[] = { 0 }, k2[] = { 1 };
+
+	(void)state;
+	before.keys = now.keys = k1;
+	before.nkeys = now.nkeys = 1;
+	c1[0].attnum = c2[0].attnum = 1;
+	c1[1].attnum = 2;
+	assert_true(lineage_same(&now, &before)); /* a's number is not certain now, and nothing contradicts */
+	c2[1].attnum = 3;
+	assert_false(lineage_same(&now, &before));
+	c2[1].attnum = 2;
+	c2[1].name = SLICE_LIT("b");
+	assert_false(lineage_same(&now, &before));
+	c2[1].name = SLICE_LIT("a");
+	c2[1].typid = 20;
+	assert_false(lineage_same(&now, &before));
+	c2[1].typid = 23;
+	now.keys = k2;
+	assert_false(lineage_same(&now, &before));
+	now.keys = k1;
+	now.name = SLICE_LIT("u");
+	assert_false(lineage_same(&now, &before));
+}
+
 int
 main(void)
 {
@@ -152,6 +182,7 @@ main(void)
 		cmocka_unit_test(test_dropped),
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_name_taken_over),
+		cmocka_unit_test(test_same),
 		cmocka_unit_test(test_replaced_and_rekeyed),
 	};
 
