@@ -5,6 +5,7 @@
 #include "control/replicas.h"
 #include "core/log.h"
 #include "core/now.h"
+#include "core/sqlite.h"
 #include "core/stop.h"
 #include "producer/copy.h"
 #include "schemas/control.h"
@@ -333,6 +334,9 @@ check(const struct kafka *k, const struct conf_sink *conf, struct err *err)
 		return fail_exit(err, FATAL, EXIT_CONFIG,
 		    "a sink is made anew by copies that come with Towline's own log in a real Kafka; with %s empty its tables by hand",
 		    k->conf->embedded ? "kafka: embedded" : "foreign.topics");
+	if (sqlite_url_path(k->conf->source_url))
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "a SQLite source does not copy tables for one sink; give the pipeline another name, and its first run copies them all");
 	if (strcmp(conf->apply, "key") == 0)
 		return fail_exit(
 		    err, FATAL, EXIT_CONFIG, "sink %s has apply: key; only a sink of whole transactions is made anew", conf->name);
