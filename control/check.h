@@ -61,6 +61,10 @@ bool check_connect(struct checks *c, const char *url, PGconn **out);
 void check_source(struct checks *c);
 void check_source_sqlite(struct checks *c, const char *path);
 
+/* Where the source's log ends by now: what was read of Kafka later than of the source may be ahead of what that said. */
+void check_source_end(struct checks *c);
+void check_end_sqlite(struct checks *c, const char *path);
+
 /* Do commits at the source wait for the producer as synchronous.mode says? */
 void check_standby(struct checks *c, PGconn *conn);
 

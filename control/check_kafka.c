@@ -107,6 +107,7 @@ check_spine(struct checks *c, const struct kafka *kafka, const struct cluster *k
 		return;
 	}
 	c->spine_known = true;
+	check_source_end(c);
 	if (c->source_known && resume_judge(c->conf, &c->spine, &c->source, false, &err) != OK) {
 		check_error(c, "spine", &err);
 		return;

@@ -164,3 +164,15 @@ check_source_sqlite(struct checks *c, const char *path)
 	}
 	sqlite3_close(l.db);
 }
+
+void
+check_end_sqlite(struct checks *c, const char *path)
+{
+	sqlite3 *db = NULL;
+	uint64_t end;
+	struct err err;
+
+	if (sqlite_open_there(path, BUSY_MS, &db, &err) == OK && capture_end(db, &end, &err) == OK)
+		c->source.lsn = end;
+	sqlite3_close(db);
+}

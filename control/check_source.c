@@ -396,3 +396,26 @@ check_source(struct checks *c)
 	}
 	PQfinish(l.conn);
 }
+
+void
+check_source_end(struct checks *c)
+{
+	const char *path = c->conf->source_url ? sqlite_url_path(c->conf->source_url) : NULL;
+	struct source_identity now = { 0 };
+	PGconn *repl = NULL;
+	struct err err;
+	enum rc rc;
+
+	if (!c->source_known || !c->source.lsn)
+		return;
+	if (path) {
+		check_end_sqlite(c, path);
+		return;
+	}
+	rc = pg_connect(c->conf->source_url, true, &repl, &err);
+	if (rc == OK)
+		rc = server_identify(repl, &now.system_id, &now.timeline, &now.lsn, &err);
+	PQfinish(repl);
+	if (rc == OK)
+		c->source.lsn = now.lsn;
+}
