@@ -1,7 +1,7 @@
 #!/bin/bash
 # Every type of PostgreSQL with its hard values (types/types.txt), as a column and as a key: through Kafka into tables that the sink makes,
 # into tables of the same types, and into SQLite, and each comes out as the text, and the bytes, that it was.
-# limit: 300
+# limit: 420
 . "$(dirname "$0")/lib.sh"
 types=$ROOT/tests/flow/types
 
@@ -44,8 +44,8 @@ towline_start run run -c "$DIR/conf.yaml"
 wait_for 60 "grep -q 'msg=streaming' $DIR/run.log"
 pg_sql src <"$DIR/data/fill.sql" >/dev/null
 pg_sql src "insert into a.done values (1)"
-for db in postgres same; do wait_for 90 "[ \"\$(FLOW_DB=$db pg_sql dst 'select id from a.done')\" = 1 ]"; done
-wait_for 60 "[ \"\$(sqlite3 $DIR/data/lite.db 'select id from a_done')\" = 1 ]"
+for db in postgres same; do wait_for 170 "[ \"\$(FLOW_DB=$db pg_sql dst 'select id from a.done')\" = 1 ]"; done
+wait_for 120 "[ \"\$(sqlite3 $DIR/data/lite.db 'select id from a_done')\" = 1 ]"
 
 dump() { FLOW_DB=$2 pg_sql "$1" <"$DIR/data/$3.sql" >"$DIR/data/$4"; }
 bad=
