@@ -420,11 +420,12 @@ order(struct call *call, struct copies *c, size_t verb)
 	if (rc == OK && call_option(call, "wait")) {
 		rc = watch(call, c);
 	} else if (rc == OK) {
-		struct entry *only = entry_find(c, table);
+		struct entry *only = entry_find(c, table), *rest = only->next;
 		struct copies one = { .first = only };
 
-		only->next = NULL; /* the others are not asked about; the process ends here */
+		only->next = NULL; /* the others are not asked about */
 		show(call, &one, true, &lines);
+		only->next = rest;
 	}
 	arena_free(&a);
 	return rc;

@@ -234,13 +234,26 @@ plan(struct copier *c, struct job *j, struct err *err)
 
 /* ---- a chunk ---- */
 
-/* In the transaction that is to read it: is the table as it was, and is it time? */
+/* Why the table cannot be read. A right that lacks may be granted yet. */
+static enum rc
+judge_lock(const struct job *j, enum rc rc, struct err *err)
+{
+	if (rc == FATAL && strstr(err->text, "SQLSTATE 42P01"))
+		return fail(err, REJECT, "table %s.%s is not there any more", j->schema, j->name);
+	if (rc == FATAL && strstr(err->text, "SQLSTATE 42501"))
+		return fail(err, RETRY, "%s; grant SELECT on %s.%s to the producer's role", err->text, j->schema, j->name);
+	return rc;
+}
+
+/* Begin the transaction that is to read it: is the table as it was, and is it time? */
 static enum rc
 look(struct copier *c, struct job *j, struct err *err)
 {
-	const char *text;
+	/* The lock comes first. In one go, as each statement takes a turn of a busy server. */
+	const char *text, *sql = arena_printf(&j->arena, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+	    " LOCK TABLE %s IN ACCESS SHARE MODE; SELECT pg_current_snapshot()", j->table->from);
 	PGresult *res = NULL;
-	enum rc rc = pg_exec(c->conn, "take a snapshot", "SELECT pg_current_snapshot()", &res, err);
+	enum rc rc = judge_lock(j, pg_exec(c->conn, "take a snapshot of the table", sql, &res, err), err);
 
 	if (rc == OK && !copy_snapshot_parse(PQgetvalue(res, 0, 0), &j->snapshot))
 		rc = fail(err, FATAL, "pg_current_snapshot() gave '%.60s'", PQgetvalue(res, 0, 0));
@@ -380,28 +393,11 @@ roll_back(struct copier *c)
 		PQclear(PQexec(c->conn, "ROLLBACK"));
 }
 
-/* Why the table cannot be read. A right that lacks may be granted yet. */
-static enum rc
-judge_lock(const struct job *j, enum rc rc, struct err *err)
-{
-	if (rc == FATAL && strstr(err->text, "SQLSTATE 42P01"))
-		return fail(err, REJECT, "table %s.%s is not there any more", j->schema, j->name);
-	if (rc == FATAL && strstr(err->text, "SQLSTATE 42501"))
-		return fail(err, RETRY, "%s; grant SELECT on %s.%s to the producer's role", err->text, j->schema, j->name);
-	return rc;
-}
-
 static enum rc
 chunk(struct copier *c, struct job *j, struct err *err)
 {
-	const char *lock = arena_printf(&j->arena, "LOCK TABLE %s IN ACCESS SHARE MODE", j->table->from);
 	enum rc rc = set_path(c, "pg_catalog", err);
 
-	if (rc == OK)
-		rc = pg_exec(c->conn, "begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err);
-	if (rc == OK)
-		rc = pg_exec(c->conn, "lock the table", lock, NULL, err);
-	rc = judge_lock(j, rc, err);
 	if (rc == OK)
 		rc = look(c, j, err);
 	if (rc == OK && strcmp(j->table->path, "pg_catalog") != 0)
@@ -422,17 +418,11 @@ chunk(struct copier *c, struct job *j, struct err *err)
 static enum rc
 whole(struct copier *c, struct job *j, struct err *err)
 {
-	const char *lock = arena_printf(&j->arena, "LOCK TABLE %s IN ACCESS SHARE MODE", j->table->from);
 	PGresult *res;
 	enum rc rc;
 
 	roll_back(c);
 	rc = set_path(c, "pg_catalog", err);
-	if (rc == OK)
-		rc = pg_exec(c->conn, "begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err);
-	if (rc == OK)
-		rc = pg_exec(c->conn, "lock the table", lock, NULL, err);
-	rc = judge_lock(j, rc, err);
 	if (rc == OK)
 		rc = look(c, j, err);
 	if (rc != OK || j->early || j->changed) {
