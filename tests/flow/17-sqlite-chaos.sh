@@ -111,6 +111,10 @@ touch "$stop"
 for pid in "${clients[@]}"; do wait "$pid" || { cat "$DIR/client.log"; flunk 'a client failed'; }; done
 wait $watcher || flunk "$(cat "$DIR/watch.log")"
 
+# A sink learns of a shape by a row of it: each table gets one, once the producer has seen the last change of the schema.
+wait_for 40 "grep -q 'table=bag event=copied' $DIR/producer.log"
+sqlite3 -cmd '.timeout 60000' "$src" "insert into mixed(id) values (-1); insert into bag(x) values ('last'); update debit set v = v"
+
 rows() { # FILE TABLE COLUMNS
 	local c
 	c=$(printf 'quote(%s)' "${3// /)||quote(}")
