@@ -305,12 +305,33 @@ is_captured(const struct captured *list, int n, const char *table)
 	return false;
 }
 
-/* named: an answer is owed. */
+/* The newest layout of a table of that name that was captured once and is not any more; 0: none. */
+static enum rc
+left_behind(struct work *w, const char *table, int64_t *layout)
+{
+	sqlite3_stmt *st;
+	enum rc rc = sqlite_prepare(w->db, "look for an earlier table",
+	    "SELECT l.id FROM towline_layout l WHERE json_extract(l.def, '$.table') = ?1 COLLATE NOCASE"
+	    " AND NOT EXISTS (SELECT 1 FROM towline_capture c WHERE c.id = l.capture) ORDER BY l.id DESC LIMIT 1",
+	    &st, w->err);
+
+	*layout = 0;
+	if (rc != OK)
+		return rc;
+	sqlite3_bind_text(st, 1, table, -1, SQLITE_STATIC);
+	if (sqlite3_step(st) == SQLITE_ROW)
+		*layout = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return OK;
+}
+
+/* named: an answer is owed. Sinks may have rows of an earlier table of that name: they go, as it did. */
 static enum rc
 join_table(struct work *w, const char *table, bool named)
 {
 	const char *why;
 	struct layout l;
+	int64_t earlier = 0;
 	enum rc rc = layout_read(w->db, table, &w->a, &l, &why, w->err);
 
 	if (rc != OK)
@@ -321,7 +342,9 @@ join_table(struct work *w, const char *table, bool named)
 		return fail_exit(w->err, FATAL, EXIT_CONFIG, "table %s cannot be captured: %s", table, why);
 	if (why)
 		note(w, CAPTURE_LEFT_OUT, table, why);
-	return why ? OK : capture_table(w, &l, 0);
+	if (!why)
+		rc = left_behind(w, l.table, &earlier);
+	return why || rc != OK ? rc : capture_table(w, &l, earlier);
 }
 
 static enum rc

@@ -204,8 +204,8 @@ put_key_gone(struct draft *d, bool slots)
 		const char *old = slots ? arena_printf(d->a, "r.c%d", i) : arena_printf(d->a, "OLD.%s", name);
 
 		buf_printf(&d->sql, "%sx.%s = %s", i ? " AND " : "", name, old);
-		if (l->cols[l->keys[i]].collation)
-			buf_printf(&d->sql, " AND x.%s = %s COLLATE BINARY", name, old);
+		/* The index's collation may be binary and the column's another. */
+		buf_printf(&d->sql, " AND x.%s = %s COLLATE BINARY", name, old);
 		if (layout_is_loose(l, l->keys[i]))
 			buf_printf(&d->sql, " AND typeof(x.%s) = typeof(%s)", name, old);
 	}
@@ -387,7 +387,7 @@ trigger_end(struct draft *d, struct layout_trigger *t)
 	t->sql = arena_text(d->a, buf_view(&d->sql));
 }
 
-/* "UPDATE OF a, b": the columns by which an update may replace a row. With a condition it may be any. */
+/* "UPDATE OF a, b": the columns by which an update may replace a row. With a condition, or a generated column, it may be any. */
 static const char *
 update_of(struct draft *d)
 {
@@ -399,6 +399,10 @@ update_of(struct draft *d)
 	for (int i = 0; i < l->nuniques; i++)
 		if (l->uniques[i].partial)
 			return "BEFORE UPDATE";
+	for (int i = 0; i < l->nuniques; i++)
+		for (int k = 0; k < l->uniques[i].ncols; k++)
+			if (l->cols[l->uniques[i].cols[k]].generated)
+				return "BEFORE UPDATE";
 	buf_text(&b, "BEFORE UPDATE OF ");
 	for (int i = 0; i < l->nuniques; i++)
 		for (int k = 0; k < l->uniques[i].ncols; k++)
@@ -473,6 +477,6 @@ layout_added_where(const struct layout *l, int col, struct arena *a)
 	struct slice json;
 
 	if (layout_default(l, col, a, &json))
-		return arena_printf(a, "x.%s IS NOT (%s)", name, l->cols[col].dflt);
+		return arena_printf(a, "x.%s IS NOT (%s) COLLATE BINARY", name, l->cols[col].dflt);
 	return arena_printf(a, "x.%s IS NOT NULL", name);
 }
