@@ -209,6 +209,7 @@ configure(struct demo *d, struct err *err)
 	enum rc rc;
 
 	sets[n++] = "log.level=warn";
+	sets[n++] = "memory=128MB"; /* a source and two sinks in one process */
 	for (int i = 0; i < d->call->nsets; i++)
 		sets[n++] = d->call->sets[i];
 	/* A broker that is there may hold the topics of an earlier demo. */
