@@ -229,18 +229,16 @@ ending(struct fed *f)
 }
 
 /* Its place in the log is gone: no other way leads back. */
-static bool
+static void
 begin_anew(struct fed *f, const char *at)
 {
 	struct err err;
 	int n;
 
-	if (resync_start(f->all->kafka, f->sink, &n, &err) != OK) {
+	if (resync_start(f->all->kafka, f->sink, &n, &err) == OK)
+		log_warn(at, "begins anew: its tables are copied again", "tables=%d", n);
+	else
 		log_warn(at, err.text, "%s", "");
-		return false;
-	}
-	log_warn(at, "begins anew: its tables are copied again", "tables=%d", n);
-	return true;
 }
 
 /* What cannot go on is tried again: a sink that was mended comes back by itself. */
@@ -259,8 +257,8 @@ fed_main(void *arg)
 			break;
 		gauge_set(&f->gauge, GAUGE_FAILED, err.text);
 		log_error(at, err.text, "retry_ms=%d", AGAIN_US / 1000);
-		if (err.lost && begin_anew(f, at))
-			continue;
+		if (err.lost)
+			begin_anew(f, at);
 		until = now_us() + AGAIN_US;
 		while (!ending(f) && now_us() < until)
 			poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, WAIT_MS);

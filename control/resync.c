@@ -27,7 +27,6 @@ struct copied {
 	UT_hash_handle hh;
 	char *name;    /* SCHEMA.TABLE */
 	char *command; /* id of the last one that was obeyed; NULL: none */
-	char *where;
 	enum copy_state state;
 	int64_t began_ms;
 };
@@ -71,7 +70,6 @@ drop_table(struct resync_watch *w, struct copied *t)
 	HASH_DEL(w->tables, t);
 	free(t->name);
 	free(t->command);
-	free(t->where);
 	free(t);
 }
 
@@ -129,9 +127,7 @@ note_copy(struct resync_watch *w, const char *name, const struct copy *c)
 		HASH_ADD_KEYPTR(hh, w->tables, t->name, strlen(t->name), t);
 	}
 	free(t->command);
-	free(t->where);
 	t->command = c->command ? copy_of(c->command) : NULL;
-	t->where = c->where ? copy_of(c->where) : NULL;
 	t->state = c->state;
 	t->began_ms = c->began_ms;
 	for (struct resync *r = w->first; r; r = r->next) {
@@ -226,7 +222,8 @@ resync_state(const struct resync_watch *w, const struct conf_sink *sink)
 		/* Somebody's later copy of the table has all that ours would have. */
 		bool ours = has_seen(r, t->name) || t->began_ms > r->at_ms;
 
-		if (wanted(sink, t) && !(ours && t->state == COPY_DONE))
+		/* NONE: the producer does not copy it (an outbox). */
+		if (wanted(sink, t) && !(ours && (t->state == COPY_DONE || t->state == COPY_NONE)))
 			return RESYNC_COPYING;
 	}
 	return RESYNC_COPIED;
@@ -305,7 +302,8 @@ announce(struct control *c, const struct resync_watch *w, const struct conf_sink
 {
 	struct arena a = { 0 };
 	struct buf json = { 0 };
-	struct copy_command cmd = { .verb = "add" };
+	/* All rows, from the beginning: a copy that runs began before the sink was emptied. */
+	struct copy_command cmd = { .verb = "again" };
 	enum rc rc;
 
 	snprintf(cmd.id, sizeof cmd.id, "%" PRIx64, (uint64_t)wall_us());
@@ -314,7 +312,6 @@ announce(struct control *c, const struct resync_watch *w, const struct conf_sink
 	for (const struct copied *t = w->tables; t && rc == OK; t = t->hh.next) {
 		if (!wanted(conf, t))
 			continue;
-		cmd.where = t->where;
 		buf_reset(&json);
 		copy_command_put(&json, &cmd);
 		rc = control_put(c, arena_printf(&a, "%s%s", COPY_COMMAND_PREFIX, t->name), buf_view(&json), err);

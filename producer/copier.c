@@ -109,7 +109,7 @@ copy_snapshot_sees(const struct copy_snapshot *s, uint32_t xid)
 static enum rc
 connect_copier(struct copier *c, struct err *err)
 {
-	static const char sql[] = "SET lock_timeout = '1s'; SET synchronous_commit = local";
+	static const char sql[] = "SET lock_timeout = '1s'; SET synchronous_commit = local; SET row_security = off";
 	PGresult *res = NULL;
 	bool standby;
 	enum rc rc = pg_connect(c->all->conf->source_url, false, &c->conn, err);
@@ -405,11 +405,10 @@ chunk(struct copier *c, struct job *j, struct err *err)
 	if (rc == OK && !j->early && !j->changed)
 		rc = copy_rows(c, j, err);
 	roll_back(c);
-	if (rc == OK && j->nrows) {
+	if (rc == OK && j->nrows)
 		rc = last_key(c, j, err);
-		if (rc == OK)
-			rc = write_mark(c, j, err);
-	}
+	if (rc == OK && !j->early && !j->changed)
+		rc = write_mark(c, j, err);
 	return rc;
 }
 

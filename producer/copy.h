@@ -9,7 +9,8 @@
  * starts anew goes on behind it. Values of keys are texts as PostgreSQL prints them. Pure.
  *
  *   snapshot                        {"tables":"known"}: every published table has a record; one without is new
- *   command/snapshot/SCHEMA.TABLE   {"id":"...","verb":"add|pause|resume|cancel","where":"..."}: the producer does it and forgets the key
+ *   command/snapshot/SCHEMA.TABLE   {"id":"...","verb":"add|again|pause|resume|cancel","where":"..."}: the producer does it and
+ *                                   forgets the key. add: if none is open; again: from the beginning, whatever there is
  */
 #ifndef PRODUCER_COPY_H
 #define PRODUCER_COPY_H

@@ -439,6 +439,13 @@ take_event(struct session *s, const struct source_event *ev, struct err *err)
 	return OK;
 }
 
+/* The newest group with rows. */
+static uint64_t
+sent_no(const struct session *s)
+{
+	return s->g.inflight.next_no - 1;
+}
+
 /* Of the stream. */
 static enum rc
 take_streamed(struct session *s, struct source_event *ev, struct err *err)
@@ -451,16 +458,11 @@ take_streamed(struct session *s, struct source_event *ev, struct err *err)
 		snapshot_mark(s->snapshot, ev->change.content);
 	if (rc == OK)
 		rc = take_event(s, ev, err);
-	if (rc == OK && ev->kind == SRC_COMMIT)
+	if (rc == OK && ev->kind == SRC_COMMIT) {
+		snapshot_sent(s->snapshot, sent_no(s));
 		snapshot_commit(s->snapshot, &ev->txn);
+	}
 	return rc;
-}
-
-/* The newest group with rows. */
-static uint64_t
-sent_no(const struct session *s)
-{
-	return s->g.inflight.next_no - 1;
 }
 
 /* Rows of a chunk, in their place: nothing of the stream comes before they are out. */

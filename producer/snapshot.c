@@ -19,9 +19,6 @@ enum {
 	TELL_MS = 10000,        /* between two lines of the log about it */
 	LOAD_MS = 30000,
 	FLUSH_MS = 10000,
-	RETRY_MS = 1000,
-	RANGES = 4,             /* for each connection */
-	SENT_MAX = 64,          /* chunks that are on their way to Kafka */
 	STREAMED_MANY = 100000, /* then a snapshot is asked for, by which most can be forgotten */
 };
 
@@ -41,8 +38,8 @@ snapshot_new(const struct kafka *k)
 
 /* ---- members ---- */
 
-static void
-forget_reaches(struct member *m)
+void
+snapshot_forget_reaches(struct member *m)
 {
 	for (int i = 0; m->reaches && i < m->copy.nranges; i++)
 		free(m->reaches[i].at);
@@ -57,7 +54,7 @@ free_members(struct snapshot *s)
 
 	while ((m = s->members)) {
 		s->members = m->next;
-		forget_reaches(m);
+		snapshot_forget_reaches(m);
 		copy_table_free(m->table);
 		whole_forget(m);
 		copy_free(&m->copy);
@@ -119,7 +116,7 @@ leave(struct snapshot *s, struct member *m)
 	if (s->whole.m == m)
 		whole_end(s, 0);
 	chunks_drop(s, m);
-	forget_reaches(m);
+	snapshot_forget_reaches(m);
 	m->stale = true;
 	m->retry_ms = m->early_ms = 0;
 }
@@ -221,8 +218,18 @@ obey(struct snapshot *s, struct member *m, const struct copy_command *c)
 	    copy_state_name(m->copy.state));
 	m->recorded = true;
 	copy_text(&m->copy.command, c->id);
+	/* Rows of an outbox are events: those that were there before must not happen again. */
+	if (conf_lists(s->conf->outbox_tables, slice_of(m->schema), slice_of(m->name))) {
+		copy_text(&m->copy.reason, "rows of an outbox are events, and are not copied");
+		snapshot_written(s, m, true);
+		return;
+	}
 	if (strcmp(c->verb, "add") == 0 && !copy_open(&m->copy)) {
 		leave(s, m);
+		restart(m, c->where);
+	} else if (strcmp(c->verb, "again") == 0) {
+		leave(s, m);
+		whole_forget(m);
 		restart(m, c->where);
 	} else if (strcmp(c->verb, "pause") == 0 && copy_open(&m->copy)) {
 		chunks_drop(s, m);
@@ -335,6 +342,25 @@ join(struct snapshot *s, struct member *m, const struct publication_table *t, bo
 	snapshot_written(s, m, true);
 }
 
+/* It is not in the publication any more. Should it come back, what changed meanwhile was not in the stream: it is new then. */
+static enum rc
+part(struct snapshot *s, struct member *m, struct err *err)
+{
+	struct arena a = { 0 };
+	enum rc rc = OK;
+
+	leave(s, m);
+	whole_forget(m);
+	copy_restart(&m->copy, NULL);
+	m->copy.state = COPY_NONE;
+	m->recorded = m->unwritten = false;
+	if (s->control)
+		rc = control_put(
+		    s->control, arena_printf(&a, COPY_PREFIX "%s.%s", m->schema, m->name), (struct slice){ NULL, 0 }, err);
+	arena_free(&a);
+	return rc;
+}
+
 /*
  * Every table of the publication has a record. Which of those that have none are copied: all, before the slot is made (fresh), and
  * later those that joined. None where a pipeline from before there were copies goes on.
@@ -361,6 +387,9 @@ look(struct snapshot *s, bool fresh, bool copied, struct err *err)
 		if (fresh || !m->recorded || m->copy.relid != t->oid)
 			join(s, m, t, copied);
 	}
+	for (struct member *m = s->members; rc == OK && m; m = m->next)
+		if (m->recorded && !m->in)
+			rc = part(s, m, err);
 	arena_free(&a);
 	return rc;
 }
@@ -444,7 +473,8 @@ snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err
 	rc = s->sql ? OK : pg_connect(s->conf->source_url, false, &s->sql, err);
 	s->source = source;
 	if (rc == OK)
-		rc = pg_exec(s->sql, "set up the connection", "SET lock_timeout = '1s'; SET synchronous_commit = local", NULL, err);
+		rc = pg_exec(s->sql, "set up the connection",
+		    "SET lock_timeout = '1s'; SET synchronous_commit = local; SET row_security = off", NULL, err);
 	if (rc == OK)
 		rc = s->conf->embedded ? begin_embedded(s, fresh, err) : begin_kafka(s, fresh, err);
 	s->look_ms = now_ms();
@@ -498,7 +528,7 @@ snapshot_end(struct snapshot *s)
 		}
 	chunks_drop(s, NULL);
 	for (struct member *m = s->members; m; m = m->next) {
-		forget_reaches(m);
+		snapshot_forget_reaches(m);
 		copy_table_free(m->table);
 		m->table = NULL;
 		m->planning = m->stale = false;
@@ -524,152 +554,6 @@ snapshot_free(struct snapshot *s)
 	arena_free(&s->mark_arena);
 	arena_free(&s->out.arena);
 	free(s);
-}
-
-/* ---- work ---- */
-
-static void
-give_plan(struct snapshot *s, struct member *m)
-{
-	struct job *j = job_new(JOB_PLAN);
-
-	j->schema = arena_text(&j->arena, slice_of(m->schema));
-	j->name = arena_text(&j->arena, slice_of(m->name));
-	j->where = member_where(s, m, &j->arena);
-	j->since = m->copy.since;
-	j->ranges = m->copy.nranges ? 0 : RANGES * (int)s->conf->snapshot_jobs;
-	m->planning = true;
-	copiers_give(s->copiers, j);
-}
-
-static void
-begin_ranges(struct snapshot *s, struct member *m, const struct job *j)
-{
-	const struct copy_table *t = m->table;
-	bool fresh = !m->copy.nranges || !m->copy.key || strcmp(m->copy.key, t->key) != 0;
-
-	if (fresh && m->copy.nranges)
-		log_warn("producer", "the key of a table has changed: its copy begins again", "table=\"%s.%s\"", m->schema, m->name);
-	forget_reaches(m);
-	if (fresh) {
-		copy_set_ranges(&m->copy, j->bounds, j->nbounds);
-		copy_text(&m->copy.key, t->key);
-		m->copy.rows = 0;
-		m->copy.began_ms = wall_us() / 1000;
-		log_info("producer", "copying a table", "table=\"%s.%s\" rows=%" PRId64 " ranges=%d%s", m->schema, m->name, t->estimate,
-		    m->copy.nranges, m->copy.where ? " where=yes" : "");
-	} else {
-		log_info("producer", "copying a table further", "table=\"%s.%s\" rows=%" PRId64, m->schema, m->name, m->copy.rows);
-	}
-	/* In one transaction, from the beginning. */
-	if (!t->rel->table.nkeys) {
-		m->truncate = m->copy.again;
-		m->copy.again = true;
-		m->copy.rows = 0;
-	}
-	m->copy.since = j->since;
-	m->copy.estimate = t->estimate;
-	m->copy.state = COPY_RUNNING;
-	m->reaches = calloc((size_t)m->copy.nranges, sizeof *m->reaches);
-	if (!m->reaches)
-		die("out of memory");
-	chunks_drop(s, m); /* none: where the ranges stand */
-	m->rows_max = (int)s->conf->snapshot_rows;
-	m->told_ms = now_ms();
-	m->told_rows = m->copy.rows;
-	snapshot_written(s, m, true);
-}
-
-static void
-take_plan(struct snapshot *s, struct job *j)
-{
-	struct member *m = snapshot_member(s, slice_of(j->schema), slice_of(j->name));
-
-	if (!m)
-		return;
-	m->planning = false;
-	if (!copy_open(&m->copy) || m->copy.state == COPY_PAUSED)
-		return;
-	if (j->rc == RETRY) {
-		snapshot_waits(s, m, j->err.text);
-		m->retry_ms = now_ms() + RETRY_MS;
-	} else if (j->rc != OK) {
-		snapshot_fail(s, m, COPY_FAILED, j->err.text);
-	} else if (!m->chunks) {
-		copy_text(&m->copy.reason, NULL);
-		copy_table_free(m->table);
-		m->table = j->found;
-		j->found = NULL;
-		m->stale = false;
-		begin_ranges(s, m, j);
-	}
-}
-
-void
-snapshot_take_job(struct snapshot *s, struct job *j)
-{
-	if (j->kind == JOB_CHUNK) {
-		chunk_read(s, j); /* the chunk has it */
-		return;
-	}
-	take_plan(s, j);
-	job_free(j);
-}
-
-/* Those that hold rows. */
-static int
-unsent(const struct snapshot *s)
-{
-	int n = 0;
-
-	for (const struct chunk *c = s->chunks; c; c = c->next)
-		n += c->state != CHUNK_SENT;
-	return n;
-}
-
-static void
-give_chunks(struct snapshot *s, struct member *m, int max)
-{
-	int64_t now = now_ms();
-
-	for (int i = 0; i < m->copy.nranges && unsent(s) < max; i++) {
-		const struct reach *r = &m->reaches[i];
-
-		if (!r->end && !r->busy && now >= r->retry_ms)
-			chunk_begin(s, m, i);
-	}
-}
-
-static enum rc
-give_work(struct snapshot *s, struct err *err)
-{
-	int max = SNAPSHOT_CHUNKS * (int)s->conf->snapshot_jobs;
-
-	for (struct member *m = s->members; m; m = m->next) {
-		if (m->copy.state != COPY_WAITING && m->copy.state != COPY_RUNNING)
-			continue;
-		if (!s->copiers)
-			s->copiers = copiers_start(s->conf, (int)s->conf->snapshot_jobs);
-		if (m->stale && !m->chunks) {
-			copy_table_free(m->table);
-			m->table = NULL;
-			m->stale = false;
-			forget_reaches(m);
-		}
-		if ((!m->table || !m->reaches) && !m->planning && !m->chunks && now_ms() >= m->retry_ms)
-			give_plan(s, m);
-		else if (m->table && m->reaches && !m->stale && m->table->rel->table.nkeys)
-			give_chunks(s, m, max);
-		else if (m->table && m->reaches && !m->stale) {
-			enum rc rc = whole_ask(s, m, err);
-
-			if (rc != OK)
-				return rc;
-		}
-		if (unsent(s) >= max || s->nchunks >= SENT_MAX)
-			break;
-	}
-	return OK;
 }
 
 /* ---- the rest of a turn ---- */
@@ -771,7 +655,7 @@ snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, struct err *
 	if (rc == OK)
 		rc = whole_turn(s, accepted, err);
 	if (rc == OK && s->nopen)
-		rc = give_work(s, err);
+		rc = snapshot_give(s, err);
 	if (rc == OK && s->copiers)
 		end_copiers(s);
 	for (struct member *m = s->members; m; m = m->next)

@@ -219,7 +219,7 @@ take_rows(struct snapshot *s, struct chunk *c)
 	c->m->early_ms = 0;
 	if (c->m->copy.reason)
 		copy_text(&c->m->copy.reason, NULL);
-	c->state = j->nrows ? CHUNK_AWAITED : CHUNK_SENT;
+	c->state = CHUNK_AWAITED; /* without a row too: what is streamed before its mark may have moved one to where the copy has been */
 	c->no = s->sent;
 	c->rows = j->nrows;
 	reach->end = j->end;

@@ -140,7 +140,6 @@ struct snapshot {
 /* snapshot.c */
 struct member *snapshot_member(struct snapshot *s, struct slice schema, struct slice name);
 void snapshot_written(struct snapshot *s, struct member *m, bool now); /* the record has changed; now: put it at the next turn */
-void snapshot_take_job(struct snapshot *s, struct job *j);
 /* Its copy is tried again, and why; told once. */
 void snapshot_waits(struct snapshot *s, struct member *m, const char *reason);
 /* Its copy ends so; what is on its way is given up. */
@@ -148,6 +147,12 @@ void snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, 
 
 /* Which rows of the table are copied: of those of `rows:` the ones that were asked for; NULL: all. In a. */
 const char *member_where(const struct snapshot *s, const struct member *m, struct arena *a);
+
+void snapshot_forget_reaches(struct member *m);
+
+/* snapshot_work.c */
+enum rc snapshot_give(struct snapshot *s, struct err *err) MUST_CHECK; /* as much as the copiers can do */
+void snapshot_take_job(struct snapshot *s, struct job *j);
 
 /* snapshot_chunk.c */
 void chunk_begin(struct snapshot *s, struct member *m, int range);
