@@ -348,6 +348,11 @@ take_message(struct takeover_call *c, uint64_t lsn, struct slice bytes, struct e
 		learn(c, &m);
 	else if (strchr("IUD", m.type) && wanted(c, m.relid))
 		takeover_row(&c->t, lsn);
+	else if (m.type == 'T') /* a Debezium leaves them out unless it is told not to: what the topics lack is left to us */
+		for (int i = 0; i < m.nrels; i++) {
+			if (wanted(c, m.rels[i]))
+				takeover_row(&c->t, lsn);
+		}
 	else if (m.type == 'C')
 		takeover_commit(&c->t, m.lsn, m.end_lsn);
 	return OK;
