@@ -181,6 +181,14 @@ learn_names(struct version *v, const struct envelope *env)
 	v->named = true;
 }
 
+static bool
+ends_with(const char *text, const char *ending)
+{
+	size_t n = strlen(text), m = strlen(ending);
+
+	return n >= m && memcmp(text + n - m, ending, m) == 0;
+}
+
 /*
  * A record that says it is of this topic's table, read by the schema of another: what a registry's number meant before, or means since it
  * was emptied. (Where one topic has the rows of several tables its name is none of theirs, and nothing can be said.)
@@ -188,16 +196,17 @@ learn_names(struct version *v, const struct envelope *env)
 static bool
 another_table(const struct version *v, const rd_kafka_message_t *m, const struct envelope *env, struct arena *a)
 {
-	struct slice schema = v->table->schema, table = v->table->name;
+	struct slice schema = v->table->schema, table = v->table->name, full;
 	const char *topic = rd_kafka_topic_name(m->rkt), *ending;
 
 	if (!env->table.n || (slice_eq(schema, env->schema) && slice_eq(table, env->table)))
 		return false;
-	/* Until the first record was read these are the schema's names, as Avro takes them. */
-	if (!v->named && slice_eq(schema, schema_adjust(env->schema, false, a)) && slice_eq(table, schema_adjust(env->table, false, a)))
+	full = slice_of(arena_printf(a, ".%.*s.%.*s", SLICE_ARG(env->schema), SLICE_ARG(env->table)));
+	/* Until the first record was read these are the schema's names, as Avro takes them; of names with dots, the last two parts. */
+	if (!v->named && ends_with(schema_adjust(full, true, a).p, arena_printf(a, ".%.*s.%.*s", SLICE_ARG(schema), SLICE_ARG(table))))
 		return false;
 	ending = topic_name(a, ".{schema}.{table}", "", env->schema, env->table);
-	return strlen(topic) > strlen(ending) && strcmp(topic + strlen(topic) - strlen(ending), ending) == 0;
+	return strlen(topic) > strlen(ending) && ends_with(topic, ending);
 }
 
 /* By its schemas alone. */

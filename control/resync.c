@@ -25,7 +25,7 @@ enum { LOAD_MS = 10000, FLUSH_MS = 10000, WAIT_MS = 200, FETCH_KBYTES = 1024 };
 
 struct copied {
 	UT_hash_handle hh;
-	char *name;    /* SCHEMA.TABLE */
+	char *name;    /* of its key, copy_name */
 	char *command; /* id of the last one that was obeyed; NULL: none */
 	enum copy_state state;
 	int64_t began_ms;
@@ -191,22 +191,15 @@ resync_note(struct resync_watch *w, struct slice key, struct slice value)
 	arena_free(&a);
 }
 
-static void
-split(const char *name, struct slice *schema, struct slice *table)
-{
-	const char *dot = strchr(name, '.');
-
-	*schema = (struct slice){ name, dot ? (size_t)(dot - name) : 0 };
-	*table = slice_of(dot ? dot + 1 : name);
-}
-
 static bool
 wanted(const struct conf_sink *sink, const struct copied *t)
 {
 	struct slice schema, table;
+	struct arena a = { 0 };
+	bool yes = copy_name_split(slice_of(t->name), &a, &schema, &table) && conf_sink_wants(sink, schema, table);
 
-	split(t->name, &schema, &table);
-	return conf_sink_wants(sink, schema, table);
+	arena_free(&a);
+	return yes;
 }
 
 enum resync_state
@@ -288,9 +281,8 @@ list_tables(const struct resync_watch *w, const struct conf_sink *conf, struct a
 	for (const struct copied *t = w->tables; t; t = t->hh.next) {
 		struct slice schema, table;
 
-		if (!wanted(conf, t))
+		if (!wanted(conf, t) || !copy_name_split(slice_of(t->name), a, &schema, &table))
 			continue;
-		split(t->name, &schema, &table);
 		mapping_name(conf, schema, table, a, &(*out)[n].schema, &(*out)[n].table);
 		n++;
 	}

@@ -33,7 +33,7 @@ enum {
 /* The newest record of each table. */
 struct entry {
 	struct entry *next;
-	char *table;
+	char *table; /* of its key, copy_name */
 	struct copy copy;
 	int64_t seen_ms, seen_rows, rate; /* of the last look */
 };
@@ -60,13 +60,32 @@ entry_of(struct copies *c, struct slice table)
 	return *at;
 }
 
+static bool
+is_called(const char *key, const char *table)
+{
+	struct slice schema, name;
+	struct arena a = { 0 };
+	bool yes = strcmp(key, table) == 0;
+
+	if (!yes && copy_name_split(slice_of(key), &a, &schema, &name))
+		yes = strcmp(arena_printf(&a, "%s.%.*s", schema.p, SLICE_ARG(name)), table) == 0;
+	arena_free(&a);
+	return yes;
+}
+
+/* By the name of its key, or else the plain SCHEMA.TABLE. */
 static struct entry *
 entry_find(struct copies *c, const char *table)
 {
-	for (struct entry *e = c->first; e; e = e->next)
+	struct entry *plain = NULL;
+
+	for (struct entry *e = c->first; e; e = e->next) {
 		if (strcmp(e->table, table) == 0)
 			return e;
-	return NULL;
+		if (!plain && is_called(e->table, table))
+			plain = e;
+	}
+	return plain;
 }
 
 static void
@@ -293,9 +312,9 @@ full_name(const char *arg, struct arena *a)
 	return strchr(arg, '.') ? arg : arena_printf(a, "public.%s", arg);
 }
 
-/* Is it there to be copied? */
+/* Is it there to be copied? *out: the name of its key. */
 static enum rc
-check_table(const struct conf *conf, const char *table, struct arena *a, struct err *err)
+check_table(const struct conf *conf, const char *table, struct arena *a, const char **out, struct err *err)
 {
 	struct suggestion s = { .word = slice_of(table) };
 	struct publication pub = { 0 };
@@ -308,12 +327,13 @@ check_table(const struct conf *conf, const char *table, struct arena *a, struct 
 	if (rc != OK)
 		return fail_in(err, "source");
 	for (int i = 0; i < pub.ntables; i++) {
-		const char *name = arena_printf(a, "%s.%s", pub.tables[i].schema, pub.tables[i].name);
+		const char *name = copy_name(a, slice_of(pub.tables[i].schema), slice_of(pub.tables[i].name));
 
-		if (strcmp(name, table) != 0) {
+		if (!is_called(name, table)) {
 			suggest_offer(&s, slice_of(name));
 			continue;
 		}
+		*out = name;
 		return OK;
 	}
 	return fail_exit(err, FATAL, EXIT_USAGE, "the source has no table %s that 'tables' takes in%s%.*s%s", table,
@@ -409,8 +429,9 @@ order(struct call *call, struct copies *c, size_t verb)
 	int lines;
 	enum rc rc = OK;
 
+	table = e ? e->table : table;
 	if (verb == 0)
-		rc = check_table(call->conf, table, &a, &call->err);
+		rc = check_table(call->conf, table, &a, &table, &call->err);
 	else if (!e)
 		rc = fail_exit(&call->err, FATAL, EXIT_USAGE, "no producer knows a table %s; 'towline snapshot ls' lists them", table);
 	if (rc == OK && e && !(verbs[verb].from & 1u << e->copy.state))

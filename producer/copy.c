@@ -27,6 +27,38 @@ copy_state_name(enum copy_state state)
 	return names[state];
 }
 
+char *
+copy_name(struct arena *a, struct slice schema, struct slice table)
+{
+	char *name = arena_alloc(a, schema.n * 2 + table.n + 2), *at = name;
+
+	for (size_t i = 0; i < schema.n; i++) {
+		if (schema.p[i] == '.' || schema.p[i] == '\\')
+			*at++ = '\\';
+		*at++ = schema.p[i];
+	}
+	*at++ = '.';
+	memcpy(at, table.p, table.n);
+	at[table.n] = '\0';
+	return name;
+}
+
+bool
+copy_name_split(struct slice name, struct arena *a, struct slice *schema, struct slice *table)
+{
+	char *out = arena_alloc(a, name.n + 1);
+	size_t i = 0, n = 0;
+
+	for (; i < name.n && name.p[i] != '.'; i++) {
+		i += name.p[i] == '\\' && i + 1 < name.n;
+		out[n++] = name.p[i];
+	}
+	out[n] = '\0';
+	*schema = (struct slice){ out, n };
+	*table = i < name.n ? (struct slice){ name.p + i + 1, name.n - i - 1 } : (struct slice){ NULL, 0 };
+	return i < name.n;
+}
+
 void
 copy_text(char **at, const char *text)
 {

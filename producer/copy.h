@@ -8,6 +8,8 @@
  * A range is the rows with from < key <= to; null: open. Up to `at` its rows are in Kafka, and stay there: a producer that
  * starts anew goes on behind it. Values of keys are texts as PostgreSQL prints them. Pure.
  *
+ * A schema may hold a dot: in the keys a backslash stands before each dot and backslash of the schema, `a\.b.c` is "c" in "a.b".
+ *
  *   snapshot                        {"tables":"known"}: every published table has a record; one without is new
  *   command/snapshot/SCHEMA.TABLE   {"id":"...","verb":"add|again|pause|resume|cancel","where":"..."}: the producer does it and
  *                                   forgets the key. add: if none is open; again: from the beginning, whatever there is
@@ -15,6 +17,7 @@
 #ifndef PRODUCER_COPY_H
 #define PRODUCER_COPY_H
 
+#include "core/arena.h"
 #include "core/buf.h"
 #include "core/err.h"
 
@@ -58,6 +61,10 @@ struct copy_command {
 	char verb[16], id[40];
 	char *where; /* malloc; NULL: none */
 };
+
+/* A table's name in the keys, in a; and back: false, it has no dot that parts it. */
+char *copy_name(struct arena *a, struct slice schema, struct slice table);
+bool copy_name_split(struct slice name, struct arena *a, struct slice *schema, struct slice *table);
 
 /* Is there something left to do, now or after a resume? */
 bool copy_open(const struct copy *c);

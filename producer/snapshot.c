@@ -146,6 +146,12 @@ snapshot_waits(struct snapshot *s, struct member *m, const char *reason)
 
 /* ---- the control topic ---- */
 
+static char *
+member_key(const struct member *m, const char *prefix, struct arena *a)
+{
+	return arena_printf(a, "%s%s", prefix, copy_name(a, slice_of(m->schema), slice_of(m->name)));
+}
+
 static enum rc
 put_member(struct snapshot *s, struct member *m, struct err *err)
 {
@@ -157,7 +163,7 @@ put_member(struct snapshot *s, struct member *m, struct err *err)
 	m->written_ms = now_ms();
 	copy_put(&b, &m->copy);
 	if (s->control)
-		rc = control_put(s->control, arena_printf(&a, COPY_PREFIX "%s.%s", m->schema, m->name), buf_view(&b), err);
+		rc = control_put(s->control, member_key(m, COPY_PREFIX, &a), buf_view(&b), err);
 	buf_free(&b);
 	arena_free(&a);
 	return rc;
@@ -174,19 +180,18 @@ put_members(struct snapshot *s, bool all, struct err *err)
 	return rc;
 }
 
-/* "schema.table" behind the prefix of the key; a schema may hold a dot, so the catalogue decides, else the first one parts them. */
+/* The name behind the prefix of the key; made if there is none yet. NULL: it is no name. */
 static struct member *
-member_of_key(struct snapshot *s, struct slice rest, bool make)
+member_of_key(struct snapshot *s, struct slice rest)
 {
-	const char *dot;
+	struct slice schema, name;
+	struct arena a = { 0 };
+	struct member *m = NULL;
 
-	for (struct member *m = s->members; m; m = m->next)
-		if (rest.n == strlen(m->schema) + 1 + strlen(m->name) && memcmp(rest.p, m->schema, strlen(m->schema)) == 0 &&
-		    rest.p[strlen(m->schema)] == '.' && memcmp(rest.p + strlen(m->schema) + 1, m->name, strlen(m->name)) == 0)
-			return m;
-	dot = memchr(rest.p, '.', rest.n);
-	return make && dot ? add_member(s, (struct slice){ rest.p, (size_t)(dot - rest.p) },
-	    (struct slice){ dot + 1, (size_t)(rest.p + rest.n - dot - 1) }) : NULL;
+	if (copy_name_split(rest, &a, &schema, &name) && !(m = snapshot_member(s, schema, name)))
+		m = add_member(s, schema, name);
+	arena_free(&a);
+	return m;
 }
 
 static bool
@@ -246,7 +251,7 @@ static enum rc
 take_command(struct snapshot *s, const struct control_record *rec, struct slice rest, struct err *err)
 {
 	struct copy_command c;
-	struct member *m = member_of_key(s, rest, true);
+	struct member *m = member_of_key(s, rest);
 	char *key = strndup(rec->key.p, rec->key.n);
 	struct err why;
 	enum rc rc;
@@ -283,7 +288,7 @@ take_record(struct snapshot *s, const struct control_record *rec, bool loading, 
 	if (after(rec->key, COPY_COMMAND_PREFIX, &rest)) {
 		if (!loading)
 			return rec->value.n ? take_command(s, rec, rest, err) : OK;
-		m = member_of_key(s, rest, true);
+		m = member_of_key(s, rest);
 		if (m)
 			pend(m, rec->value);
 		return OK;
@@ -292,7 +297,7 @@ take_record(struct snapshot *s, const struct control_record *rec, bool loading, 
 		return OK;
 	if (slice_is(rec->key, COPY_KEY))
 		s->known = rec->value.n > 0;
-	if (!after(rec->key, COPY_PREFIX, &rest) || !(m = member_of_key(s, rest, true)))
+	if (!after(rec->key, COPY_PREFIX, &rest) || !(m = member_of_key(s, rest)))
 		return OK;
 	if (!rec->value.n)
 		copy_free(&m->copy);
@@ -356,7 +361,36 @@ part(struct snapshot *s, struct member *m, struct err *err)
 	m->recorded = m->unwritten = false;
 	if (s->control)
 		rc = control_put(
-		    s->control, arena_printf(&a, COPY_PREFIX "%s.%s", m->schema, m->name), (struct slice){ NULL, 0 }, err);
+		    s->control, member_key(m, COPY_PREFIX, &a), (struct slice){ NULL, 0 }, err);
+	arena_free(&a);
+	return rc;
+}
+
+/*
+ * The record of a table whose schema has a dot in its name, from before the keys told where it ends: what is before the first dot was taken
+ * for the schema. It goes on under its own name.
+ */
+static enum rc
+adopt(struct snapshot *s, const struct publication_table *t, struct member *m, struct err *err)
+{
+	struct arena a = { 0 };
+	struct slice whole = slice_of(arena_printf(&a, "%s.%s", t->schema, t->name)), schema, name;
+	struct member *old = NULL;
+	enum rc rc = OK;
+
+	if (strchr(t->schema, '.') && copy_name_split(whole, &a, &schema, &name))
+		old = snapshot_member(s, schema, name);
+	if (old && old->recorded && old->copy.relid == t->oid) {
+		if (s->control)
+			rc = control_put(s->control, member_key(old, COPY_PREFIX, &a), (struct slice){ NULL, 0 }, err);
+		m->copy = old->copy;
+		m->seen = old->seen;
+		m->recorded = true;
+		old->copy = (struct copy){ 0 };
+		old->seen = (struct copy_snapshot){ 0 };
+		old->recorded = false;
+		snapshot_written(s, m, true);
+	}
 	arena_free(&a);
 	return rc;
 }
@@ -382,6 +416,8 @@ look(struct snapshot *s, bool fresh, bool copied, struct err *err)
 			continue;
 		if (!m)
 			m = add_member(s, slice_of(t->schema), slice_of(t->name));
+		if (!m->recorded)
+			rc = adopt(s, t, m, err);
 		m->in = true;
 		/* Another table of that name is a new one. */
 		if (fresh || !m->recorded || m->copy.relid != t->oid)
@@ -585,7 +621,7 @@ take_commands(struct snapshot *s, struct err *err)
 		if (m->pending) {
 			struct arena a = { 0 };
 
-			rec = (struct control_record){ .key = slice_of(arena_printf(&a, COPY_COMMAND_PREFIX "%s.%s", m->schema, m->name)),
+			rec = (struct control_record){ .key = slice_of(member_key(m, COPY_COMMAND_PREFIX, &a)),
 				.value = slice_of(m->pending) };
 			rc = take_record(s, &rec, false, err);
 			copy_text(&m->pending, NULL);

@@ -87,6 +87,38 @@ wait_for 20 "grep -q 'copying a table further.*public.big' $DIR/run.log"
 shows 'public.big  *cancelled' cancel big
 fails 2 'the copy of public.big is cancelled: there is nothing to cancel' cancel big
 
+# A schema with a dot in its name: its copy is remembered, also by the key of before keys told where the schema ends.
+pg_sql src 'create schema "p.q"; create table "p.q".t(id int primary key, v text); insert into "p.q".t values (1, $$old$$);
+	create schema p; create table p."q.t"(id int primary key)'
+sed -i 's/public[.][*],/public.*, p?q.*, p.*,/' "$DIR/conf.yaml"
+starts=2
+anew() {
+	towline_start run run -v -c "$DIR/conf.yaml"
+	starts=$((starts + 1))
+	wait_for 30 "[ \"\$(grep -c msg=streaming $DIR/run.log)\" = $starts ]"
+}
+states() { # of "p.q".t and p."q.t"
+	snap ls --json | python3 -c "import json, sys; t = {t['table']: t['state'] for t in json.load(sys.stdin)}; print(t.get('p\\\\.q.t'), t.get('p.q.t'))"
+}
+towline_kill run KILL
+anew
+[ "$(states)" = 'none none' ] || flunk "$(snap ls)"
+shows 'p.\.q.t .*done .* 1 rows' add 'p\.q.t' --wait
+pg_sql src 'insert into "p.q".t values (2, $$new$$)'
+wait_for 20 'same_pg src dst \"p.q\".t'
+towline_kill run KILL
+anew
+[ "$(states)" = 'done none' ] || flunk "$(snap ls)"
+pg_sql src 'drop table p."q.t"'
+record() { kcat -b "$BROKERS" -C -t "$NAME.towline.control" -e -q -f '%k|%s\n' | grep -F "snapshot/$1|" | tail -n 1; }
+wait_for 20 '[ "$(record p.q.t)" = "snapshot/p.q.t|" ]'
+towline_kill run KILL
+put() { kcat -b "$BROKERS" -P -t "$NAME.towline.control" -K '|' "$@"; }
+record 'p\.q.t' | sed 's/^[^|]*|/snapshot\/p.q.t|/' | put
+printf '%s\n' 'snapshot/p\.q.t|' | put -Z
+anew
+[ "$(states)" = 'done none' ] || flunk "$(snap ls)"
+
 # asked while nobody runs: done at the next start
 towline_kill run TERM
 fails 4 'no producer has answered within 15 s; it does it when it runs again' add big

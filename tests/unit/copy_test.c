@@ -70,6 +70,27 @@ there_and_back(void **state)
 	copy_free(&got);
 }
 
+/* Keys tell where the schema ends. */
+static void
+names(void **state)
+{
+	static const char *const parts[][3] = { { "public", "orders", "public.orders" }, { "a.b", "c", "a\\.b.c" }, { "a", "b.c", "a.b.c" },
+		{ "a\\", "b\\.c", "a\\\\.b\\.c" }, { "", "c", ".c" } };
+	struct slice schema, table;
+	struct arena a = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNTOF(parts); i++) {
+		assert_string_equal(copy_name(&a, slice_of(parts[i][0]), slice_of(parts[i][1])), parts[i][2]);
+		assert_true(copy_name_split(slice_of(parts[i][2]), &a, &schema, &table));
+		assert_true(slice_is(schema, parts[i][0]) && slice_is(table, parts[i][1]));
+	}
+	assert_false(copy_name_split(SLICE_LIT("plain"), &a, &schema, &table));
+	assert_false(copy_name_split(SLICE_LIT("a\\."), &a, &schema, &table));
+	assert_false(copy_name_split(SLICE_LIT("a\\"), &a, &schema, &table));
+	arena_free(&a);
+}
+
 /* Anybody may write into the topic. */
 static void
 nonsense(void **state)
@@ -129,6 +150,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(there_and_back),
+		cmocka_unit_test(names),
 		cmocka_unit_test(nonsense),
 		cmocka_unit_test(snapshots),
 	};
