@@ -323,9 +323,6 @@ check(const struct kafka *k, const struct conf_sink *conf, struct err *err)
 		return fail_exit(err, FATAL, EXIT_CONFIG,
 		    "a sink is made anew by copies that come with Towline's own log in a real Kafka; with %s empty its tables by hand",
 		    k->conf->embedded ? "kafka: embedded" : "foreign.topics");
-	if (sqlite_url_path(k->conf->source_url))
-		return fail_exit(err, FATAL, EXIT_CONFIG,
-		    "a SQLite source does not copy tables for one sink; give the pipeline another name, and its first run copies them all");
 	if (strcmp(conf->apply, "key") == 0)
 		return fail_exit(
 		    err, FATAL, EXIT_CONFIG, "sink %s has apply: key; only a sink of whole transactions is made anew", conf->name);
@@ -352,7 +349,9 @@ resync_start(const struct kafka *k, const struct conf_sink *conf, int *tables, s
 		*tables = list_tables(w, conf, &a, &names);
 		if (!*tables)
 			rc = fail_exit(err, FATAL, EXIT_CONFIG,
-			    "no table of sink %s was ever copied; set snapshot: initial, or use towline snapshot add", conf->name);
+			    sqlite_url_path(k->conf->source_url)
+			    ? "the producer knows no table that sink %s takes; start it once, and see towline source ls"
+			    : "no table of sink %s was ever copied; set snapshot: initial, or use towline snapshot add", conf->name);
 	}
 	/* Who applies to it keeps us away; from here on we do. */
 	if (rc == OK)

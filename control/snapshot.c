@@ -483,7 +483,7 @@ cmd_snapshot(struct call *call)
 	if (call->conf->embedded || call->conf->foreign_topics || !call->conf->source_url)
 		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG,
 		    "tables are copied by a producer that is told so through Kafka; set kafka: HOST:PORT, and source");
-	else if (sqlite_url_path(call->conf->source_url))
+	else if (sqlite_url_path(call->conf->source_url) && strcmp(call->argv[0], "ls") != 0)
 		rc = fail_exit(&call->err, FATAL, EXIT_CONFIG,
 		    "the first run copies a SQLite source's tables, and those that join later follow by themselves; to copy one again:"
 		    " towline source copy %s TABLE", sqlite_url_path(call->conf->source_url));

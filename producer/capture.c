@@ -176,6 +176,21 @@ add_layout(struct work *w, const struct layout *l, int64_t capture, int64_t *id)
 	return rc;
 }
 
+/* Who reads empties the table (as layout `empties` has it; 0: need not) and gets all its rows. */
+static enum rc
+log_rows(struct work *w, const struct layout *l, int64_t layout, int64_t empties)
+{
+	enum rc rc = OK;
+
+	if (empties)
+		rc = run(w, arena_printf(&w->a, "INSERT INTO towline_log (layout, op, at) VALUES (%" PRId64 ", 't', julianday('now'))",
+		    empties));
+	if (rc == OK)
+		rc = run(w, layout_copy_sql(l, layout, 'r', 0, NULL, &w->a));
+	note(w, CAPTURE_COPIED, l->table, NULL);
+	return rc;
+}
+
 /* replaces: the last layout of a capture of that name whose triggers were lost: what was copied of it is void. 0: none. */
 static enum rc
 capture_table(struct work *w, const struct layout *l, int64_t replaces)
@@ -192,13 +207,7 @@ capture_table(struct work *w, const struct layout *l, int64_t replaces)
 		note(w, CAPTURE_JOINED, l->table, NULL);
 		return rc;
 	}
-	if (replaces)
-		rc = run(w, arena_printf(&w->a, "INSERT INTO towline_log (layout, op, at) VALUES (%" PRId64 ", 't', julianday('now'))",
-		    replaces));
-	if (rc == OK)
-		rc = run(w, layout_copy_sql(l, layout, 'r', 0, NULL, &w->a));
-	note(w, CAPTURE_COPIED, l->table, NULL);
-	return rc;
+	return log_rows(w, l, layout, replaces);
 }
 
 static enum rc
@@ -439,7 +448,7 @@ capture_copy(sqlite3 *db, char *const *names, int n, struct capture_notes *notes
 {
 	struct work w = { .db = db, .notes = notes, .err = err };
 	struct captured *list = NULL;
-	struct found f;
+	struct layout l;
 	int have = 0;
 	enum rc rc = begin(&w);
 
@@ -454,9 +463,9 @@ capture_copy(sqlite3 *db, char *const *names, int n, struct capture_notes *notes
 
 		while (c < list + have && strcasecmp(c->table, names[i]) != 0)
 			c++;
-		rc = c == list + have ? not_captured(names[i], err) : find_triggers(&w, c->id, &f);
+		rc = c == list + have ? not_captured(names[i], err) : stored_layout(&w, c->layout, &l);
 		if (rc == OK)
-			rc = recapture(&w, c, &f);
+			rc = log_rows(&w, &l, c->layout, c->layout);
 	}
 	return end(&w, rc);
 }

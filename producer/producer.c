@@ -607,6 +607,8 @@ turn(struct session *s, bool read_on, struct err *err)
 		rc = read_spine(s, 0, err);
 	if (rc == OK && read_on)
 		rc = read_source(s, &idle, err);
+	if (rc == OK && read_on)
+		rc = snapshot_look(s->snapshot, err);
 	if (rc == OK) {
 		close_group(s, idle);
 		rc = announce(s, err);
@@ -620,7 +622,7 @@ turn(struct session *s, bool read_on, struct err *err)
 	if (rc == OK && read_on)
 		rc = s->source->ops->tick(s->source, now_ms(), err);
 	if (rc == OK && read_on)
-		rc = snapshot_turn(s->snapshot, s->g.inflight.accepted_no, sent_no(s), err);
+		rc = snapshot_turn(s->snapshot, s->g.inflight.accepted_no, sent_no(s), grouping_safe(&s->g, UINT64_MAX), err);
 	if (rc == OK && read_on)
 		rc = publish_heartbeat(s->pub, now_ms(), err);
 	if (rc == OK && (idle || no_room(s)) && before == progress(s))

@@ -33,6 +33,7 @@ snapshot_new(const struct kafka *k)
 		die("out of memory, or of randomness");
 	s->kafka = k;
 	s->conf = k->conf;
+	s->recopy = recopy_new(k);
 	return s;
 }
 
@@ -505,7 +506,7 @@ snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err
 
 	s->off = !source->ops->adopt;
 	if (s->off)
-		return OK;
+		return recopy_begin(s->recopy, source, err);
 	rc = s->sql ? OK : pg_connect(s->conf->source_url, false, &s->sql, err);
 	s->source = source;
 	if (rc == OK)
@@ -553,6 +554,7 @@ snapshot_slot_made(struct snapshot *s, struct err *err)
 void
 snapshot_end(struct snapshot *s)
 {
+	recopy_end(s->recopy);
 	whole_end(s, 0);
 	copiers_stop(s->copiers);
 	s->copiers = NULL;
@@ -586,6 +588,7 @@ snapshot_free(struct snapshot *s)
 	snapshot_end(s);
 	free_members(s);
 	control_close(s->control);
+	recopy_free(s->recopy);
 	free(s->streamed);
 	arena_free(&s->mark_arena);
 	arena_free(&s->out.arena);
@@ -662,14 +665,20 @@ end_copiers(struct snapshot *s)
 }
 
 enum rc
-snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, struct err *err)
+snapshot_look(struct snapshot *s, struct err *err)
+{
+	return s->off ? recopy_look(s->recopy, err) : OK;
+}
+
+enum rc
+snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, uint64_t safe, struct err *err)
 {
 	int64_t now = now_ms();
 	struct job *j;
 	enum rc rc = OK;
 
 	if (s->off)
-		return OK;
+		return recopy_turn(s->recopy, safe, err);
 	s->sent = sent > s->sent ? sent : s->sent;
 	chunks_accept(s, accepted);
 	if (s->out.chunk) /* what is published must not be given up in the middle of a transaction */
@@ -709,5 +718,5 @@ snapshot_fds(const struct snapshot *s, int fds[static 2])
 	fds[0] = s->copiers ? copiers_fd(s->copiers) : -1;
 	if (snapshot_holds(s))
 		fds[0] = copiers_fd(s->whole.copier);
-	fds[1] = s->control ? control_fd(s->control) : -1;
+	fds[1] = s->control ? control_fd(s->control) : recopy_fd(s->recopy);
 }

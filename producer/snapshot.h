@@ -33,10 +33,14 @@ enum rc snapshot_slot_made(struct snapshot *s, struct err *err) MUST_CHECK;
 /* What is on its way is given up. */
 void snapshot_end(struct snapshot *s);
 
+/* Behind each turn at the source, before a group is announced. */
+enum rc snapshot_look(struct snapshot *s, struct err *err) MUST_CHECK;
+
 /*
- * Once a turn: commands, jobs, progress. accepted: number of the last group that was read back; sent: of the newest one that has rows.
+ * Once a turn: commands, jobs, progress. accepted: number of the last group that was read back; sent: of the newest one that has rows;
+ * safe: everything up to this LSN is in the spine.
  */
-enum rc snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, struct err *err) MUST_CHECK;
+enum rc snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, uint64_t safe, struct err *err) MUST_CHECK;
 
 /* Descriptors that wake the loop; -1: none. */
 void snapshot_fds(const struct snapshot *s, int fds[static 2]);

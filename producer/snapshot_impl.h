@@ -7,6 +7,7 @@
 
 #include "producer/copier.h"
 #include "producer/copy.h"
+#include "producer/recopy.h"
 #include "producer/snapshot.h"
 #include "producer/window.h"
 #include "schemas/control.h"
@@ -103,7 +104,8 @@ struct snapshot {
 	struct control *control; /* NULL: embedded, or not opened */
 	struct copiers *copiers; /* NULL: nothing to do */
 	struct member *members;
-	bool off;                /* the source copies by itself, or not at all */
+	bool off;                /* the source copies by itself: */
+	struct recopy *recopy;   /* ... what is asked for */
 	bool known;              /* the record `snapshot` is there */
 	bool embedded_open;      /* the publication's comment says that a copy is unfinished */
 	int nopen, nseen;        /* members whose copy is open; with copy.seen */

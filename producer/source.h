@@ -70,7 +70,7 @@ struct source_ops {
 	/* About each second: look after tables that joined the pipeline, heartbeats, ... */
 	enum rc (*tick)(struct source *s, int64_t now_ms, struct err *err);
 	void (*close)(struct source *s);
-	/* For the snapshot; both NULL where a source has its own. */
+	/* For the snapshot; both NULL where a source copies by itself. */
 	/* The newest version of that relation in the stream, NULL: it has brought none. */
 	const struct table *(*table)(struct source *s, uint32_t relid);
 	/*
@@ -79,12 +79,18 @@ struct source_ops {
 	 */
 	enum rc (*adopt)(struct source *s, const struct pgo *relation, const char *text, const struct table *seen, const struct table **tbl,
 	    bool *reshaped, struct err *err);
+	/* Where a source copies by itself, for who asks for more copies (producer/recopy.h); else both NULL. */
+	/* SCHEMA.TABLE of those that it has for this pipeline, in a. AGAIN: not to be had now. */
+	enum rc (*tables)(struct source *s, struct arena *a, const char ***names, int *n, struct err *err);
+	/* The table is emptied and filled again in the stream, all of it up to *lsn. AGAIN: not now. */
+	enum rc (*copy)(struct source *s, const char *name, uint64_t *lsn, struct err *err);
 };
 
 struct source {
 	const struct source_ops *ops;
 	const struct conf *conf;
 	uint64_t end_lsn; /* of its log, as it was last told; 0: not told */
+	unsigned tables_no; /* another number when `tables` may have another answer */
 	struct known *known; /* versions of tables from before it was opened (producer/known.h); NULL: none */
 	bool text; /* in text form, please: set by the source when it finds that no other will do, and given to the next one opened */
 };

@@ -125,6 +125,7 @@ lite_identify(struct source *base, struct source_identity *out, struct err *err)
 	out->database = basename(name);
 	out->exists = slot.exists;
 	out->confirmed = slot.confirmed;
+	base->end_lsn = out->lsn;
 	s->confirmed = s->written = slot.confirmed;
 	s->copied = slot.copied;
 	return OK;
@@ -195,6 +196,7 @@ renew(struct source_lite *s, struct err *err)
 	if (rc == OK) {
 		s->renew = false;
 		s->renew_ms = 0;
+		s->base.tables_no++;
 		tell_notes(&notes);
 	} else if (rc == RETRY) {
 		s->renew_ms = s->renew_ms ? s->renew_ms : s->now_ms;
@@ -727,6 +729,44 @@ lite_close(struct source *base)
 	free(s);
 }
 
+/* ---- copies that are asked for ---- */
+
+static enum rc
+lite_tables(struct source *base, struct arena *a, const char ***out, int *n, struct err *err)
+{
+	struct captured *list;
+	int have;
+	enum rc rc = capture_list(self(base)->db, a, &list, &have, err);
+
+	*n = 0;
+	*out = arena_array(a, (size_t)have + 1, sizeof **out);
+	for (int i = 0; i < have && rc == OK; i++)
+		if (conf_wants(base->conf, SLICE_LIT("main"), slice_of(list[i].table)))
+			(*out)[(*n)++] = arena_printf(a, "main.%s", list[i].table);
+	return rc == RETRY ? AGAIN : rc;
+}
+
+/* With a rollback journal the first copy keeps everybody from committing, us too. */
+static enum rc
+lite_copy(struct source *base, const char *name, uint64_t *lsn, struct err *err)
+{
+	struct source_lite *s = self(base);
+	struct arena a = { 0 };
+	struct capture_notes notes = { .a = &a };
+	char *table = arena_text(&a, slice_of(strchr(name, '.') + 1));
+	enum rc rc = s->copy ? AGAIN : capture_copy(s->db, &table, 1, &notes, err);
+
+	if (rc == OK) {
+		tell_notes(&notes);
+		rc = capture_end(s->db, lsn, err);
+	} else if (rc == FATAL && err->exit == EXIT_CONFIG) {
+		s->base.tables_no++; /* it is gone */
+		rc = AGAIN;
+	}
+	arena_free(&a);
+	return rc == RETRY ? AGAIN : rc;
+}
+
 static const struct source_ops ops = {
 	.identify = lite_identify,
 	.create = lite_create,
@@ -737,6 +777,8 @@ static const struct source_ops ops = {
 	.confirm = lite_confirm,
 	.tick = lite_tick,
 	.close = lite_close,
+	.tables = lite_tables,
+	.copy = lite_copy,
 };
 
 enum rc

@@ -1,0 +1,318 @@
+#include "producer/recopy.h"
+#include "core/log.h"
+#include "core/now.h"
+#include "producer/copy.h"
+#include "schemas/control.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { CONTROL_MS = 50, LOAD_MS = 30000, FLUSH_MS = 10000 };
+
+struct member {
+	struct member *next;
+	char *name;    /* SCHEMA.TABLE */
+	struct copy copy;
+	char *command; /* JSON of one that is to be obeyed; NULL: none */
+	uint64_t lsn;  /* RUNNING: of its last row in the log */
+	bool in;       /* the source has it; then it has a record, once it was looked at */
+	bool recorded;
+};
+
+struct recopy {
+	const struct kafka *kafka;
+	struct source *source;   /* of the session; NULL: between two, or none that copies by itself */
+	struct control *control;
+	struct member *members;
+	unsigned looked;         /* source->tables_no at the last look */
+	int64_t control_ms;
+};
+
+struct recopy *
+recopy_new(const struct kafka *k)
+{
+	struct recopy *r = calloc(1, sizeof *r);
+
+	if (!r)
+		die("out of memory");
+	r->kafka = k;
+	return r;
+}
+
+static void
+drop_member(struct recopy *r, struct member *m)
+{
+	struct member **at = &r->members;
+
+	while (*at != m)
+		at = &(*at)->next;
+	*at = m->next;
+	copy_free(&m->copy);
+	free(m->command);
+	free(m->name);
+	free(m);
+}
+
+void
+recopy_end(struct recopy *r)
+{
+	while (r->members)
+		drop_member(r, r->members);
+	control_close(r->control);
+	r->control = NULL;
+	r->source = NULL;
+}
+
+void
+recopy_free(struct recopy *r)
+{
+	if (!r)
+		return;
+	recopy_end(r);
+	free(r);
+}
+
+static struct member *
+find(struct recopy *r, const char *name, bool make)
+{
+	struct member *m = r->members;
+
+	while (m && strcmp(m->name, name) != 0)
+		m = m->next;
+	if (m || !make)
+		return m;
+	m = calloc(1, sizeof *m);
+	if (!m || !(m->name = strdup(name)))
+		die("out of memory");
+	m->next = r->members;
+	return r->members = m;
+}
+
+/* ---- the control topic ---- */
+
+static enum rc
+put(struct recopy *r, struct member *m, struct err *err)
+{
+	struct arena a = { 0 };
+	struct buf b = { 0 };
+	enum rc rc;
+
+	copy_put(&b, &m->copy);
+	rc = control_put(r->control, arena_printf(&a, COPY_PREFIX "%s", m->name), buf_view(&b), err);
+	m->recorded = true;
+	buf_free(&b);
+	arena_free(&a);
+	return rc;
+}
+
+static enum rc
+forget(struct recopy *r, const char *prefix, const struct member *m, struct err *err)
+{
+	struct arena a = { 0 };
+	enum rc rc = control_put(r->control, arena_printf(&a, "%s%s", prefix, m->name), (struct slice){ NULL, 0 }, err);
+
+	arena_free(&a);
+	return rc;
+}
+
+static const char *
+behind(struct slice key, const char *prefix, struct arena *a)
+{
+	size_t n = strlen(prefix);
+
+	return key.n > n && memcmp(key.p, prefix, n) == 0 ? arena_text(a, (struct slice){ key.p + n, key.n - n }) : NULL;
+}
+
+/* loading: records are as they were left; later they are our own, as is that a command is forgotten, and only commands count. */
+static void
+take_record(struct recopy *r, const struct control_record *rec, bool loading)
+{
+	struct arena a = { 0 };
+	const char *asked = behind(rec->key, COPY_COMMAND_PREFIX, &a), *table = behind(rec->key, COPY_PREFIX, &a);
+	struct member *m;
+	struct err why;
+
+	if (asked && (loading || rec->value.n) && (m = find(r, asked, rec->value.n > 0))) {
+		copy_text(&m->command, rec->value.n ? arena_text(&a, rec->value) : NULL);
+	} else if (table && loading && (m = find(r, table, rec->value.n > 0))) {
+		m->recorded = rec->value.n > 0;
+		if (!m->recorded)
+			copy_free(&m->copy);
+		else if (copy_take(rec->value, &m->copy, &why) != OK)
+			log_warn("producer", why.text, "table=\"%s\"", m->name);
+	}
+	arena_free(&a);
+}
+
+static enum rc
+load(struct recopy *r, struct err *err)
+{
+	int64_t until = now_ms() + LOAD_MS;
+	struct control_record rec;
+	enum rc rc = control_open(r->kafka, CONTROL_ALL, true, &r->control, err);
+
+	while (rc == OK && !control_current(r->control)) {
+		rc = control_next(r->control, 200, &rec, err);
+		if (rc == OK)
+			take_record(r, &rec, true);
+		else if (rc == AGAIN)
+			rc = now_ms() > until ? fail(err, RETRY, "the control topic does not answer within %d s", LOAD_MS / 1000) : OK;
+	}
+	return rc;
+}
+
+/* ---- which tables ---- */
+
+static bool
+is_outbox(const struct recopy *r, const char *name)
+{
+	const char *dot = strchr(name, '.');
+
+	return dot && conf_lists(r->kafka->conf->outbox_tables, (struct slice){ name, (size_t)(dot - name) }, slice_of(dot + 1));
+}
+
+/* Its rows are in the log, or in the first copy. */
+static void
+join(struct recopy *r, struct member *m)
+{
+	copy_restart(&m->copy, NULL);
+	m->copy.state = is_outbox(r, m->name) ? COPY_NONE : COPY_DONE;
+	m->copy.began_ms = m->copy.ended_ms = wall_us() / 1000;
+}
+
+static enum rc
+part(struct recopy *r, struct member *m, struct err *err)
+{
+	enum rc rc = m->recorded ? forget(r, COPY_PREFIX, m, err) : OK;
+
+	if (rc == OK && m->command)
+		rc = forget(r, COPY_COMMAND_PREFIX, m, err);
+	drop_member(r, m);
+	return rc;
+}
+
+enum rc
+recopy_look(struct recopy *r, struct err *err)
+{
+	struct arena a = { 0 };
+	const char **names;
+	bool changed = false;
+	int n = 0;
+	enum rc rc;
+
+	if (!r->source || r->looked == r->source->tables_no)
+		return OK;
+	rc = r->source->ops->tables(r->source, &a, &names, &n, err);
+	for (struct member *m = r->members; m; m = m->next)
+		m->in = false;
+	for (int i = 0; i < n && rc == OK; i++) {
+		struct member *m = find(r, names[i], true);
+
+		m->in = true;
+		if (m->recorded)
+			continue;
+		join(r, m);
+		rc = put(r, m, err);
+		changed = true;
+	}
+	for (struct member *m = r->members, *next; m && rc == OK; m = next) {
+		next = m->next;
+		if (!m->in)
+			rc = part(r, m, err);
+	}
+	if (rc == OK && changed)
+		rc = control_flush(r->control, FLUSH_MS, err);
+	if (rc == OK)
+		r->looked = r->source->tables_no;
+	arena_free(&a);
+	return rc == AGAIN ? OK : rc; /* the application has the lock: at the next turn */
+}
+
+enum rc
+recopy_begin(struct recopy *r, struct source *source, struct err *err)
+{
+	enum rc rc;
+
+	recopy_end(r);
+	if (!source->ops->copy || r->kafka->conf->embedded)
+		return OK;
+	r->source = source;
+	r->looked = source->tables_no - 1;
+	rc = load(r, err);
+	/* Where in the log its rows are was not written down; but they are there. */
+	for (struct member *m = r->members; m; m = m->next)
+		m->lsn = source->end_lsn;
+	return rc == OK ? recopy_look(r, err) : rc;
+}
+
+/* ---- commands ---- */
+
+static enum rc
+obey(struct recopy *r, struct member *m, const struct copy_command *c, struct err *err)
+{
+	enum rc rc = OK;
+
+	if (is_outbox(r, m->name)) {
+		copy_text(&m->copy.reason, "rows of an outbox are events, and are not copied");
+	} else if (strcmp(c->verb, "again") == 0 || strcmp(c->verb, "add") == 0) {
+		rc = r->source->ops->copy(r->source, m->name, &m->lsn, err);
+		if (rc != OK)
+			return rc;
+		copy_restart(&m->copy, NULL);
+		m->copy.state = COPY_RUNNING;
+		m->copy.began_ms = wall_us() / 1000;
+		log_info("producer", "copied again, as it was asked for", "table=\"%s\" lsn=%" PRIu64, m->name, m->lsn);
+	}
+	copy_text(&m->copy.command, c->id);
+	return put(r, m, err);
+}
+
+static enum rc
+obey_one(struct recopy *r, struct member *m, struct err *err)
+{
+	struct copy_command c = { .where = NULL };
+	struct err why;
+	enum rc rc = OK;
+
+	if (copy_command_take(slice_of(m->command), &c, &why) == OK)
+		rc = obey(r, m, &c, err);
+	free(c.where);
+	if (rc == OK)
+		rc = forget(r, COPY_COMMAND_PREFIX, m, err);
+	if (rc == OK)
+		copy_text(&m->command, NULL);
+	return rc == AGAIN ? OK : rc; /* the application has the lock */
+}
+
+enum rc
+recopy_turn(struct recopy *r, uint64_t safe, struct err *err)
+{
+	struct control_record rec;
+	enum rc rc = OK;
+
+	if (!r->source || now_ms() - r->control_ms < CONTROL_MS)
+		return OK;
+	r->control_ms = now_ms();
+	while (rc == OK && (rc = control_next(r->control, 0, &rec, err)) == OK)
+		take_record(r, &rec, false);
+	rc = rc == AGAIN ? OK : rc;
+	for (struct member *m = r->members, *next; m && rc == OK; m = next) {
+		next = m->next;
+		if (m->command && !m->in) {
+			rc = part(r, m, err);
+		} else if (m->command) {
+			rc = obey_one(r, m, err);
+		} else if (m->copy.state == COPY_RUNNING && safe >= m->lsn) {
+			m->copy.state = COPY_DONE;
+			m->copy.ended_ms = wall_us() / 1000;
+			rc = put(r, m, err);
+		}
+	}
+	return rc;
+}
+
+int
+recopy_fd(const struct recopy *r)
+{
+	return r->control ? control_fd(r->control) : -1;
+}

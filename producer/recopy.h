@@ -1,0 +1,36 @@
+/*
+ * recopy.h - copies that are asked for, at a source that makes them itself: all rows of a table go into its log once more.
+ *
+ *   command/snapshot/SCHEMA.TABLE -> the rows into the source's log -> record snapshot/SCHEMA.TABLE: copying -> they are in the spine: done
+ *
+ * The records are those of copy.h, so that who waits for copies (control/resync.h) need not know what the source is. Every captured table
+ * of the pipeline has one. Not with the embedded broker.
+ */
+#ifndef PRODUCER_RECOPY_H
+#define PRODUCER_RECOPY_H
+
+#include "core/kafka.h"
+#include "producer/source.h"
+
+struct recopy;
+
+struct recopy *recopy_new(const struct kafka *k);
+void recopy_free(struct recopy *r);
+
+/* A session begins: read what the control topic says. RETRY: Kafka, the source. */
+enum rc recopy_begin(struct recopy *r, struct source *source, struct err *err) MUST_CHECK;
+void recopy_end(struct recopy *r);
+
+/*
+ * Behind each turn at the source, before a group is announced: the record of a table that joined is in Kafka before its first row is in
+ * the spine, so that a sink that begins anew behind that row asks for the table.
+ */
+enum rc recopy_look(struct recopy *r, struct err *err) MUST_CHECK;
+
+/* Once a turn: commands, progress. safe: everything up to this LSN is in the spine. */
+enum rc recopy_turn(struct recopy *r, uint64_t safe, struct err *err) MUST_CHECK;
+
+/* Readable when a command may have come; -1: never. */
+int recopy_fd(const struct recopy *r);
+
+#endif
