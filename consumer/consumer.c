@@ -392,9 +392,12 @@ session_open(struct session *s, struct err *err)
 	rc = session_load_positions(s, err);
 	if (rc == OK)
 		rc = start_at_marker(s, err);
-	/* Commits at the source may be waiting to hear that this sink has what it has. */
-	if (rc == OK && s->flow && !s->lane && !s->kafka->broker && applied.spine_offset >= 0)
-		session_applied(s, applied.no);
+	/* Commits at the source may be waiting to hear that this sink has what it has. Lanes have no place of their own. */
+	if (rc == OK && s->conf->awaited && !s->lane && !s->kafka->broker)
+		rc = teller_open(s->kafka, s->conf, s->flow && s->kafka->conf->source_url, &s->teller, err);
+	s->has = (struct applied){ .gen = applied.gen, .token = applied.token, .no = applied.no };
+	if (rc == OK)
+		rc = session_tell(s, err);
 	s->first = true;
 	s->marked_ms = s->heard_ms = now_ms();
 	if (rc == OK) {
@@ -419,6 +422,7 @@ session_close(struct session *s)
 		s->sink->ops->abort(s->sink);
 		s->sink->ops->close(s->sink);
 	}
+	teller_close(s->teller);
 	decode_close(s->decode);
 	deadletter_close(s->dead);
 	parked_free(&s->parked);
@@ -466,6 +470,8 @@ session_loop(struct session *s, struct err *err)
 			if (rc == OK && !pending)
 				rc = ask_after_spine(s, err);
 		}
+		if (rc == OK)
+			rc = session_tell(s, err);
 	}
 	if (rc == OK && !s->open && !s->f->state.partial)
 		rc = session_flush(s, err);

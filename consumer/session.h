@@ -12,6 +12,7 @@
 #include "consumer/follow.h"
 #include "consumer/lane.h"
 #include "consumer/lanes.h"
+#include "consumer/teller.h"
 #include "core/flow.h"
 #include "core/gauge.h"
 #include "core/stop.h"
@@ -39,6 +40,8 @@ struct session {
 	struct decode *decode;
 	struct deadletter *dead;
 	struct parked parked;      /* keys at the sink that wait */
+	struct teller *teller;     /* commits at the source wait for this sink; else NULL */
+	struct applied has;        /* what it has committed, and under which OPEN it was read */
 	struct fetch_part *spine;
 	struct follow *f;          /* what is true, where the marker stands; outlives the session */
 	struct sent sent[2];
@@ -95,6 +98,12 @@ void session_show(struct session *s, const struct marker *at);
 
 /* Everything up to group no is here; the producer may be waiting for that. */
 void session_applied(struct session *s, uint64_t no);
+
+/*
+ * Commits at the source may wait to hear what this sink has: tell it, if there is news, or it was told a while ago. Of a sink that is
+ * being made anew nothing is told before it is whole. Verdicts as of teller_look.
+ */
+enum rc session_tell(struct session *s, struct err *err) MUST_CHECK;
 
 /* The keys that wait at the sink, as they are now. */
 enum rc session_load_parked(struct session *s, struct err *err) MUST_CHECK;

@@ -22,6 +22,38 @@ session_applied(struct session *s, uint64_t no)
 		log_debug(s->at, "wake", "%s", "");
 }
 
+/* Nothing is on its way into the sink: it has everything that was read. */
+static bool
+at_rest(const struct session *s)
+{
+	return !s->open && !s->sent[0].busy && !s->sent[1].busy && s->f->next.spine_offset == s->f->applied.spine_offset &&
+	    !s->f->state.partial && s->f->state.no == s->has.no;
+}
+
+enum rc
+session_tell(struct session *s, struct err *err)
+{
+	bool whole;
+	enum rc rc = s->teller ? teller_look(s->teller, &whole, err) : OK;
+
+	if (rc != OK || !s->teller)
+		return rc;
+	if (!whole) {
+		if (s->flow)
+			atomic_store(&s->flow->applied[s->number], 0);
+		return OK;
+	}
+	/* An OPEN without groups behind it moves no marker, but whoever wrote it waits to hear of it. */
+	if (at_rest(s)) {
+		s->has.gen = s->f->state.gen;
+		s->has.token = s->f->state.token;
+	}
+	if (s->flow && atomic_load_explicit(&s->flow->applied[s->number], memory_order_relaxed) != s->has.no)
+		session_applied(s, s->has.no);
+	teller_say(s->teller, &s->has);
+	return OK;
+}
+
 void
 session_show(struct session *s, const struct marker *at)
 {
@@ -29,6 +61,17 @@ session_show(struct session *s, const struct marker *at)
 	    &(struct gauge_at){ .gen = at->gen, .seq = at->seq, .lsn = at->lsn, .commit_us = at->commit_us });
 	if (s->gauge)
 		atomic_store(&s->gauge->parked, s->parked.entries);
+}
+
+/* What is committed is told at once. */
+static void
+tell(struct session *s)
+{
+	struct err err;
+
+	/* A control topic that cannot be read is told of by the loop, which asks again. */
+	if (s->teller && session_tell(s, &err) != OK)
+		log_debug(s->at, err.text, "%s", "");
 }
 
 static void
@@ -39,15 +82,18 @@ note_committed(struct session *s, struct sent *t)
 	if (s->gauge)
 		atomic_fetch_add(&s->gauge->rows, t->rows);
 	session_show(s, &t->next);
+	s->has = (struct applied){ .gen = t->next.gen, .token = t->next.token, .no = t->next.no };
 	if (s->flow) {
 		atomic_fetch_add(&s->flow->rows[s->number], t->rows);
 		atomic_store(&s->flow->commit_us[s->number], t->next.commit_us);
 		atomic_store(&s->flow->lag_us[s->number], wall_us() - t->next.commit_us);
-		session_applied(s, t->next.no);
+		if (!s->teller)
+			session_applied(s, t->next.no);
 	}
 	t->busy = false;
 	t->rows = 0;
 	batch_reset(&t->batch, release_message);
+	tell(s);
 }
 
 /* Which keys wait, as the sink says. */

@@ -38,6 +38,10 @@ session(struct sink_pg *s, struct err *err)
 	struct err why;
 	enum rc rc = pg_exec(s->conn, "session settings", session_sql, NULL, err);
 
+	/* A commit of the source is told to be done by what this COMMIT says: it may not say so before it is on disk. */
+	if (rc == OK && s->sink.conf->awaited)
+		rc = pg_exec(s->conn, "synchronous_commit",
+		    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'", NULL, err);
 	if (rc != OK)
 		return rc;
 	/* Triggers and foreign keys did their work at the source. */

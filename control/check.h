@@ -6,6 +6,7 @@
  *   check_select.c   what the configuration says of single tables and columns
  *   check_lite.c     SQLite as a source
  *   check_standby.c  and commits there that wait
+ *   check_applied.c  and sinks that those wait for
  *   check_versions.c what only some versions of it have
  *   check_kafka.c    Kafka, the topics, the spine, the registry
  *   check_sink.c     the sinks
@@ -67,6 +68,9 @@ void check_end_sqlite(struct checks *c, const char *path);
 
 /* Do commits at the source wait for the producer as synchronous.mode says? */
 void check_standby(struct checks *c, PGconn *conn);
+
+/* Do the sinks say what they have that commits wait for? Behind check_kafka. */
+void check_applied(struct checks *c);
 
 /* Behind check_source's look at the tables. */
 void check_select(struct checks *c, PGconn *conn);

@@ -153,6 +153,7 @@ check_kafka(struct checks *c)
 		check_library(c);
 		check_table_topics(c, &k);
 		check_spine(c, &kafka, &k);
+		check_applied(c);
 	} else {
 		check_error(c, "reachable", &err);
 		check_library(c);

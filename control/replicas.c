@@ -383,7 +383,7 @@ look_after_one(struct replicas *r, struct control *c, const struct conf_sink *si
 
 	if (report_resync(r->report, sink->name, resync_state(r->watch, sink))) {
 		log_info("replicas", "has all of its tables again", "sink=%s", sink->name);
-		rc = control_put(c, arena_printf(&a, "%s%s", RESYNC_PREFIX, sink->name), (struct slice){ NULL, 0 }, err);
+		rc = control_put(c, arena_printf(&a, "%s%s", CONTROL_RESYNC, sink->name), (struct slice){ NULL, 0 }, err);
 		if (rc == OK)
 			rc = control_flush(c, FLUSH_MS, err);
 	}

@@ -5,6 +5,7 @@
 #include "control/replicas.h"
 #include "core/log.h"
 #include "core/now.h"
+#include "core/quorum.h"
 #include "core/sqlite.h"
 #include "core/stop.h"
 #include "producer/copy.h"
@@ -172,7 +173,7 @@ void
 resync_note(struct resync_watch *w, struct slice key, struct slice value)
 {
 	struct arena a = { 0 };
-	const char *table = behind(key, COPY_PREFIX, &a), *sink = behind(key, RESYNC_PREFIX, &a);
+	const char *table = behind(key, COPY_PREFIX, &a), *sink = behind(key, CONTROL_RESYNC, &a);
 	struct copy c = { 0 };
 	struct copied *t;
 	struct err err;
@@ -300,7 +301,7 @@ announce(struct control *c, const struct resync_watch *w, const struct conf_sink
 
 	snprintf(cmd.id, sizeof cmd.id, "%" PRIx64, (uint64_t)wall_us());
 	buf_printf(&json, "{\"id\":\"%s\",\"at_ms\":%" PRId64 "}", cmd.id, wall_us() / 1000);
-	rc = control_put(c, arena_printf(&a, "%s%s", RESYNC_PREFIX, conf->name), buf_view(&json), err);
+	rc = control_put(c, arena_printf(&a, "%s%s", CONTROL_RESYNC, conf->name), buf_view(&json), err);
 	for (const struct copied *t = w->tables; t && rc == OK; t = t->hh.next) {
 		if (!wanted(conf, t))
 			continue;
@@ -319,6 +320,20 @@ announce(struct control *c, const struct resync_watch *w, const struct conf_sink
 static enum rc
 check(const struct kafka *k, const struct conf_sink *conf, struct err *err)
 {
+	struct arena a = { 0 };
+	struct quorum q;
+	enum rc rc = quorum_of(k->conf, &a, &q, err);
+	bool needed = rc == OK && conf->awaited && q.need == q.nmembers;
+
+	arena_free(&a);
+	if (rc != OK)
+		return rc;
+	/* A chunk is read again as long as it does not see what was streamed before it: a commit that waits, for ever. */
+	if (needed)
+		return fail_exit(err, FATAL, EXIT_CONFIG,
+		    "commits at the source wait for sink %s, and would wait for its copies, as these wait for them; let commits"
+		    " wait for Kafka only until it is whole (ALTER SYSTEM SET synchronous_commit = on; SELECT pg_reload_conf()),"
+		    " and say so here with --set synchronous.mode=kafka", conf->name);
 	if (k->conf->embedded || k->conf->foreign_topics)
 		return fail_exit(err, FATAL, EXIT_CONFIG,
 		    "a sink is made anew by copies that come with Towline's own log in a real Kafka; with %s empty its tables by hand",

@@ -14,8 +14,6 @@
 
 #include "core/kafka.h"
 
-#define RESYNC_PREFIX "resync/"
-
 /*
  * Do all of the above but the last; *tables: how many are copied. FATAL: nothing was changed. RETRY: Kafka, the sink, or
  * another process that applies to it.

@@ -314,9 +314,9 @@ check_renames(struct conf_loader *ld, const struct conf_sink *s, const struct co
 	return OK;
 }
 
-/* Who waits for sinks must know them; and can a commit wait for this one? */
+/* Can a commit wait for this one? */
 static enum rc
-check_awaited(struct conf_loader *ld, const struct conf_place *at, const struct conf_sink *s)
+check_awaited(struct conf_loader *ld, const struct conf_place *at, struct conf_sink *s)
 {
 	if (strcmp(s->apply, "key") == 0)
 		return conf_fail(ld, at,
@@ -324,7 +324,17 @@ check_awaited(struct conf_loader *ld, const struct conf_place *at, const struct 
 	if (s->delay_ms)
 		return conf_fail(ld, at,
 		    "synchronous.sinks: '%s' has a delay, for which every commit would wait; name the others only", s->name);
+	s->awaited = true;
 	return OK;
+}
+
+static bool
+quorum_names(const struct quorum *q, const char *sink)
+{
+	for (int i = 0; i < q->nmembers; i++)
+		if (strcmp(q->members[i], sink) == 0)
+			return true;
+	return !q->nmembers;
 }
 
 static enum rc
@@ -336,7 +346,7 @@ check_synchronous(struct conf_loader *ld, const struct conf_place *at)
 
 	if (c->synchronous == SYNC_OFF)
 		return OK;
-	if (!c->source_url || strncmp(c->source_url, "sqlite:", 7) == 0)
+	if (c->source_url && strncmp(c->source_url, "sqlite:", 7) == 0)
 		return conf_fail(ld, at, "synchronous.mode needs a PostgreSQL as the source: it is PostgreSQL that makes a commit wait");
 	if (strcmp(c->brokers, "embedded") == 0)
 		return conf_fail(ld, at, "synchronous.mode needs a real Kafka: what the embedded broker has is gone with its process");
@@ -346,14 +356,13 @@ check_synchronous(struct conf_loader *ld, const struct conf_place *at)
 		return conf_fail(ld, at, "synchronous.sinks: %s", err.text);
 	if (!c->nsinks)
 		return conf_fail(ld, at, "synchronous.mode: applied waits for sinks, and there are none; add 'sinks: { NAME: URL }'");
-	for (int i = 0; !q.nmembers && i < c->nsinks; i++)
-		if (check_awaited(ld, at, &c->sinks[i]))
+	for (int i = 0; i < c->nsinks; i++)
+		if (quorum_names(&q, c->sinks[i].name) && check_awaited(ld, at, &c->sinks[i]))
 			return FATAL;
+	/* Who waits for sinks must know them. Where there is no source some of them may be, and others elsewhere. */
 	for (int i = 0; i < q.nmembers; i++)
-		if (!conf_sink(c, q.members[i]))
+		if (c->source_url && !conf_sink(c, q.members[i]))
 			return conf_fail(ld, at, "synchronous.sinks: there is no sink '%s'; add it to 'sinks:'", q.members[i]);
-		else if (check_awaited(ld, at, conf_sink(c, q.members[i])))
-			return FATAL;
 	return OK;
 }
 

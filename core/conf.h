@@ -53,6 +53,7 @@ struct conf_sink {
 	int64_t batch_rows;     /* most rows in one batch */
 	int64_t batch_bytes;    /* 0: by memory (consumer/fetch.h) */
 	int64_t delay_ms;       /* a transaction is applied when its commit is so old */
+	bool awaited;           /* synchronous.mode: applied, and commits at the source wait for this sink */
 	const char **origins;   /* of each option of a sink, in the order of the table */
 };
 

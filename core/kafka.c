@@ -486,6 +486,8 @@ static const struct conf_pair keep_config[][6] = {
 	[TOPIC_FOREVER] = { { "retention.ms", "-1" } },
 	[TOPIC_NEWS] = { { "cleanup.policy", "compact,delete" }, { "retention.ms", "604800000" }, { "segment.ms", "600000" },
 	    { "segment.bytes", "1048576" }, { "min.cleanable.dirty.ratio", "0.1" } },
+	[TOPIC_BRIEF] = { { "cleanup.policy", "delete" }, { "retention.ms", "600000" }, { "segment.ms", "600000" },
+	    { "segment.bytes", "16777216" } },
 };
 
 enum rc

@@ -72,9 +72,10 @@ enum rc kafka_partitions(rd_kafka_t *rk, const char *topic, int *n, struct err *
 
 /*
  * What a new topic keeps: as the broker is set up, the newest record of each key, everything; or, where each key is written anew
- * all the time, the newest of each that is not a week old, in small segments, so that reading all of it stays quick.
+ * all the time, the newest of each that is not a week old, in small segments, so that reading all of it stays quick; or, where nobody
+ * reads what is not of this moment, some minutes.
  */
-enum topic_keep { TOPIC_STANDARD = 0, TOPIC_COMPACT, TOPIC_FOREVER, TOPIC_NEWS };
+enum topic_keep { TOPIC_STANDARD = 0, TOPIC_COMPACT, TOPIC_FOREVER, TOPIC_NEWS, TOPIC_BRIEF };
 
 /* Make the topic when it is missing; a topic that exists is left as it is. *n: its partitions. */
 enum rc kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, enum topic_keep keep,

@@ -1,4 +1,5 @@
 #include "core/quorum.h"
+#include "core/conf.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -105,4 +106,20 @@ quorum_reached(const struct quorum *q, const uint64_t *at)
 			best = at[i];
 	}
 	return best;
+}
+
+enum rc
+quorum_of(const struct conf *conf, struct arena *a, struct quorum *out, struct err *err)
+{
+	enum rc rc = OK;
+
+	*out = (struct quorum){ 0 };
+	if (conf->synchronous != SYNC_APPLIED)
+		return OK;
+	if (conf->synchronous_sinks)
+		return quorum_parse(conf->synchronous_sinks, a, out, err);
+	for (int i = 0; rc == OK && i < conf->nsinks; i++)
+		rc = take_member(out, conf->sinks[i].name, err);
+	out->need = out->nmembers;
+	return rc;
 }

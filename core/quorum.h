@@ -24,6 +24,13 @@ struct quorum {
 /* FATAL: not of one of the forms above, a name twice, or more needed than there are. No text (or ""): no members. */
 enum rc quorum_parse(const char *text, struct arena *a, struct quorum *out, struct err *err) MUST_CHECK;
 
+/*
+ * By synchronous.mode and synchronous.sinks of a configuration: no members where commits wait for no sink; all sinks where none is named.
+ * FATAL: as above, or too many.
+ */
+struct conf;
+enum rc quorum_of(const struct conf *conf, struct arena *a, struct quorum *out, struct err *err) MUST_CHECK;
+
 /* What enough members have reached, when member i has reached `at[i]`. */
 uint64_t quorum_reached(const struct quorum *q, const uint64_t *at);
 

@@ -4,6 +4,7 @@
  * The order that nothing may change:  rows acknowledged -> GROUP -> read back from the spine -> confirmed at the source.
  */
 #include "producer/producer.h"
+#include "producer/awaited.h"
 #include "core/log.h"
 #include "core/now.h"
 #include "core/quorum.h"
@@ -15,7 +16,6 @@
 #include "producer/resume.h"
 #include "producer/snapshot.h"
 #include "producer/source.h"
-#include "producer/standby.h"
 #include "schemas/progress_log.h"
 #include "schemas/spine_log.h"
 #include "schemas/topic.h"
@@ -68,6 +68,7 @@ struct session {
 	struct grouping g;         /* what is true, what is on its way */
 	struct txn txn;            /* at hand */
 	const struct quorum *quorum; /* of sinks that commits wait for; no members: they wait for none */
+	struct awaited awaited;    /* what they say, where they are not in this process */
 	struct standby standby;
 };
 
@@ -133,7 +134,9 @@ read_spine(struct session *s, int wait_ms, struct err *err)
 		struct spine_record r;
 
 		wait_ms = 0;
-		if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
+		if (m->rkt == s->awaited.topic)
+			rc = awaited_take(&s->awaited, m, s->g.place.gen, s->g.token, s->g.inflight.next_no - 1, err);
+		else if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
 			rc = fail(err, RETRY,
 			    "the spine no longer has what was written last: was its topic deleted?"); /* the new session judges */
 		else if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
@@ -191,7 +194,8 @@ start_reading(struct session *s, int64_t next, struct err *err)
 	if (rd_kafka_consume_start_queue(s->spine, 0, next, s->spine_queue) < 0)
 		return kafka_fail(rd_kafka_last_error(), err, "read the spine back");
 	s->reading = true;
-	return OK;
+	s->awaited.quorum = s->quorum;
+	return s->quorum->nmembers && !s->flow ? awaited_start(&s->awaited, s->kafka, s->consumer, s->spine_queue, err) : OK;
 }
 
 /* Take the generation: append OPEN, and believe it only when it is read back. */
@@ -293,6 +297,7 @@ session_close(struct session *s)
 		s->carried->unread_bytes = unread_bytes(s);
 	if (s->reading)
 		rd_kafka_consume_stop(s->spine, 0);
+	awaited_stop(&s->awaited);
 	if (s->spine)
 		rd_kafka_topic_destroy(s->spine);
 	if (s->spine_queue) {
@@ -539,6 +544,8 @@ quorum_no(const struct session *s)
 {
 	uint64_t at[QUORUM_MAX];
 
+	if (!s->flow)
+		return awaited_no(&s->awaited);
 	for (int i = 0; i < s->quorum->nmembers; i++)
 		at[i] = atomic_load(&s->flow->applied[conf_sink(s->conf, s->quorum->members[i]) - s->conf->sinks]);
 	return quorum_reached(s->quorum, at);
@@ -687,26 +694,6 @@ session_run(struct session *s, bool *ran, struct err *err)
 	return rc;
 }
 
-/* All sinks, if none are named. conf_load has checked the names. */
-static enum rc
-take_quorum(const struct conf *conf, const struct flow *flow, struct arena *a, struct quorum *q, struct err *err)
-{
-	enum rc rc;
-
-	*q = (struct quorum){ 0 };
-	if (conf->synchronous != SYNC_APPLIED)
-		return OK;
-	if (!flow)
-		return fail_exit(err, FATAL, EXIT_CONFIG,
-		    "synchronous.mode: applied needs the sinks in the producer's process; use towline run, or synchronous.mode: kafka");
-	rc = quorum_parse(conf->synchronous_sinks, a, q, err);
-	for (int i = 0; rc == OK && !conf->synchronous_sinks && i < conf->nsinks; i++)
-		q->members[q->nmembers++] = conf->sinks[i].name;
-	if (!conf->synchronous_sinks)
-		q->need = q->nmembers;
-	return rc;
-}
-
 enum rc
 producer_run(const struct kafka *k, struct flow *flow, const struct producer_begin *begin, bool adopt,
     struct gauge *gauge, struct err *err)
@@ -716,7 +703,7 @@ producer_run(const struct kafka *k, struct flow *flow, const struct producer_beg
 	struct arena names = { 0 };
 	struct snapshot *snapshot = snapshot_new(k);
 	struct quorum quorum;
-	enum rc rc = take_quorum(k->conf, flow, &names, &quorum, err);
+	enum rc rc = quorum_of(k->conf, &names, &quorum, err);
 
 	while (rc == OK && !stop_requested()) {
 		struct session s = { .carried = &carried, .kafka = k, .conf = k->conf, .flow = flow,

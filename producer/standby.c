@@ -26,3 +26,14 @@ standby_applied(struct standby *s, uint64_t no)
 	}
 	return s->lsn;
 }
+
+void
+standby_heard(struct standby_sinks *s, const struct quorum *q, struct slice sink, const struct applied *said, uint64_t gen, uint64_t token,
+    uint64_t sent)
+{
+	if (said->gen != gen || said->token != token || said->no > sent)
+		return;
+	for (int i = 0; i < q->nmembers; i++)
+		if (slice_is(sink, q->members[i]))
+			s->at[i] = said->no;
+}

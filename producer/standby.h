@@ -7,7 +7,8 @@
 #ifndef PRODUCER_STANDBY_H
 #define PRODUCER_STANDBY_H
 
-#include "core/base.h"
+#include "core/quorum.h"
+#include "schemas/applied.h"
 
 enum { STANDBY_MARKS = 1024 };
 
@@ -27,5 +28,17 @@ void standby_published(struct standby *s, uint64_t no, uint64_t lsn);
 
 /* Enough sinks have all groups up to `no`; returns the LSN up to which everything is applied. */
 uint64_t standby_applied(struct standby *s, uint64_t no);
+
+/* What sinks in other processes have said since our OPEN, by their places in the quorum; zero at the begin of a session. */
+struct standby_sinks {
+	uint64_t at[QUORUM_MAX];
+};
+
+/*
+ * A sink says how far it is (schemas/applied.h has the rule): it counts if it is a member, and speaks of our OPEN, {gen, token}, and of no
+ * group that we have not written (`sent` is the last). The newest counts.
+ */
+void standby_heard(struct standby_sinks *s, const struct quorum *q, struct slice sink, const struct applied *said, uint64_t gen,
+    uint64_t token, uint64_t sent);
 
 #endif

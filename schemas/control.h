@@ -13,6 +13,9 @@
 
 #include "core/kafka.h"
 
+/* resync/SINK (control/resync.h): stands as long as that sink lacks rows that are copied into it again. */
+#define CONTROL_RESYNC "resync/"
+
 struct control;
 
 enum control_from {

@@ -111,6 +111,40 @@ never_too_early(void **state)
 	}
 }
 
+/* What sinks elsewhere say: only of our OPEN, only members, the newest. */
+static void
+heard(void **state)
+{
+	static const char *const bad[] = { "", "{}", "{\"v\":2,\"gen\":1,\"token\":1,\"no\":1}", "{\"v\":1,\"gen\":1,\"token\":1}",
+		"{\"v\":1,\"gen\":1,\"token\":1,\"no\":-1}", "{\"v\":1,\"gen\":1,\"token\":\"1\",\"no\":1}" };
+	struct quorum q = { .need = 1, .nmembers = 2, .members = { "a", "b" } };
+	struct applied said = { .gen = 3, .token = INT64_MAX, .no = 120 }, got;
+	struct standby_sinks s = { 0 };
+	struct buf json = { 0 };
+	struct err err;
+
+	(void)state;
+	applied_put(&json, &said);
+	assert_int_equal(applied_take(buf_view(&json), &got, &err), OK);
+	assert_memory_equal(&said, &got, sizeof said);
+	buf_free(&json);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(applied_take(slice_of(bad[i]), &got, &err), REJECT);
+
+	standby_heard(&s, &q, slice_of("a"), &said, 3, 77, 500);
+	standby_heard(&s, &q, slice_of("a"), &said, 4, INT64_MAX, 500);
+	standby_heard(&s, &q, slice_of("a"), &said, 3, INT64_MAX, 119);
+	standby_heard(&s, &q, slice_of("c"), &said, 3, INT64_MAX, 500);
+	standby_heard(&s, &q, slice_of("aa"), &said, 3, INT64_MAX, 500);
+	assert_int_equal(quorum_reached(&q, s.at), 0);
+	standby_heard(&s, &q, slice_of("b"), &said, 3, INT64_MAX, 120);
+	assert_int_equal(s.at[0], 0);
+	assert_int_equal(s.at[1], 120);
+	said.no = 100; /* it went back */
+	standby_heard(&s, &q, slice_of("b"), &said, 3, INT64_MAX, 500);
+	assert_int_equal(quorum_reached(&q, s.at), 100);
+}
+
 int
 main(void)
 {
@@ -118,6 +152,7 @@ main(void)
 		cmocka_unit_test(words),
 		cmocka_unit_test(reached),
 		cmocka_unit_test(never_too_early),
+		cmocka_unit_test(heard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

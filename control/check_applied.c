@@ -1,0 +1,106 @@
+/*
+ * Sinks that commits wait for: does the producer hear of them?
+ */
+#include "control/check.h"
+#include "control/cluster.h"
+#include "core/now.h"
+#include "core/quorum.h"
+#include "schemas/applied.h"
+#include "schemas/topic.h"
+
+enum { LISTEN_MS = 2500, WAIT_MS = 100 }; /* every sink that runs says something within a second */
+
+static const char name[] = "applied";
+
+static int
+heard(const struct quorum *q, const bool *said)
+{
+	int n = 0;
+
+	for (int i = 0; i < q->nmembers; i++)
+		n += said[i];
+	return n;
+}
+
+static enum rc
+hear(rd_kafka_t *rk, const char *topic, const struct quorum *q, bool *said, struct err *err)
+{
+	int64_t low, high, until = now_ms() + LISTEN_MS;
+	rd_kafka_topic_t *rkt;
+	enum rc rc = kafka_offsets(rk, topic, 0, &low, &high, err);
+
+	if (rc != OK)
+		return rc;
+	rkt = rd_kafka_topic_new(rk, topic, NULL);
+	if (rd_kafka_consume_start(rkt, 0, high) < 0) {
+		rc = kafka_fail(rd_kafka_last_error(), err, "read %s", topic);
+		rd_kafka_topic_destroy(rkt);
+		return rc;
+	}
+	while (now_ms() < until && heard(q, said) < q->nmembers) {
+		rd_kafka_message_t *m = rd_kafka_consume(rkt, 0, WAIT_MS);
+		struct applied a;
+		struct err why;
+
+		if (m && !m->err && applied_take((struct slice){ m->payload, m->len }, &a, &why) == OK)
+			for (int i = 0; i < q->nmembers; i++)
+				said[i] = said[i] || slice_is((struct slice){ m->key, m->key_len }, q->members[i]);
+		if (m)
+			rd_kafka_message_destroy(m);
+	}
+	rd_kafka_consume_stop(rkt, 0);
+	rd_kafka_topic_destroy(rkt);
+	return OK;
+}
+
+static void
+judge(struct checks *c, const struct quorum *q, const bool *said)
+{
+	const char *silent = "", *first = NULL;
+	int n = heard(q, said);
+
+	for (int i = 0; i < q->nmembers; i++)
+		if (!said[i]) {
+			silent = arena_printf(&c->arena, "%s%s%s", silent, *silent ? ", " : "", q->members[i]);
+			first = first ? first : q->members[i];
+		}
+	if (n >= q->need)
+		check_ok(c, name, "%d of %d sinks say what they have, %d must%s%s", n, q->nmembers, q->need,
+		    *silent ? "; no word from " : "", silent);
+	else
+		check_warn(c, name,
+		    arena_printf(&c->arena, "run it: towline consumer %s, with the same synchronous: in its configuration", first),
+		    "no word from %s: commits wait until %d of %d say that they have them", silent, q->need, q->nmembers);
+}
+
+void
+check_applied(struct checks *c)
+{
+	struct kafka kafka = { .conf = c->conf };
+	const char *topic = topic_own(&c->arena, c->conf->name, "applied");
+	bool said[QUORUM_MAX] = { false };
+	rd_kafka_t *rk = NULL;
+	struct quorum q;
+	struct err err;
+	int n = 0;
+	enum rc rc;
+
+	if (c->conf->synchronous != SYNC_APPLIED || !c->conf->source_url || !c->kafka_known)
+		return;
+	rc = quorum_of(c->conf, &c->arena, &q, &err);
+	if (rc == OK)
+		rc = kafka_consumer(&kafka, 1024, &rk, &err);
+	if (rc == OK)
+		rc = kafka_partitions(rk, topic, &n, &err);
+	if (rc == OK && n > 1)
+		rc = fail_exit(&err, FATAL, EXIT_CONFIG,
+		    "topic %s has %d partitions, it must have one; delete it, it is made anew", topic, n);
+	if (rc == OK && n)
+		rc = hear(rk, topic, &q, said, &err);
+	if (rc == OK)
+		judge(c, &q, said);
+	else
+		check_error(c, name, &err);
+	if (rk)
+		rd_kafka_destroy(rk);
+}
