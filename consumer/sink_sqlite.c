@@ -548,6 +548,18 @@ lite_apply(struct sink *sink, const struct batch *b, struct err *err)
 	return rc;
 }
 
+/* A file that was deleted or replaced takes commits as before, and nobody will ever read them. */
+static enum rc
+still_there(struct sink_sqlite *s, struct err *err)
+{
+	int moved = 0;
+
+	if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
+		return fail(err, RETRY, "%s was deleted or replaced by another file; opening what is there now",
+		    sqlite3_db_filename(s->db, "main"));
+	return OK;
+}
+
 static enum rc
 lite_commit(struct sink *sink, const struct marker *next, struct err *err)
 {
@@ -560,6 +572,8 @@ lite_commit(struct sink *sink, const struct marker *next, struct err *err)
 	if (s->next.spine_offset != next->spine_offset || s->next.no != next->no ||
 	    s->next.seq != next->seq || s->next.lsn != next->lsn)
 		rc = advance(s, &s->next, next, err);
+	if (rc == OK)
+		rc = still_there(s, err);
 	if (rc == OK)
 		rc = lite_exec(s, "commit", "COMMIT", err);
 	if (rc != OK) {

@@ -655,6 +655,25 @@ test_unknown_kind(void **state)
 	assert_int_equal(err.exit, EXIT_CONFIG);
 }
 
+/* Commits into a file that is no longer there would be told to be done, and lost. */
+static void
+test_replaced(void **state)
+{
+	struct world *w = *state;
+	struct marker next = step(w, 1);
+	struct batch none = { 0 };
+	char aside[80];
+
+	ok(w->sink->ops->begin(w->sink, &w->at, &next, &w->err));
+	ok(w->sink->ops->apply(w->sink, &none, &w->err));
+	snprintf(aside, sizeof aside, "%s.was", w->path);
+	assert_int_equal(rename(w->path, aside), 0);
+	assert_int_equal(w->sink->ops->commit(w->sink, &next, &w->err), RETRY);
+	assert_non_null(strstr(w->err.text, "deleted or replaced"));
+	assert_int_equal(rename(aside, w->path), 0);
+	assert_string_equal(ask(w, "SELECT spine_offset FROM towline_marker"), "-1");
+}
+
 #define with_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -675,6 +694,7 @@ main(void)
 		with_world(test_unindexed_key),
 		with_world(test_mapping),
 		with_world(test_positions),
+		with_world(test_replaced),
 		cmocka_unit_test(test_unknown_kind),
 	};
 
