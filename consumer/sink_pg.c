@@ -103,6 +103,7 @@ ensure(struct sink_pg *s, struct err *err)
 		  " bigint, bigint)')",
 		    SQL_PG_ADVANCE },
 		{ "to_regclass('towline.parked')", SQL_PG_PARKED },
+		{ "to_regclass('towline.tables')", SQL_PG_TABLES },
 	};
 	enum rc rc;
 

@@ -4,6 +4,7 @@
  *   sink_pg.c        connection, marker, transactions, redo
  *   sink_pg_pipe.c   pipeline mode: what was sent and not answered yet, failures, recovery
  *   sink_pg_table.c  the table at the sink: catalogue, CREATE, ALTER, prepared statements
+ *   sink_pg_names.c  what each source table is called at the sink
  *   sink_pg_reshape.c  the same table renamed, widened, under another key
  *   sink_pg_batch.c  works and rows as statements with their parameters
  *   sink_pg_park.c   changes that are parked, and the way back
@@ -171,6 +172,16 @@ struct pg_found {
 
 /* The version of the table that this session has met last; NULL: none. */
 const struct table *pg_version_before(const struct sink_pg *s, const struct pg_target *t);
+
+/* ---- sink_pg_names.c: verdicts as of prepare ---- */
+
+/*
+ * FATAL/EXIT_REFUSED: the sink has the source's table under another name than the one that the configuration gives it now.
+ * *known: it is remembered under this one.
+ */
+enum rc pg_check_left(struct sink_pg *s, struct pg_target *t, bool *known, struct err *err) MUST_CHECK;
+/* In the open transaction, if there is one. */
+enum rc pg_note_name(struct sink_pg *s, struct pg_target *t, struct err *err) MUST_CHECK;
 
 /* ---- sink_pg_reshape.c: renamed, widened; verdicts as of prepare ---- */
 

@@ -576,6 +576,7 @@ target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 {
 	struct pg_found w = { .schema = "" };
 	const struct table *tbl;
+	bool known;
 	enum rc rc = mapping_table(s->sink.conf, t->source, &t->arena, &t->tbl, err);
 
 	if (rc != OK)
@@ -598,11 +599,13 @@ target_make(struct sink_pg *s, struct pg_target *t, struct err *err)
 		return rc;
 	if (s->sink.as_is)
 		return match_as_is(s, t, &w, err);
+	if ((rc = pg_check_left(s, t, &known, err)) != OK)
+		return rc;
 	if (tbl->was_name.n && (!w.oid || s->sink.begins == t->source) && (rc = pg_rename_table(s, t, &w, err)) == OK && !w.oid)
 		rc = find_relation(s, t, &w, err);
 	if (rc == OK && !w.oid)
 		rc = create_table(s, t, &w, err);
-	if (rc != OK)
+	if (rc != OK || (!known && (rc = pg_note_name(s, t, err)) != OK))
 		return rc;
 	t->t.children = w.children;
 	if ((rc = match_columns(s, t, &w, err)) != OK || (rc = pg_fit_key(s, t, &w, err)) != OK || (rc = find_unique(s, t, &w, err)) != OK)

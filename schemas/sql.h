@@ -55,6 +55,15 @@
 	"	    m.spine_offset, m.gen, from_offset, to_gen USING ERRCODE = 'TW001';\n" \
 	"END $$"
 
+/* What a source table is called at the sink, both quoted. SQLite: towline_table, by the sink's name. */
+#define SQL_PG_TABLES \
+	"CREATE TABLE IF NOT EXISTS towline.tables (\n" \
+	"	pipeline text NOT NULL,\n" \
+	"	source   text NOT NULL,\n" \
+	"	name     text NOT NULL,\n" \
+	"	PRIMARY KEY (pipeline, source)\n" \
+	")"
+
 #define SQL_PG_MARKER_ROW "INSERT INTO towline.marker (name) VALUES ($1) ON CONFLICT DO NOTHING"
 
 #define SQL_PG_MARKER_READ \

@@ -112,6 +112,30 @@ pg_sql src "insert into app.log(v) values ('before'); alter table app.log rename
 wait_for 60 "same 'id, v from app.journal' 'id, v from app.journal' 'id, v from other.journal' 'id, v from app_journal'"
 [ "$(pg_sql dst "select to_regclass('app.events') is null")" = t ]
 
+# another name for a table that has rows here: said, with the statement, and nothing is begun anew
+towline_kill run TERM
+sed -i 's/public.orders: sales.orders2/public.orders: archive.old_orders/; s/schema: flat/schema: round/' "$DIR/conf.yaml"
+pg_sql src "insert into orders(id, person) values (40003, 'eve'); insert into audit_1 values (40003, 'eve')"
+refused() { # SINK TEXT
+	towline_start "$1" consumer -c "$DIR/conf.yaml" "$1"
+	towline_wait "$1" 60
+	[ "$STATUS" = 5 ] || flunk "$1 ended with $STATUS"
+	grep -qF -- "$2" "$DIR/$1.log" || flunk "$(tail -n 1 "$DIR/$1.log")"
+}
+towline_start producer producer -c "$DIR/conf.yaml"
+refused copy 'table "public"."orders" is "sales"."orders2" at this sink, with its rows, and the configuration of sink copy calls it "archive"."old_orders" now:'
+grep -qF ': ALTER TABLE "sales"."orders2" SET SCHEMA "archive"; ALTER TABLE "archive"."orders2" RENAME TO "old_orders"; or take back' "$DIR/copy.log"
+refused lanes 'calls it "round"'
+for db in postgres lanes; do
+	[ "$(FLOW_DB=$db pg_sql dst "select count(*) from pg_tables where schemaname in ('archive', 'round')")" = 0 ] || flunk "begun anew in $db"
+done
+pg_sql dst 'create schema archive; alter table sales.orders2 set schema archive; alter table archive.orders2 rename to old_orders'
+FLOW_DB=lanes pg_sql dst 'alter schema flat rename to round'
+towline_start copy consumer -c "$DIR/conf.yaml" copy
+towline_start lanes consumer -c "$DIR/conf.yaml" lanes
+wait_for 60 "same 'id, total, person from orders' 'no, sum, person from archive.old_orders' 'id, t, person from round.orders'"
+wait_for 60 "same 'id, v from audit_1' '' 'id, v from round.audit_1'"
+
 # check sees two tables on one name before a row does
 sed -i 's/app.log: events/app.journal: public.parts/' "$DIR/conf.yaml"
 refute "$TOWLINE" check -c "$DIR/conf.yaml" >"$DIR/data/check.out" 2>&1
