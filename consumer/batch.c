@@ -2,11 +2,11 @@
  * The net effect of a run of rows. What a key's changes become, by what stood before (columns) and
  * what comes:
  *
- *            nothing   insert    upsert    update    delete
- *   c        insert    upsert*   upsert*   upsert*   upsert (whole row)
- *   r        upsert    upsert*   upsert*   upsert*   upsert (whole row)
- *   u        update    insert*   upsert*   update*   delete
- *   d        delete    delete    delete    delete    delete
+ *            nothing   insert    upsert    read      update    delete
+ *   c        insert    upsert*   upsert*   upsert*   upsert*   upsert (whole row)
+ *   r        read      upsert*   upsert*   upsert*   upsert*   upsert (whole row)
+ *   u        update    insert*   upsert*   read*     update*   delete
+ *   d        delete    delete    delete    delete    delete    delete
  *
  * * merged: a column that the later change does not carry keeps the earlier value. An insert that is deleted again is
  * a delete, not nothing: the sink may hold the row from a former life. An update of a deleted row
@@ -43,7 +43,7 @@ struct entry {
 	const struct value *key, *row;
 	struct value *own;      /* row, when it is a copy that may be written to; else NULL */
 	const struct row *last;
-	uint8_t kind;           /* WORK_DELETE, WORK_UPDATE, WORK_INSERT, WORK_UPSERT */
+	uint8_t kind;           /* WORK_DELETE, WORK_UPDATE, WORK_INSERT, WORK_UPSERT, WORK_READ */
 	bool wipe;              /* deleted before it was created anew without all its columns */
 };
 
@@ -386,7 +386,7 @@ flush(struct planner *p)
 	for (g = p->first_group; g < p->ngroups; g++)
 		shapes_emit(p, p->groups[g], 1u << WORK_UPDATE);
 	for (g = p->first_group; g < p->ngroups; g++)
-		shapes_emit(p, p->groups[g], 1u << WORK_INSERT | 1u << WORK_UPSERT);
+		shapes_emit(p, p->groups[g], 1u << WORK_INSERT | 1u << WORK_UPSERT | 1u << WORK_READ);
 	p->first_entry = p->nentries;
 	p->first_group = p->ngroups;
 	p->hot = NULL;
@@ -567,7 +567,7 @@ first_kind(char op)
 	case OP_DELETE: return WORK_DELETE;
 	case OP_UPDATE: return WORK_UPDATE;
 	case OP_CREATE: return WORK_INSERT;
-	default: return WORK_UPSERT;
+	default: return WORK_READ;
 	}
 }
 

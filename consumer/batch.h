@@ -45,7 +45,8 @@ enum work_kind {
 	WORK_DELETE,   /* by key: net rows' key */
 	WORK_UPDATE,   /* by key, columns with present[i] set; key columns are never among them */
 	WORK_INSERT,   /* plain: the key did not exist at the source */
-	WORK_UPSERT,   /* the key may exist: snapshot row, or deleted and created again in this batch */
+	WORK_UPSERT,   /* the key may exist: deleted and created again in this batch, or read and created */
+	WORK_READ,     /* so may this one, a row of a first copy, but hardly ever does: an upsert that may be guessed to be an insert */
 	WORK_TRUNCATE, /* the whole table */
 	WORK_ROW,      /* exactly rows[0].last, by itself: a changed key, or a table without key */
 };

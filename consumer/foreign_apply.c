@@ -91,7 +91,7 @@ redo(struct foreign *f, struct err *err)
 
 	if (!rejects)
 		die("out of memory");
-	log_info(f->at, "batch refused, redone row by row", "rows=%d reason=\"%s\"", b->nrows, err->text);
+	log_info(f->at, "batch refused, done again with care", "rows=%d reason=\"%s\"", b->nrows, err->text);
 	for (int i = 0; i < b->nrows && rc == OK; i++)
 		if (!b->rows[i].aside)
 			rc = f->sink->ops->prepare(f->sink, b->rows[i].tbl, err);

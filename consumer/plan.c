@@ -152,6 +152,23 @@ put_columns(struct draft *d)
 	buf_byte(&d->sql, ')');
 }
 
+/* Generated identities take the values that come, as with OVERRIDING SYSTEM VALUE. */
+static bool
+make_copy(struct draft *d)
+{
+	bool text = false;
+
+	for (int i = 0; i < d->t->ncols; i++)
+		if (writes(d, i))
+			text = d->plan.params[param(d, i, false) - 1].text || text;
+	for (int i = 0; i < d->plan.nparams; i++)
+		d->plan.params[i].text = text;
+	buf_text(&d->sql, "COPY ");
+	put_columns(d);
+	buf_printf(&d->sql, " FROM STDIN (FORMAT %s)", text ? "text" : "binary");
+	return d->plan.nparams > 0;
+}
+
 static void
 put_overriding(struct draft *d)
 {
@@ -382,6 +399,8 @@ make(struct draft *d, enum plan_kind kind)
 	case PLAN_DELETE:
 		make_delete(d);
 		return true;
+	case PLAN_COPY:
+		return make_copy(d);
 	case PLAN_ROW_INSERT:
 	case PLAN_ROW_UPSERT:
 		make_row_insert(d, kind);

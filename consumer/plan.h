@@ -36,6 +36,7 @@ struct target {
 	const int *keys;
 	bool unique;           /* a unique index on exactly the key columns: what ON CONFLICT needs */
 	bool children;         /* partitioned or inherited from: ctid alone does not name a row */
+	bool copies;           /* PostgreSQL: COPY does what INSERT does */
 	bool counted;          /* a set-based update that finds fewer rows than it brings is to fail (22012) */
 };
 
@@ -45,6 +46,7 @@ enum plan_kind {
 	PLAN_UPSERT,
 	PLAN_UPDATE,
 	PLAN_DELETE,
+	PLAN_COPY,             /* COPY FROM STDIN: in binary where all columns have it, else in text; params tell the order */
 	/* one row */
 	PLAN_ROW_INSERT,
 	PLAN_ROW_UPSERT,

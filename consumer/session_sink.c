@@ -145,7 +145,7 @@ redo(struct session *s, struct batch *b, struct err *err)
 
 	if (!rejects)
 		die("out of memory");
-	log_info(s->at, "batch refused, redone row by row", "rows=%d reason=\"%s\"", b->nrows, err->text);
+	log_info(s->at, "batch refused, done again with care", "rows=%d reason=\"%s\"", b->nrows, err->text);
 	/* A row that comes to nothing in its batch has not been prepared for. */
 	for (int i = 0; i < b->nrows && rc == OK; i++)
 		if (!b->rows[i].aside)

@@ -575,6 +575,39 @@ redo_pass(struct redo *r, bool immediate, bool *objected, struct err *err)
 	    : pg_exec(r->s->conn, "release", "RELEASE SAVEPOINT towline_redo", NULL, err);
 }
 
+/*
+ * Rows of a first copy were taken for new, and one was there: the same sets again, as upserts. *done: that went well; else the transaction
+ * is as it was before.
+ */
+static enum rc
+redo_guess(struct sink_pg *s, const struct batch *b, bool *done, struct err *err)
+{
+	bool streamed = s->savepoint;
+	enum rc rc = streamed ? OK : pg_exec(s->conn, "savepoint", "SAVEPOINT towline_apply", NULL, err);
+
+	if (rc != OK)
+		return rc;
+	s->savepoint = true;
+	s->sure = true;
+	pipe_enter(s);
+	if (!s->broken)
+		batch_send(s, b);
+	s->sure = false;
+	rc = pipe_leave(s, err); /* a refusal goes back to the savepoint */
+	if (rc == OK) {
+		rc = pg_exec(s->conn, "constraints", "SET CONSTRAINTS ALL IMMEDIATE", NULL, err);
+		*done = rc == OK;
+		if (rc == REJECT)
+			rc = pg_exec(s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_apply", NULL, err);
+	} else if (rc == REJECT) {
+		rc = OK;
+	}
+	if (rc != OK || streamed)
+		return rc;
+	s->savepoint = false;
+	return pg_exec(s->conn, "release", "RELEASE SAVEPOINT towline_apply", NULL, err);
+}
+
 static enum rc
 pg_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_rejects, int *nrejects,
     struct err *err)
@@ -582,7 +615,7 @@ pg_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_reje
 	struct sink_pg *s = self(sink);
 	struct redo r = { .s = s, .b = b, .list = { .rejects = rejects, .max = max_rejects } };
 	struct err why;
-	bool objected = false;
+	bool objected = false, done = false;
 	enum rc rc = pipe_leave(s, err);
 
 	*nrejects = 0;
@@ -592,7 +625,10 @@ pg_redo(struct sink *sink, struct batch *b, struct reject *rejects, int max_reje
 		return fail(
 		    err, FATAL, "sink %s: redo of a batch that was not refused", sink->conf->name);
 	rc = redo_begin(s, err);
-	if (rc == OK)
+	if (rc == OK && s->guessed == b)
+		rc = redo_guess(s, b, &done, err);
+	s->guessed = NULL;
+	if (rc == OK && !done)
 		rc = redo_pass(&r, false, &objected, err);
 	if (rc == OK && objected)
 		rc = redo_pass(&r, true, &objected, err);
@@ -647,6 +683,7 @@ pg_close(struct sink *sink)
 		buf_free(&s->cols[i]);
 	free(s->cols);
 	buf_free(&s->text);
+	buf_free(&s->rows);
 	free(s->sent);
 	free(s->txns);
 	free(s);

@@ -7,6 +7,7 @@
  *   sink_pg_names.c  what each source table is called at the sink
  *   sink_pg_reshape.c  the same table renamed, widened, under another key
  *   sink_pg_batch.c  works and rows as statements with their parameters
+ *   sink_pg_copy.c   many new rows at once
  *   sink_pg_park.c   changes that are parked, and the way back
  *   sink_pg_position.c  how far each partition is applied
  */
@@ -43,6 +44,7 @@ struct pg_target {
 	bool in_txn;              /* made inside the open transaction: void if that is rolled back */
 	uint64_t missing;         /* rows that updates did not find */
 	bool counted;             /* a wide one: PostgreSQL knows how many rows it has */
+	int doubt, doubted;       /* rows of a first copy were there already: batches in which they are upserted; how many the last time */
 	UT_hash_handle hh;
 };
 
@@ -67,6 +69,7 @@ struct sent {
 	const struct batch *batch;
 	int must_hit;             /* rows that have to be there; -1: does not matter */
 	bool counted;             /* fails by itself when they are not (struct target) */
+	bool guess;               /* rows that may be there are copied as if they were not */
 };
 
 struct unconfirmed {
@@ -90,10 +93,15 @@ struct sink_pg {
 	struct err failure;
 	const struct batch *failure_batch;
 	bool failure_commit;      /* the COMMIT itself failed */
+	bool failure_guess;
+	const struct batch *guessed; /* it was refused for a guess: the sets are worth another try */
+	bool sure;                /* no guesses now */
+	bool copying;             /* the server takes rows, and has nothing to say before their end */
 	struct unconfirmed redo;  /* the transaction that failed */
 	bool claimed, advance_ready, position_ready, replica, unindexed;
 	int64_t parked_version;   /* that the caller knows: compared by each begin */
 	uint64_t stmt_no;
+	struct buf rows;          /* of a COPY */
 	struct buf *cols;         /* parameters in the making, one buffer each */
 	int ncols_cap;
 	struct buf text;
@@ -106,6 +114,7 @@ struct sink_pg {
  */
 void pipe_enter(struct sink_pg *s);
 enum rc pipe_leave(struct sink_pg *s, struct err *err) MUST_CHECK;
+void pipe_off(struct sink_pg *s); /* after pipe_drain */
 
 /*
  * Note a command that was handed to libpq (ok: its return value), push bytes out without waiting
@@ -120,6 +129,7 @@ void pipe_sync(struct sink_pg *s);
  * are in.
  */
 void pipe_settle(struct sink_pg *s, int most);
+void pipe_wait(struct sink_pg *s); /* for the next answer, or copying */
 void pipe_drain(struct sink_pg *s);
 
 /* Remember the first failure; the rest of the pipeline follows from it. */
@@ -197,6 +207,11 @@ enum rc pg_fit_columns(struct sink_pg *s, struct pg_target *t, const struct pg_f
 
 /* The key is another than in the version before, and the sink's primary key is that of the version before. */
 enum rc pg_fit_key(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, struct err *err) MUST_CHECK;
+
+/* ---- sink_pg_copy.c ---- */
+
+/* Many new rows, or rows of a first copy that most likely are: one COPY, done when this returns. false: by a statement, please. */
+bool copy_send(struct sink_pg *s, struct pg_target *t, const struct work *w, const struct batch *b);
 
 /* ---- sink_pg_batch.c ---- */
 

@@ -364,6 +364,8 @@ send_work(struct sink_pg *s, const struct work *w, const struct batch *b)
 		count_wide(s, t);
 	if (s->broken)
 		return;
+	if (copy_send(s, t, w, b) || s->broken)
+		return;
 	switch (w->kind) {
 	case WORK_DELETE:
 		send_set(s, t, PLAN_DELETE, w, b);
@@ -374,6 +376,7 @@ send_work(struct sink_pg *s, const struct work *w, const struct batch *b)
 	case WORK_INSERT:
 		send_set(s, t, PLAN_INSERT, w, b);
 		break;
+	case WORK_READ:
 	case WORK_UPSERT:
 		if (t->t.unique) {
 			send_set(s, t, PLAN_UPSERT, w, b);

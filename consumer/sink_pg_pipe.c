@@ -16,7 +16,11 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum { STOP_GRACE_MS = 3000 }; /* of silence from the server, once the program is asked to end */
+enum {
+	STOP_GRACE_MS = 3000, /* of silence from the server, once the program is asked to end */
+	DOUBT_MIN = 16,       /* batches that are upserted after a guess was wrong, twice as many each time */
+	DOUBT_MAX = 1 << 20,
+};
 
 void
 pipe_enter(struct sink_pg *s)
@@ -77,6 +81,11 @@ result_failed(struct sink_pg *s, const struct sent *e, const PGresult *res)
 		why.rc = FATAL;
 	pipe_fail(s, &why, e->batch);
 	s->failure_commit = e->kind == SENT_COMMIT;
+	s->failure_guess = e->guess && state && strcmp(state, "23505") == 0;
+	if (s->failure_guess && e->target->doubted < DOUBT_MAX)
+		e->target->doubted = e->target->doubted ? e->target->doubted * 2 : DOUBT_MIN;
+	if (s->failure_guess)
+		e->target->doubt = e->target->doubted;
 }
 
 static void
@@ -125,13 +134,14 @@ lost(struct sink_pg *s)
 	(void)!pg_fail(s->conn, NULL, &why, "sink");
 	pipe_fail(s, &why, NULL);
 	s->sent_n = 0;
+	s->copying = false;
 }
 
 /* Take what has arrived, without waiting. */
 static void
 take_results(struct sink_pg *s)
 {
-	while (s->sent_n && !PQisBusy(s->conn)) {
+	while (s->sent_n && !s->copying && !PQisBusy(s->conn)) {
 		PGresult *res = PQgetResult(s->conn);
 		ExecStatusType st;
 		struct sent e;
@@ -144,6 +154,11 @@ take_results(struct sink_pg *s)
 		if (!res)
 			continue; /* ends the results of one command */
 		st = PQresultStatus(res);
+		if (st == PGRES_COPY_IN) {
+			s->copying = true;
+			PQclear(res);
+			return;
+		}
 		e = sent_pop(s);
 		if (st == PGRES_FATAL_ERROR || st == PGRES_BAD_RESPONSE)
 			result_failed(s, &e, res);
@@ -273,6 +288,15 @@ pipe_settle(struct sink_pg *s, int most)
 }
 
 void
+pipe_wait(struct sink_pg *s)
+{
+	uint32_t n = s->sent_n;
+
+	while (s->sent_n && s->sent_n == n && !s->copying)
+		turn(s, true);
+}
+
+void
 pipe_drain(struct sink_pg *s)
 {
 	bool aborted = PQpipelineStatus(s->conn) == PQ_PIPELINE_ABORTED;
@@ -309,8 +333,8 @@ forget_unready(struct sink_pg *s)
 			st->sent = st->ready;
 }
 
-static void
-mode_off(struct sink_pg *s)
+void
+pipe_off(struct sink_pg *s)
 {
 	if (PQpipelineStatus(s->conn) == PQ_PIPELINE_OFF || PQstatus(s->conn) == CONNECTION_BAD)
 		return;
@@ -334,7 +358,7 @@ pipe_report(struct sink_pg *s, struct err *err)
 	if (!s->broken)
 		return OK;
 	pipe_drain(s);
-	mode_off(s);
+	pipe_off(s);
 	*err = s->failure;
 	back = s->savepoint && err->rc == REJECT && !s->failure_commit;
 	if (s->savepoint && err->rc == REJECT && s->failure_commit)
@@ -346,7 +370,8 @@ pipe_report(struct sink_pg *s, struct err *err)
 		    back ? "ROLLBACK TO SAVEPOINT towline_apply" : "ROLLBACK", NULL, &ignored);
 	forget_unready(s);
 	s->sink.failed = err->rc == REJECT ? s->failure_batch : NULL;
-	s->broken = s->failure_commit = false;
+	s->guessed = s->failure_guess ? s->sink.failed : NULL;
+	s->broken = s->failure_commit = s->failure_guess = false;
 	if (back)
 		return err->rc;
 	if (s->ntxns)
@@ -363,6 +388,6 @@ pipe_leave(struct sink_pg *s, struct err *err)
 	pipe_drain(s);
 	if (s->broken)
 		return pipe_report(s, err);
-	mode_off(s);
+	pipe_off(s);
 	return OK;
 }

@@ -144,7 +144,9 @@ table_stmt(struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const ui
 /* ---- catalogue ---- */
 
 static const char relation_sql[] =
-	"SELECT c.oid, c.relkind = 'p' OR c.relhassubclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+	"SELECT c.oid, c.relkind = 'p' OR c.relhassubclass,"
+	" c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT c.relrowsecurity"
+	" FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 	" WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v')";
 
 /*
@@ -187,6 +189,7 @@ find_relation(struct sink_pg *s, struct pg_target *t, struct pg_found *w, struct
 	if (PQntuples(res) > 0) {
 		w->oid = arena_text(&t->arena, slice_of(PQgetvalue(res, 0, 0)));
 		w->children = *PQgetvalue(res, 0, 1) == 't';
+		t->t.copies = *PQgetvalue(res, 0, 2) == 't';
 	}
 	PQclear(res);
 	return OK;

@@ -460,7 +460,8 @@ run_work(struct sink_sqlite *s, const struct work *w, struct err *err)
 	static const enum plan_kind kinds[] = { [WORK_DELETE] = PLAN_ROW_DELETE,
 		[WORK_UPDATE] = PLAN_ROW_UPDATE,
 		[WORK_INSERT] = PLAN_ROW_INSERT,
-		[WORK_UPSERT] = PLAN_ROW_UPSERT };
+		[WORK_UPSERT] = PLAN_ROW_UPSERT,
+		[WORK_READ] = PLAN_ROW_UPSERT };
 	struct lite_target *t;
 	enum rc rc = need(s, w->tbl, &t, err);
 	bool two;
@@ -472,7 +473,7 @@ run_work(struct sink_sqlite *s, const struct work *w, struct err *err)
 	if (w->kind == WORK_ROW)
 		return run_row(s, t, w->nets[0].last, err);
 	sink_work_flags(&t->t, w, t->flags);
-	two = w->kind == WORK_UPSERT && !t->t.unique;
+	two = (w->kind == WORK_UPSERT || w->kind == WORK_READ) && !t->t.unique;
 	for (int i = 0; i < w->n && rc == OK; i++) {
 		if (two)
 			rc = run_net(s, t, PLAN_ROW_DELETE, &w->nets[i], err);

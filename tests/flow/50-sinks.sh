@@ -6,4 +6,6 @@
 
 pg_start dst DST
 cd "$ROOT"
-TOWLINE_TEST_PG=$DST "$ROOT/build/${MODE:-debug}/tests/flow/sink_pg_test"
+for test in sink_pg_test sink_pg_copy_test; do
+	TOWLINE_TEST_PG=$DST "$ROOT/build/${MODE:-debug}/tests/flow/$test"
+done

@@ -93,6 +93,7 @@ do_net(struct world *w, struct cell *rows, enum work_kind kind, const struct net
 			unfit(w, net->last, "insert of a key that is there");
 		put_row(w, c, net->last, net->row);
 		break;
+	case WORK_READ:
 	case WORK_UPSERT: put_row(w, c, net->last, net->row); break;
 	case WORK_ROW: do_row(w, rows, net->last); break;
 	case WORK_TRUNCATE: break;

@@ -372,7 +372,7 @@ test_order_of_works(void **state)
 	struct table one = make_table(c0, 0), two = make_table(c1, 1);
 	struct batch b = { 0 };
 	static const enum work_kind kinds[] = { WORK_DELETE, WORK_DELETE, WORK_UPDATE, WORK_INSERT,
-		WORK_UPSERT, WORK_UPSERT };
+		WORK_READ, WORK_UPSERT };
 	const struct table *const of[] = { &two, &one, &one, &one, &one, &two };
 
 	(void)state;

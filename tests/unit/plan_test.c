@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-static const char *const kind_names[PLAN_KINDS] = { "insert", "upsert", "update", "delete",
+static const char *const kind_names[PLAN_KINDS] = { "insert", "upsert", "update", "delete", "copy",
 	"row insert", "row upsert", "row update", "row delete", "row update match",
 	"row delete match" };
 

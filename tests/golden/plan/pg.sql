@@ -14,6 +14,10 @@ UPDATE public."Order" AS t SET "say ""hi""" = u."say ""hi"""::character varying,
 DELETE FROM public."Order" AS t USING unnest($1::bigint[]) AS u("id") WHERE t."id" = u."id";
 -- old id
 
+-- one key: copy
+COPY public."Order" ("id", "say ""hi""", "flags", "doc", "note") FROM STDIN (FORMAT text);
+-- id text say "hi" text flags text doc text note text
+
 -- one key: row insert
 INSERT INTO public."Order" ("id", "say ""hi""", "flags", "doc", "note") VALUES ($1, $2, $3, $4, $5);
 -- id say "hi" text flags text doc text note
@@ -54,6 +58,10 @@ UPDATE public."Order" AS t SET "say ""hi""" = u."say ""hi"""::character varying,
 DELETE FROM public."Order" AS t USING unnest($1::bigint[]) AS u("id") WHERE t."id" = u."id";
 -- old id
 
+-- identity always: copy
+COPY public."Order" ("id", "say ""hi""", "flags", "doc", "note") FROM STDIN (FORMAT text);
+-- id text say "hi" text flags text doc text note text
+
 -- identity always: row insert
 INSERT INTO public."Order" ("id", "say ""hi""", "flags", "doc", "note") OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5);
 -- id say "hi" text flags text doc text note
@@ -93,6 +101,10 @@ UPDATE public."Order" AS t SET "flags" = u."flags"::"bit", "doc" = u."doc"::json
 -- two keys, one as text: delete
 DELETE FROM public."Order" AS t USING unnest($1::bigint[], $2::text[]) AS u("id", "say ""hi""") WHERE t."say ""hi""" = u."say ""hi"""::character varying AND t."id" = u."id";
 -- old id old say "hi" text
+
+-- two keys, one as text: copy
+COPY public."Order" ("id", "say ""hi""", "flags", "doc", "note") FROM STDIN (FORMAT text);
+-- id text say "hi" text flags text doc text note text
 
 -- two keys, one as text: row insert
 INSERT INTO public."Order" ("id", "say ""hi""", "flags", "doc", "note") VALUES ($1, $2, $3, $4, $5);
