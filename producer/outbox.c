@@ -5,7 +5,12 @@
 #include "schemas/schema.h"
 #include "schemas/topic.h"
 
-enum { HEADERS = COUNTOF(((struct record *)0)->extra) };
+#include <inttypes.h>
+
+enum {
+	ASIDE_HEADERS = 2, /* of an event that is set aside */
+	HEADERS = COUNTOF(((struct record *)0)->extra) - ASIDE_HEADERS
+};
 
 /* A topic that was written to, and how its records begin (outbox.format: avro). */
 struct destination {
@@ -25,6 +30,8 @@ struct outbox {
 	struct table key_table, payload_table; /* of one column each: its body is the value's */
 	struct writer *key_writer, *payload_writer;
 	struct destination *destinations;
+	struct destination aside; /* the dead letters; topic NULL: none yet */
+	uint64_t naside;
 	bool told;
 };
 
@@ -114,22 +121,32 @@ topic_of(const char *template, struct slice route, struct arena *a)
 	return topic_name(a, "{table}", "", SLICE_LIT(""), slice_of(name));
 }
 
+/* The topic is there; what its records begin with. */
 static enum rc
-destination_make(struct publisher *p, struct outbox *o, const char *name, struct destination **out, struct err *err)
+frames(struct publisher *p, const struct outbox *o, struct destination *d, const char *name, struct err *err)
 {
-	const struct conf *conf = p->kafka->conf;
-	struct destination *d = arena_new(&p->arena, struct destination);
-	bool avro = conf->outbox_format == OUTBOX_AVRO;
-	enum rc rc = publisher_topic(p, name, p->kafka->broker ? 1 : (int)conf->partitions, TOPIC_STANDARD, SLICE_LIT("the outbox"),
-	    &d->topic, err);
+	enum rc rc = OK;
+	bool avro = p->kafka->conf->outbox_format == OUTBOX_AVRO;
 
-	if (rc == OK && avro)
+	if (avro)
 		rc = registry_put(p->registry, arena_printf(&p->arena, "%s-key", name), schema_column(&o->tbl->cols[o->key], &p->arena),
 		    false, &d->key, err);
 	if (rc == OK && avro)
 		rc = registry_put(p->registry, arena_printf(&p->arena, "%s-value", name), schema_column(&o->tbl->cols[o->payload],
 		    &p->arena),
 		    false, &d->value, err);
+	return rc == REJECT ? fail(err, FATAL, "outbox: %s", err->text) : rc;
+}
+
+static enum rc
+destination_make(struct publisher *p, struct outbox *o, const char *name, struct destination **out, struct err *err)
+{
+	struct destination *d = arena_new(&p->arena, struct destination);
+	enum rc rc = publisher_topic(p, name, p->kafka->broker ? 1 : (int)p->kafka->conf->partitions, TOPIC_STANDARD,
+	    SLICE_LIT("the outbox"), &d->topic, err);
+
+	if (rc == OK)
+		rc = frames(p, o, d, name, err);
 	if (rc != OK)
 		return rc == REJECT ? fail(err, FATAL, "outbox: %s", err->text) : rc;
 	d->next = o->destinations;
@@ -143,10 +160,19 @@ destination(struct publisher *p, struct outbox *o, struct slice route, struct de
 {
 	const char *name = topic_of(p->kafka->conf->outbox_topic, route, &p->row);
 
+	const char *own = topic_own(&p->row, p->kafka->conf->name, "");
+	enum rc rc;
+
 	for (*out = o->destinations; *out; *out = (*out)->next)
 		if (strcmp((*out)->topic->name, name) == 0)
 			return OK;
-	return destination_make(p, o, name, out, err);
+	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return fail(err, REJECT, "Kafka takes no topic named '%s'", name);
+	if (strncmp(name, own, strlen(own)) == 0)
+		return fail(err, REJECT, "topic %s is Towline's own", name);
+	rc = destination_make(p, o, name, out, err);
+	/* Another's topic: whoever writes rows of the outbox must not be able to end everything. */
+	return rc == FATAL && err->exit == EXIT_CONFIG ? (err->rc = REJECT) : rc;
 }
 
 /* ---- what ---- */
@@ -192,21 +218,26 @@ half(struct publisher *p, const struct outbox *o, int col, const struct writer *
 	return rc;
 }
 
+/* REJECT: the row names no topic that could be. */
 static enum rc
-event(struct publisher *p, struct outbox *o, const struct value *row, struct record *r, struct err *err)
+where_to(struct publisher *p, struct outbox *o, const struct value *row, struct destination **out, struct err *err)
 {
-	struct destination *d = NULL;
 	struct slice route;
-	size_t frame;
 	enum rc rc;
 
 	if (row[o->route].kind <= V_NULL)
-		return fail(err, FATAL, "outbox: a row names no topic, its column %s is NULL", o->tbl->cols[o->route].name.p);
+		return fail(err, REJECT, "the row names no topic, its column %s is NULL", o->tbl->cols[o->route].name.p);
 	rc = plain(&o->tbl->cols[o->route], &row[o->route], &p->row, &route, err);
-	if (rc == OK)
-		rc = destination(p, o, route, &d, err);
-	if (rc == OK)
-		rc = half(p, o, o->key, o->key_writer, d->key, row, &r->key, err);
+	return rc == OK ? destination(p, o, route, out, err) : rc;
+}
+
+/* Key, value and headers, as they go to d. */
+static enum rc
+event(struct publisher *p, struct outbox *o, const struct destination *d, const struct value *row, struct record *r, struct err *err)
+{
+	size_t frame;
+	enum rc rc = half(p, o, o->key, o->key_writer, d->key, row, &r->key, err);
+
 	if (rc == OK)
 		rc = half(p, o, o->payload, o->payload_writer, d->value, row, &r->value, err);
 	for (int i = 0; rc == OK && i < o->nheaders; i++) {
@@ -220,10 +251,50 @@ event(struct publisher *p, struct outbox *o, const struct value *row, struct rec
 	if (rc != OK)
 		return rc;
 	r->topic = d->topic;
+	r->partition = 0;
 	/* As for rows: a registry's number is hashed with the key, a fingerprint is not. */
 	frame = d->key.kind == FRAME_SINGLE && r->key.n ? 10 : 0;
-	if (r->key.p)
+	if (r->key.p && d->topic->partitions > 1)
 		r->partition = topic_partition((struct slice){ r->key.p + frame, r->key.n - frame }, d->topic->partitions);
+	return OK;
+}
+
+/* At the first, and each time their number doubles. */
+static void
+tell_aside(struct outbox *o, const char *reason)
+{
+	o->naside++;
+	if ((o->naside & (o->naside - 1)) == 0)
+		log_warn("producer", "events of an outbox were set aside in the dead-letter topic", "table=\"%s.%s\" events=%" PRIu64
+		    " reason=\"%s\"", o->tbl->schema.p, o->tbl->name.p, o->naside, reason);
+}
+
+/*
+ * One row that names no topic must not hold up everybody's changes, and must not be lost: it goes, as the event it is, to the dead letters,
+ * with the reason. (Debezium's connector stops there.)
+ */
+static enum rc
+set_aside(struct publisher *p, struct outbox *o, const struct value *row, const char *reason, struct record *r, struct err *err)
+{
+	const char *name = topic_own(&p->row, p->kafka->conf->name, "deadletter");
+	const struct table *tbl = o->tbl;
+	enum rc rc = OK;
+
+	if (!o->aside.topic) {
+		rc = publisher_topic(p, name, 1, TOPIC_FOREVER, SLICE_LIT("the dead letters"), &o->aside.topic, err);
+		if (rc == OK)
+			rc = frames(p, o, &o->aside, name, err);
+	}
+	if (rc == OK)
+		rc = event(p, o, &o->aside, row, r, err);
+	if (rc != OK)
+		return rc;
+	r->extra[r->nextra].name = "towline.reason";
+	r->extra[r->nextra++].value = slice_of(reason);
+	r->extra[r->nextra].name = "towline.source";
+	r->extra[r->nextra++].value =
+	    slice_of(arena_printf(&p->row, "%.*s.%.*s", SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name)));
+	tell_aside(o, reason);
 	return OK;
 }
 
@@ -231,6 +302,7 @@ enum rc
 outbox_send(struct publisher *p, struct outbox *o, struct group *g, const struct txn *txn, const struct change *ch, struct err *err)
 {
 	struct record r = { .aside = true, .timestamp_ms = txn->commit_us / 1000 };
+	struct destination *d = NULL;
 	enum rc rc;
 
 	if (ch->op == OP_UPDATE && !o->told)
@@ -239,7 +311,11 @@ outbox_send(struct publisher *p, struct outbox *o, struct group *g, const struct
 	o->told = o->told || ch->op == OP_UPDATE;
 	if (ch->op != OP_CREATE && ch->op != OP_READ)
 		return OK;
-	rc = event(p, o, ch->after, &r, err);
+	rc = where_to(p, o, ch->after, &d, err);
+	if (rc == REJECT)
+		rc = set_aside(p, o, ch->after, arena_printf(&p->row, "%s", err->text), &r, err);
+	else if (rc == OK)
+		rc = event(p, o, d, ch->after, &r, err);
 	if (rc == REJECT)
 		return fail(err, FATAL, "outbox: %s", err->text);
 	return rc == OK ? deliver(p, g, &r, err) : rc;

@@ -16,7 +16,10 @@ struct outbox;
 /* tbl: a table version as it leaves. *out NULL: it is no outbox. In the publisher's arena. FATAL/EXIT_CONFIG: it lacks a column. */
 enum rc outbox_make(struct publisher *p, const struct table *tbl, struct outbox **out, struct err *err) MUST_CHECK;
 
-/* RETRY: Kafka or registry. FATAL: the row names no topic, or the event is refused. */
+/*
+ * RETRY: Kafka or registry. FATAL: the event is refused. A row that names no topic, or none that may be, goes to the dead letters
+ * as the event it is, with headers towline.reason and towline.source.
+ */
 enum rc outbox_send(struct publisher *p, struct outbox *o, struct group *g, const struct txn *txn, const struct change *ch, struct err *err)
     MUST_CHECK;
 

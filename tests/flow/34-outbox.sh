@@ -18,7 +18,7 @@ E2
 }
 conf ''
 pg_sql src "create table orders(id int primary key, v int);
-	create table outbox(id uuid primary key, aggregatetype text not null, aggregateid text not null, type text, payload jsonb, n int)"
+	create table outbox(id uuid primary key, aggregatetype text, aggregateid text, type text, payload jsonb, n int)"
 "$TOWLINE" check -c "$DIR/conf.yaml" >"$DIR/check.log" 2>&1
 grep -q '1 in the configuration, the source has them' "$DIR/check.log" || flunk "$(cat "$DIR/check.log")"
 towline_start run run -c "$DIR/conf.yaml"
@@ -36,6 +36,17 @@ wait_for 30 "[ \"\$(pg_sql dst 'select count(*) from orders')\" = 2 ]" # and the
 [ "$(events Bad_name__ -f '%k|%s|%h\n')" = "c|[]|id=$(id 3),n=7" ] || flunk "$(events Bad_name__ -f '%k|%s|%h\n')"
 [ "$(pg_sql dst "select to_regclass('outbox') is null")" = t ]
 [ "$(grep -c 'updates of an outbox are no events' "$DIR/run.log")" = 1 ]
+
+# A row that names no topic, or none that can be, is set aside with its reason, and everything else goes on; no key, no payload: a record without.
+pg_sql src "begin; insert into outbox values ('$(id 11)', null, 'k', 'Lost', '{\"id\": 11}', 1), ('$(id 12)', null, null, 'Lost', null, 2),
+	('$(id 13)', 'bare', null, 'T', null, null); insert into orders values (3, 1); commit"
+wait_for 30 'same_pg src dst orders'
+kcat -b "$BROKERS" -C -t "$NAME.towline.deadletter" -X isolation.level=read_committed -e -q -f '%k|%s|%h|%S\n' >"$DIR/aside.txt"
+printf '%s\n' "k|{\"id\": 11}|id=$(id 11),eventType=Lost,n=1,towline.reason=the row names no topic, its column aggregatetype is NULL,towline.source=public.outbox|10" \
+	"||id=$(id 12),eventType=Lost,n=2,towline.reason=the row names no topic, its column aggregatetype is NULL,towline.source=public.outbox|-1" |
+	diff - "$DIR/aside.txt" || flunk "what is set aside is not that"
+[ "$(grep -c 'events of an outbox were set aside' "$DIR/run.log")" = 2 ]
+[ "$(events bare -f '%K|%S|%h\n')" = "-1|-1|id=$(id 13),eventType=T" ] || flunk "$(events bare -f '%K|%S|%h\n')"
 
 # Killed, again and again, while events come; each event has its number in the order of its key.
 for round in 1 2 3; do
@@ -61,9 +72,23 @@ wait_for 30 "grep -q 'msg=streaming' $DIR/avro.log"
 pg_sql src "insert into outbox values ('$(id 4)', 'avro', 'k', 'T', '{}', 1); insert into orders values (1000, 1)"
 wait_for 30 'same_pg src dst orders'
 events avro -f '%k%s' | od -An -tx1 | tr -d ' \n' >"$DIR/avro.txt"
-grep -Eq '^c301.{16}026bc301.{16}02047b7d$' "$DIR/avro.txt" || flunk "$(cat "$DIR/avro.txt")"
+grep -Eq '^c301.{16}02026bc301.{16}02047b7d$' "$DIR/avro.txt" || flunk "$(cat "$DIR/avro.txt")"
 kcat -b "$BROKERS" -C -t "$NAME.towline.schemas" -e -q -f '%s\n' | grep -q '^\["null",{.*"connect.name":"io.debezium.data.Json"}\]$'
 towline_kill avro TERM
+# Nor can a row name one of Towline's topics, or a table's.
+conf ", topic: '{route}'"
+sed -i "s/topic: '$NAME.event.{route}', //" "$DIR/conf.yaml"
+towline_start free run -c "$DIR/conf.yaml"
+wait_for 30 "grep -q 'msg=streaming' $DIR/free.log"
+pg_sql src "insert into orders values (1001, 1);
+	insert into outbox values ('$(id 21)', '$NAME.towline.spine', 'k', 'T', '{}', 1), ('$(id 22)', '$NAME.public.orders', 'k', 'T', '{}', 1), ('$(id 23)', '', 'k', 'T', '{}', 1);
+	insert into orders values (1002, 1)"
+wait_for 30 'same_pg src dst orders'
+kcat -b "$BROKERS" -C -t "$NAME.towline.deadletter" -X isolation.level=read_committed -o 2 -e -q -f '%h\n' | sed 's/^id=0*-*//; s/,towline.source.*//' >"$DIR/aside.txt"
+for part in "topic $NAME.towline.spine is Towline's own" "both map to topic $NAME.public.orders" "Kafka takes no topic named ''"; do
+	grep -q "$part" "$DIR/aside.txt" || flunk "not there: $part; $(cat "$DIR/aside.txt")"
+done
+towline_kill free TERM
 conf ', key: agregateid'
 "$TOWLINE" check -c "$DIR/conf.yaml" >"$DIR/check.log" 2>&1 || true
 grep -q 'did you mean public.outbox.aggregateid?' "$DIR/check.log" || flunk "$(cat "$DIR/check.log")"
