@@ -5,6 +5,8 @@
  */
 #include "tests/flow/sink_pg_world.h"
 
+static int key01[] = { 0, 1 };
+
 static void
 test_marker(void **state)
 {

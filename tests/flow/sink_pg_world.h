@@ -128,7 +128,7 @@ run(struct world *w, struct batch *b)
 	return OK;
 }
 
-static int key0[] = { 0 }, key01[] = { 0, 1 };
+static int key0[] = { 0 };
 
 enum { ORDER_COLS = 6 };
 
