@@ -26,18 +26,14 @@ enum { LOAD_MS = 10000, FLUSH_MS = 10000, WAIT_MS = 200, FETCH_KBYTES = 1024 };
 
 struct copied {
 	UT_hash_handle hh;
-	char *name;    /* of its key, copy_name */
-	char *command; /* id of the last one that was obeyed; NULL: none */
-	enum copy_state state;
-	int64_t began_ms;
+	char *name; /* of its key, copy_name */
+	struct copy_place whole;
 };
 
 struct resync {
 	struct resync *next;
-	char *sink, *id;
-	int64_t at_ms;
-	char **seen; /* tables whose copy has obeyed this resync's command, whatever it obeyed later */
-	int nseen;
+	char *sink;
+	struct copy_place at; /* where the sink was put */
 };
 
 struct resync_watch {
@@ -70,7 +66,6 @@ drop_table(struct resync_watch *w, struct copied *t)
 {
 	HASH_DEL(w->tables, t);
 	free(t->name);
-	free(t->command);
 	free(t);
 }
 
@@ -83,11 +78,7 @@ drop_resync(struct resync_watch *w, const char *sink)
 		if (strcmp(r->sink, sink) != 0)
 			continue;
 		*at = r->next;
-		for (int i = 0; i < r->nseen; i++)
-			free(r->seen[i]);
-		free(r->seen);
 		free(r->sink);
-		free(r->id);
 		free(r);
 		return;
 	}
@@ -105,15 +96,6 @@ resync_watch_free(struct resync_watch *w)
 	free(w);
 }
 
-static bool
-has_seen(const struct resync *r, const char *table)
-{
-	for (int i = 0; i < r->nseen; i++)
-		if (strcmp(r->seen[i], table) == 0)
-			return true;
-	return false;
-}
-
 static void
 note_copy(struct resync_watch *w, const char *name, const struct copy *c)
 {
@@ -127,34 +109,23 @@ note_copy(struct resync_watch *w, const char *name, const struct copy *c)
 		t->name = copy_of(name);
 		HASH_ADD_KEYPTR(hh, w->tables, t->name, strlen(t->name), t);
 	}
-	free(t->command);
-	t->command = c->command ? copy_of(c->command) : NULL;
-	t->state = c->state;
-	t->began_ms = c->began_ms;
-	for (struct resync *r = w->first; r; r = r->next) {
-		if (!t->command || strcmp(t->command, r->id) != 0 || has_seen(r, name))
-			continue;
-		r->seen = realloc(r->seen, (size_t)(r->nseen + 1) * sizeof *r->seen);
-		if (!r->seen)
-			die("out of memory");
-		r->seen[r->nseen++] = copy_of(name);
-	}
+	t->whole = c->whole;
 }
 
 static void
 note_resync(struct resync_watch *w, const char *sink, struct slice value)
 {
 	json_t *o = json_loadb(value.p, value.n, 0, NULL);
-	const char *id = json_string_value(json_object_get(o, "id"));
+	struct copy_place at = { .gen = (uint64_t)json_integer_value(json_object_get(o, "gen")),
+		.no = (uint64_t)json_integer_value(json_object_get(o, "no")) };
 	struct resync *r;
 
 	drop_resync(w, sink);
-	if (id) {
+	if (json_is_object(o)) {
 		r = calloc(1, sizeof *r);
 		if (!r)
 			die("out of memory");
-		*r = (struct resync){ .next = w->first, .sink = copy_of(sink), .id = copy_of(id),
-			.at_ms = json_integer_value(json_object_get(o, "at_ms")) };
+		*r = (struct resync){ .next = w->first, .sink = copy_of(sink), .at = at };
 		w->first = r;
 	}
 	json_decref(o);
@@ -212,14 +183,10 @@ resync_state(const struct resync_watch *w, const struct conf_sink *sink)
 		r = r->next;
 	if (!r)
 		return RESYNC_NONE;
-	for (const struct copied *t = w->tables; t; t = t->hh.next) {
-		/* Somebody's later copy of the table has all that ours would have. */
-		bool ours = has_seen(r, t->name) || t->began_ms > r->at_ms;
-
-		/* NONE: the producer does not copy it (an outbox). */
-		if (wanted(sink, t) && !(ours && (t->state == COPY_DONE || t->state == COPY_NONE)))
+	/* Its own copy, or anybody's: all that counts is that the rows came behind the place where the sink was put. */
+	for (const struct copied *t = w->tables; t; t = t->hh.next)
+		if (wanted(sink, t) && !copy_behind(t->whole, r->at))
 			return RESYNC_COPYING;
-	}
 	return RESYNC_COPIED;
 }
 
@@ -291,7 +258,7 @@ list_tables(const struct resync_watch *w, const struct conf_sink *conf, struct a
 }
 
 static enum rc
-announce(struct control *c, const struct resync_watch *w, const struct conf_sink *conf, struct err *err)
+announce(struct control *c, const struct resync_watch *w, const struct conf_sink *conf, const struct marker *at, struct err *err)
 {
 	struct arena a = { 0 };
 	struct buf json = { 0 };
@@ -300,7 +267,7 @@ announce(struct control *c, const struct resync_watch *w, const struct conf_sink
 	enum rc rc;
 
 	snprintf(cmd.id, sizeof cmd.id, "%" PRIx64, (uint64_t)wall_us());
-	buf_printf(&json, "{\"id\":\"%s\",\"at_ms\":%" PRId64 "}", cmd.id, wall_us() / 1000);
+	buf_printf(&json, "{\"id\":\"%s\",\"gen\":%" PRIu64 ",\"no\":%" PRIu64 "}", cmd.id, at->gen, at->no);
 	rc = control_put(c, arena_printf(&a, "%s%s", CONTROL_RESYNC, conf->name), buf_view(&json), err);
 	for (const struct copied *t = w->tables; t && rc == OK; t = t->hh.next) {
 		if (!wanted(conf, t))
@@ -376,7 +343,7 @@ resync_start(const struct kafka *k, const struct conf_sink *conf, int *tables, s
 	if (rc == OK)
 		rc = find_end(k, &end, err);
 	if (rc == OK)
-		rc = announce(c, w, conf, err);
+		rc = announce(c, w, conf, &end, err);
 	if (rc == OK)
 		rc = sink->ops->renew(sink, &end, names, *tables, err);
 	if (sink)

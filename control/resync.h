@@ -7,7 +7,10 @@
  * In this order a crash anywhere is mended by beginning again: copies that nobody waits for harm no one. Other sinks get the copied rows
  * too, which change nothing there.
  *
- *   resync/SINK  {"id":"...","at_ms":...}: as long as it stands the sink is syncing, and is not read from
+ *   resync/SINK  {"id":"...","gen":3,"no":810}: as long as it stands the sink is syncing, and is not read from
+ *
+ * gen and no: the generation and the group where the sink was put. A table is there when a copy of all its rows came behind that, whoever
+ * asked for it (`whole` of producer/copy.h): the order of the spine alone tells, no clock does.
  */
 #ifndef CONTROL_RESYNC_H
 #define CONTROL_RESYNC_H

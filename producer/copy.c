@@ -96,15 +96,23 @@ copy_free(struct copy *c)
 }
 
 void
-copy_restart(struct copy *c, const char *where)
+copy_restart(struct copy *c, const char *where, struct copy_place begun)
 {
+	struct copy_place was = c->whole;
 	char *command = c->command, *condition = where ? strdup(where) : NULL;
 
 	if (where && !condition)
 		die("out of memory");
 	c->command = NULL;
 	copy_free(c);
-	*c = (struct copy){ .state = COPY_WAITING, .where = condition, .command = command };
+	*c = (struct copy){ .state = COPY_WAITING, .where = condition, .command = command, .begun = begun, .whole = was };
+}
+
+void
+copy_complete(struct copy *c)
+{
+	if (!c->where)
+		c->whole = c->begun;
 }
 
 static void
@@ -164,11 +172,12 @@ copy_put(struct buf *out, const struct copy *c)
 		    array_of(r->at), "done", r->done);
 		json_array_append_new(ranges, o);
 	}
-	o = json_pack("{s:s,s:s,s:s?,s:I,s:b,s:s?,s:s,s:o,s:I,s:I,s:I,s:I,s:s?,s:o}",
+	o = json_pack("{s:s,s:s,s:s?,s:I,s:b,s:s?,s:s,s:o,s:I,s:I,s:I,s:I,s:s?,s:o,s:[I,I],s:[I,I]}",
 	    "state", names[c->state], "reason", c->reason ? c->reason : "", "where", c->where, "relid", (json_int_t)c->relid,
 	    "again", c->again, "seen", c->seen, "since", since,
 	    "key", array_of(c->key), "rows", (json_int_t)c->rows, "estimate", (json_int_t)c->estimate,
-	    "began_ms", (json_int_t)c->began_ms, "ended_ms", (json_int_t)c->ended_ms, "command", c->command, "ranges", ranges);
+	    "began_ms", (json_int_t)c->began_ms, "ended_ms", (json_int_t)c->ended_ms, "command", c->command, "ranges", ranges,
+	    "begun", (json_int_t)c->begun.gen, (json_int_t)c->begun.no, "whole", (json_int_t)c->whole.gen, (json_int_t)c->whole.no);
 	dump(out, o);
 }
 
@@ -198,6 +207,13 @@ take_state(const json_t *o, struct copy *c)
 			return OK;
 		}
 	return REJECT;
+}
+
+static struct copy_place
+place_of(const json_t *j)
+{
+	return (struct copy_place){ .gen = (uint64_t)json_integer_value(json_array_get(j, 0)),
+		.no = (uint64_t)json_integer_value(json_array_get(j, 1)) };
 }
 
 static void
@@ -236,6 +252,8 @@ copy_take(struct slice json, struct copy *c, struct err *err)
 	c->estimate = json_integer_value(json_object_get(o, "estimate"));
 	c->began_ms = json_integer_value(json_object_get(o, "began_ms"));
 	c->ended_ms = json_integer_value(json_object_get(o, "ended_ms"));
+	c->begun = place_of(json_object_get(o, "begun"));
+	c->whole = place_of(json_object_get(o, "whole"));
 	if (ranges && json_array_size(ranges))
 		take_ranges(ranges, c);
 	json_decref(o);

@@ -3,10 +3,14 @@
  *
  *   {"state":"copying","reason":"","where":"...","relid":16384,"again":false,"seen":null,"since":"812",
  *    "key":["id"],"rows":81920,"estimate":200000,"began_ms":...,"ended_ms":0,"command":"...",
+ *    "begun":[3,810],"whole":[2,17],
  *    "ranges":[{"from":null,"to":["50000"],"at":["20480"],"done":false}, ...]}
  *
  * A range is the rows with from < key <= to; null: open. Up to `at` its rows are in Kafka, and stay there: a producer that
  * starts anew goes on behind it. Values of keys are texts as PostgreSQL prints them. Pure.
+ *
+ * `begun` and `whole` are places in the spine, generation and group: all rows of this copy come behind `begun`, and all rows of the newest
+ * copy that was finished, and had no `where`, behind `whole`. A sink that follows the spine from `whole` or before has had every row.
  *
  * A schema may hold a dot: in the keys a backslash stands before each dot and backslash of the schema, `a\.b.c` is "c" in "a.b".
  *
@@ -35,6 +39,11 @@ enum copy_state {
 	COPY_FAILED,
 };
 
+/* Behind this group of this generation. Zero: not known, before all others. */
+struct copy_place {
+	uint64_t gen, no;
+};
+
 /* Ends are JSON arrays of texts, one for each column of the key, from malloc; NULL: open. */
 struct copy_range {
 	char *from, *to, *at;
@@ -52,7 +61,8 @@ struct copy {
 	char *seen;             /* of a table without key: what this snapshot sees is in the rows; NULL: nothing of it is to come yet */
 	uint64_t since;         /* transactions older than this one (xid) are to be over before the first row is read; 0: not known yet */
 	int64_t rows, estimate; /* in Kafka; of the table, about */
-	int64_t began_ms, ended_ms; /* since 1970 */
+	int64_t began_ms, ended_ms; /* since 1970; to be shown, never compared between machines */
+	struct copy_place begun, whole;
 	struct copy_range *ranges;
 	int nranges;
 };
@@ -71,8 +81,18 @@ bool copy_open(const struct copy *c);
 
 const char *copy_state_name(enum copy_state state);
 
-/* From the beginning again, with that condition (NULL: none). */
-void copy_restart(struct copy *c, const char *where);
+/* From the beginning again, with that condition (NULL: none); its rows come behind `begun`. Keeps the command, and `whole`. */
+void copy_restart(struct copy *c, const char *where, struct copy_place begun);
+
+/* All rows that it is to have are in the spine. */
+void copy_complete(struct copy *c);
+
+/* Do all that come behind `later` come behind `place` as well? */
+static inline bool
+copy_behind(struct copy_place later, struct copy_place place)
+{
+	return later.gen > place.gen || (later.gen == place.gen && later.no >= place.no);
+}
 
 /* n ranges with the ends between them, JSON arrays; none: one range of everything. */
 void copy_set_ranges(struct copy *c, char *const *bounds, int nbounds);

@@ -225,6 +225,23 @@ open_generation(struct session *s, struct err *err)
 	return rc;
 }
 
+/* The newest group with rows. */
+static uint64_t
+sent_no(const struct session *s)
+{
+	return s->g.inflight.next_no - 1;
+}
+
+/* Where the spine is, for copies: what is read from the source from now on comes behind `sent`, of which no group is open. */
+static void
+tell_place(struct session *s)
+{
+	uint64_t closed = s->g.inflight.next_no - 1 - (s->g.group != NULL), accepted = s->g.state.no;
+
+	s->source->accepted = (struct copy_place){ s->g.place.gen, accepted };
+	s->source->sent = (struct copy_place){ s->g.place.gen, closed > accepted ? closed : accepted };
+}
+
 static enum rc
 session_open(struct session *s, struct err *err)
 {
@@ -259,6 +276,8 @@ session_open(struct session *s, struct err *err)
 		rc = start_reading(s, next, err);
 	if (rc == OK)
 		rc = open_generation(s, err);
+	if (rc == OK)
+		tell_place(s);
 	/* Before the slot is made: what is to be copied is written down first. */
 	if (rc == OK)
 		rc = snapshot_begin(s->snapshot, s->source, !s->id.exists, err);
@@ -444,13 +463,6 @@ take_event(struct session *s, const struct source_event *ev, struct err *err)
 	return OK;
 }
 
-/* The newest group with rows. */
-static uint64_t
-sent_no(const struct session *s)
-{
-	return s->g.inflight.next_no - 1;
-}
-
 /* Of the stream. */
 static enum rc
 take_streamed(struct session *s, struct source_event *ev, struct err *err)
@@ -614,6 +626,7 @@ turn(struct session *s, bool read_on, struct err *err)
 		rc = read_spine(s, 0, err);
 	if (rc == OK && read_on)
 		rc = read_source(s, &idle, err);
+	tell_place(s);
 	if (rc == OK && read_on)
 		rc = snapshot_look(s->snapshot, err);
 	if (rc == OK) {
@@ -628,6 +641,7 @@ turn(struct session *s, bool read_on, struct err *err)
 		rc = fail(err, RETRY, "what was written into the spine is not read back from Kafka for long; looking again");
 	if (rc == OK && read_on)
 		rc = s->source->ops->tick(s->source, now_ms(), err);
+	tell_place(s);
 	if (rc == OK && read_on)
 		rc = snapshot_turn(s->snapshot, s->g.inflight.accepted_no, sent_no(s), grouping_safe(&s->g, UINT64_MAX), err);
 	if (rc == OK && read_on)

@@ -175,7 +175,8 @@ is_outbox(const struct recopy *r, const char *name)
 static void
 join(struct recopy *r, struct member *m)
 {
-	copy_restart(&m->copy, NULL);
+	copy_restart(&m->copy, NULL, r->source->accepted);
+	copy_complete(&m->copy);
 	m->copy.state = is_outbox(r, m->name) ? COPY_NONE : COPY_DONE;
 	m->copy.began_ms = m->copy.ended_ms = wall_us() / 1000;
 }
@@ -254,11 +255,13 @@ obey(struct recopy *r, struct member *m, const struct copy_command *c, struct er
 
 	if (is_outbox(r, m->name)) {
 		copy_text(&m->copy.reason, "rows of an outbox are events, and are not copied");
+		m->copy.begun = r->source->sent;
+		copy_complete(&m->copy);
 	} else if (strcmp(c->verb, "again") == 0 || strcmp(c->verb, "add") == 0) {
 		rc = r->source->ops->copy(r->source, m->name, &m->lsn, err);
 		if (rc != OK)
 			return rc;
-		copy_restart(&m->copy, NULL);
+		copy_restart(&m->copy, NULL, r->source->sent);
 		m->copy.state = COPY_RUNNING;
 		m->copy.began_ms = wall_us() / 1000;
 		log_info("producer", "copied again, as it was asked for", "table=\"%s\" lsn=%" PRIu64, m->name, m->lsn);
@@ -304,6 +307,7 @@ recopy_turn(struct recopy *r, uint64_t safe, struct err *err)
 			rc = obey_one(r, m, err);
 		} else if (m->copy.state == COPY_RUNNING && safe >= m->lsn) {
 			m->copy.state = COPY_DONE;
+			copy_complete(&m->copy);
 			m->copy.ended_ms = wall_us() / 1000;
 			rc = put(r, m, err);
 		}

@@ -207,11 +207,11 @@ after(struct slice key, const char *prefix, struct slice *rest)
 }
 
 static void
-restart(struct member *m, const char *where)
+restart(const struct snapshot *s, struct member *m, const char *where)
 {
 	uint32_t relid = m->copy.relid;
 
-	copy_restart(&m->copy, where);
+	copy_restart(&m->copy, where, s->source->sent);
 	m->copy.relid = relid;
 	m->copy.again = true;
 }
@@ -227,16 +227,18 @@ obey(struct snapshot *s, struct member *m, const struct copy_command *c)
 	/* Rows of an outbox are events: those that were there before must not happen again. */
 	if (conf_lists(s->conf->outbox_tables, slice_of(m->schema), slice_of(m->name))) {
 		copy_text(&m->copy.reason, "rows of an outbox are events, and are not copied");
+		m->copy.begun = s->source->sent;
+		copy_complete(&m->copy);
 		snapshot_written(s, m, true);
 		return;
 	}
 	if (strcmp(c->verb, "add") == 0 && !copy_open(&m->copy)) {
 		leave(s, m);
-		restart(m, c->where);
+		restart(s, m, c->where);
 	} else if (strcmp(c->verb, "again") == 0) {
 		leave(s, m);
 		whole_forget(m);
-		restart(m, c->where);
+		restart(s, m, c->where);
 	} else if (strcmp(c->verb, "pause") == 0 && copy_open(&m->copy)) {
 		chunks_drop(s, m);
 		m->copy.state = COPY_PAUSED;
@@ -341,9 +343,12 @@ join(struct snapshot *s, struct member *m, const struct publication_table *t, bo
 
 	leave(s, m);
 	whole_forget(m);
-	copy_restart(&m->copy, NULL);
+	copy_restart(&m->copy, NULL, s->source->accepted);
+	m->copy.whole = (struct copy_place){ 0 };
 	m->copy.relid = t->oid;
 	m->copy.state = wanted ? COPY_WAITING : COPY_NONE;
+	if (!wanted) /* its stream is all there will be */
+		copy_complete(&m->copy);
 	m->recorded = true;
 	snapshot_written(s, m, true);
 }
@@ -357,7 +362,7 @@ part(struct snapshot *s, struct member *m, struct err *err)
 
 	leave(s, m);
 	whole_forget(m);
-	copy_restart(&m->copy, NULL);
+	copy_restart(&m->copy, NULL, s->source->accepted);
 	m->copy.state = COPY_NONE;
 	m->recorded = m->unwritten = false;
 	if (s->control)
@@ -545,6 +550,7 @@ snapshot_slot_made(struct snapshot *s, struct err *err)
 		if (m->copy.state != COPY_WAITING || !is_empty(s, m))
 			continue;
 		m->copy.state = COPY_DONE;
+		copy_complete(&m->copy);
 		m->copy.began_ms = m->copy.ended_ms = wall_us() / 1000;
 		snapshot_written(s, m, true);
 	}

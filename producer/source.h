@@ -7,6 +7,7 @@
 #ifndef PRODUCER_SOURCE_H
 #define PRODUCER_SOURCE_H
 
+#include "producer/copy.h"
 #include "core/conf.h"
 #include "core/event.h"
 
@@ -90,6 +91,7 @@ struct source {
 	const struct source_ops *ops;
 	const struct conf *conf;
 	uint64_t end_lsn; /* of its log, as it was last told; 0: not told */
+	struct copy_place accepted, sent; /* by the producer: the last group that was read back; the last that takes no more changes */
 	unsigned tables_no; /* another number when `tables` may have another answer */
 	struct known *known; /* versions of tables from before it was opened (producer/known.h); NULL: none */
 	bool text; /* in text form, please: set by the source when it finds that no other will do, and given to the next one opened */

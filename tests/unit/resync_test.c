@@ -17,12 +17,13 @@ note(struct resync_watch *w, const char *key, const char *value)
 }
 
 static void
-copy(struct resync_watch *w, const char *table, const char *state, const char *command, int began_ms)
+copy(struct resync_watch *w, const char *table, const char *state, int gen, int no)
 {
 	char key[80], value[200];
 
 	snprintf(key, sizeof key, "snapshot/%s", table);
-	snprintf(value, sizeof value, "{\"state\":\"%s\",\"command\":\"%s\",\"began_ms\":%d}", state, command, began_ms);
+	snprintf(value, sizeof value, "{\"state\":\"%s\",\"begun\":[%d,%d],\"whole\":[%d,%d],\"began_ms\":99999999}", state,
+	    gen + 5, no, gen, no);
 	note(w, key, value);
 }
 
@@ -34,44 +35,43 @@ runs(void **state)
 	(void)state;
 	assert_int_equal(resync_state(w, &edge), RESYNC_NONE);
 	/* What was copied before does not count. */
-	copy(w, "public.a", "done", "first", 10);
-	copy(w, "public.b", "done", "first", 10);
-	note(w, "resync/edge", "{\"id\":\"x1\",\"at_ms\":1000}");
-	note(w, "resync/other", "{\"id\":\"y1\",\"at_ms\":1000}");
+	copy(w, "public.a", "done", 2, 9);
+	copy(w, "public.b", "done", 1, 500);
+	note(w, "resync/edge", "{\"id\":\"x1\",\"gen\":2,\"no\":10}");
+	note(w, "resync/other", "{\"id\":\"y1\",\"gen\":2,\"no\":11}");
 	assert_int_equal(resync_state(w, &edge), RESYNC_COPYING);
-	copy(w, "public.a", "done", "first", 10);
-	copy(w, "public.a", "copying", "x1", 900); /* by a clock that is behind */
-	copy(w, "public.a", "done", "x1", 900);
+	copy(w, "public.a", "copying", 2, 9);
 	assert_int_equal(resync_state(w, &edge), RESYNC_COPYING);
-	copy(w, "public.b", "copying", "x1", 900);
+	copy(w, "public.a", "done", 2, 10);
 	assert_int_equal(resync_state(w, &edge), RESYNC_COPYING);
-	/* Another copy of it before ours was over: that one must end, then it has all. */
-	copy(w, "public.b", "copying", "later", 950);
+	copy(w, "public.b", "copying", 1, 500);
 	assert_int_equal(resync_state(w, &edge), RESYNC_COPYING);
-	copy(w, "public.b", "done", "later", 950);
+	/* Under another producer, and copied once more meanwhile: it has been copied since. */
+	copy(w, "public.b", "copying", 3, 1);
 	assert_int_equal(resync_state(w, &edge), RESYNC_COPIED);
+	assert_int_equal(resync_state(w, &(struct conf_sink){ .name = "other", .url = "sqlite:o" }), RESYNC_COPYING);
 	note(w, "resync/edge", NULL);
 	assert_int_equal(resync_state(w, &edge), RESYNC_NONE);
-	assert_int_not_equal(resync_state(w, &(struct conf_sink){ .name = "other", .url = "sqlite:o" }), RESYNC_NONE);
 	resync_watch_free(w);
 }
 
-/* A process that comes later sees only the newest record of each. */
+/* A process that comes later sees only the newest record of each, in whatever order they were left. */
 static void
 comes_later(void **state)
 {
 	struct resync_watch *w = resync_watch_new();
 
 	(void)state;
-	copy(w, "public.a", "done", "later", 2000);
-	note(w, "resync/edge", "{\"id\":\"x1\",\"at_ms\":1000}");
+	copy(w, "public.a", "done", 3, 12);
+	note(w, "resync/edge", "{\"id\":\"x1\",\"gen\":3,\"no\":10}");
 	assert_int_equal(resync_state(w, &edge), RESYNC_COPIED);
-	copy(w, "public.gone", "done", "first", 10);
+	/* A record that does not tell is no copy. */
+	note(w, "snapshot/public.gone", "{\"state\":\"done\",\"command\":\"x1\"}");
 	assert_int_equal(resync_state(w, &edge), RESYNC_COPYING);
 	note(w, "snapshot/public.gone", NULL);
 	assert_int_equal(resync_state(w, &edge), RESYNC_COPIED);
 	/* A second one of the same sink begins from nothing. */
-	note(w, "resync/edge", "{\"id\":\"x2\",\"at_ms\":5000}");
+	note(w, "resync/edge", "{\"id\":\"x2\",\"gen\":3,\"no\":13}");
 	assert_int_equal(resync_state(w, &edge), RESYNC_COPYING);
 	note(w, "resync/edge", "no JSON");
 	note(w, "snapshot/public.a", "{\"state\":\"what\"}");
