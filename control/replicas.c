@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WAIT_MS = 200, LOAD_MS = 10000, FLUSH_MS = 10000, AGAIN_US = 5000000, NEW_US = 2000000 };
+enum { WAIT_MS = 200, LOOK_US = 150000, LOAD_MS = 10000, FLUSH_MS = 10000, AGAIN_US = 5000000, NEW_US = 2000000 };
 
 static const char prefix[] = "replica/";
 
@@ -235,10 +235,13 @@ begin_anew(struct fed *f, const char *at)
 	struct err err;
 	int n;
 
-	if (resync_start(f->all->kafka, f->sink, &n, &err) == OK)
+	report_expect_resync(f->all->report, f->sink->name, true);
+	if (resync_start(f->all->kafka, f->sink, &n, &err) == OK) {
 		log_warn(at, "begins anew: its tables are copied again", "tables=%d", n);
-	else
+	} else {
+		report_expect_resync(f->all->report, f->sink->name, false);
 		log_warn(at, err.text, "%s", "");
+	}
 }
 
 /* What cannot go on is tried again: a sink that was mended comes back by itself. */
@@ -412,6 +415,7 @@ follow(struct replicas *r, struct control *c, struct err *err)
 	struct control_record rec;
 	struct arena a = { 0 };
 	bool current = false;
+	int64_t looked_us = 0;
 	enum rc rc = OK;
 
 	while (!stop_requested() && (rc == OK || rc == AGAIN)) {
@@ -419,14 +423,19 @@ follow(struct replicas *r, struct control *c, struct err *err)
 
 		if (!current && (current = control_current(c)))
 			obey_newest(r, list);
+		/* At once when all is known, and also while there is always something new. */
+		if (current && now_us() - looked_us >= LOOK_US) {
+			looked_us = now_us();
+			rc = look_after(r, c, err);
+			if (rc != OK)
+				break;
+		}
 		if (current)
 			arena_reset(&a);
 		rc = control_next(c, WAIT_MS, &rec, err);
 		name = rc == OK && r->feeds ? name_of(rec.key, &a) : NULL;
 		if (rc == OK)
 			resync_note(r->watch, rec.key, rec.value);
-		if (rc == AGAIN && current && look_after(r, c, err) != OK)
-			rc = err->rc;
 		if (name && current)
 			obey(r, name, rec.value);
 		else if (name)
@@ -449,6 +458,8 @@ replicas_main(void *arg)
 
 		if (there)
 			rc = follow(r, c, &err);
+		else if (rc == OK)
+			rc = look_after(r, c, &err); /* no topic: nothing is being made anew */
 		control_close(c);
 		if (rc != OK && rc != AGAIN)
 			log_warn("replicas", err.text, "retry_ms=%d", NEW_US / 1000);
@@ -469,6 +480,7 @@ replicas_start(const struct kafka *k, struct report *report, bool feeds, struct 
 	r->report = report;
 	r->feeds = feeds;
 	r->watch = resync_watch_new();
+	report_watched(report);
 	if (pthread_create(&r->thread, NULL, replicas_main, r))
 		die("cannot start a thread");
 	*out = r;

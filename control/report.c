@@ -31,6 +31,8 @@ struct told {
 	uint64_t changed; /* of the gauge, when it was told last */
 	struct lag lag;
 	bool caught;	    /* has been near the end of the log */
+	bool asked;	    /* it was looked whether they are: */
+	bool expected;	    /* or is about to be told that they are */
 	bool resync;	    /* its tables are being copied again: */
 	int64_t copied_us;  /* since when the copies are in the log; 0: not yet */
 	uint64_t resync_to; /* it has them when it is there; 0: not known yet */
@@ -44,6 +46,7 @@ struct report {
 	const char *topic;
 	pthread_t thread;
 	bool running;
+	_Atomic bool watched; /* somebody looks which sinks are being made anew */
 	_Atomic bool stop;
 	pthread_mutex_t lock; /* of all below */
 	struct told told[STAGES_MAX];
@@ -156,10 +159,28 @@ describe(struct report *r, struct told *t, struct arena *a, int64_t now, struct 
 		lag_of_producer(t, p, safe, now);
 	else if (placed)
 		lag_of_sink(r, t, p, now);
-	p->syncing = t->role == PROGRESS_SINK && (!t->caught || t->resync);
+	p->syncing = t->role == PROGRESS_SINK && (!t->caught || t->resync || (!t->asked && atomic_load(&r->watched)));
 	p->tables = arena_array(a, GAUGE_TABLES_MAX, sizeof *p->tables);
 	while (p->ntables < GAUGE_TABLES_MAX && (name = gauge_table_name(t->gauge, p->ntables)))
 		p->tables[p->ntables++] = arena_text(a, slice_of(name)); /* the gauge may go away meanwhile */
+}
+
+void
+report_watched(struct report *r)
+{
+	atomic_store(&r->watched, true);
+}
+
+void
+report_expect_resync(struct report *r, const char *sink, bool expected)
+{
+	pthread_mutex_lock(&r->lock);
+	for (int i = 0; i < r->n; i++)
+		if (r->told[i].role == PROGRESS_SINK && strcmp(r->told[i].sink, sink) == 0) {
+			r->told[i].expected = expected;
+			r->told[i].resync = r->told[i].resync || expected;
+		}
+	pthread_mutex_unlock(&r->lock);
 }
 
 bool
@@ -174,7 +195,10 @@ report_resync(struct report *r, const char *sink, enum resync_state state)
 
 		if (t->role != PROGRESS_SINK || strcmp(t->sink, sink) != 0)
 			continue;
-		t->resync = state != RESYNC_NONE;
+		t->asked = true;
+		if (state != RESYNC_NONE)
+			t->expected = false;
+		t->resync = state != RESYNC_NONE || t->expected;
 		if (state != RESYNC_COPIED) {
 			t->copied_us = 0;
 			t->resync_to = 0;

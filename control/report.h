@@ -30,6 +30,12 @@ void report_stop(struct report *r);
 /* A stage of this process has been at work: topics of the pipeline's own may be made. Before, nothing may be left behind by what fails. */
 bool report_begun(const struct report *r);
 
+/* Somebody will call report_resync of every sink: until then none of them says that it has all. Before the threads begin. */
+void report_watched(struct report *r);
+
+/* This process begins to make a sink anew: it is syncing from now on, also before that is read in the control topic. false: it did not. */
+void report_expect_resync(struct report *r, const char *sink, bool expected);
+
 /*
  * Where a resync of a sink stands (control/resync.h): it is syncing until then. True: the sink of this process has applied all of
  * the copies.

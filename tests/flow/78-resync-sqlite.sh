@@ -69,7 +69,7 @@ towline_kill producer
 lite "$src" "delete from t where id = 1"
 
 say 'one by the command, one by itself; others write meanwhile, the producer is killed'
-ends_with 0 '3 tables are being copied' resync copy
+ends_with 0 '[34] tables are being copied' resync copy # the producer may not have seen the drop
 [ "$(pg_sql dst 'select (select count(*) from t) + (select count(*) from bag)')" = 0 ]
 towline_start run run -c "$DIR/towline.yaml"
 wait_for 30 "grep -q 'begins anew' $DIR/run.log"
