@@ -6,10 +6,12 @@
 #include "core/stop.h"
 #include "schemas/control.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 enum { WAIT_MS = 200, LOOK_US = 150000, LOAD_MS = 10000, FLUSH_MS = 10000, AGAIN_US = 5000000, NEW_US = 2000000 };
 
@@ -31,11 +33,11 @@ name_of(struct slice key, struct arena *a)
 /* What the record says. REJECT: it makes no sense. */
 static enum rc
 take(struct conf *own, const char *name, struct slice value, const struct conf_sink **sink,
-    const char **node, struct err *err)
+    const char **node, const char **id, struct err *err)
 {
 	json_t *o = json_loadb(value.p, value.n, 0, NULL);
 	const char *url = json_string_value(json_object_get(o, "url")),
-		   *at = json_string_value(json_object_get(o, "node"));
+		   *at = json_string_value(json_object_get(o, "node")), *mark = json_string_value(json_object_get(o, "id"));
 	int64_t delay = (int64_t)json_integer_value(json_object_get(o, "delay_ms"));
 	enum rc rc = OK;
 
@@ -46,6 +48,8 @@ take(struct conf *own, const char *name, struct slice value, const struct conf_s
 		rc = conf_sink_new(own, name, url, delay, sink, err);
 	if (rc == OK)
 		*node = arena_text(&own->arena, slice_of(at));
+	if (rc == OK && id)
+		*id = mark ? arena_text(&own->arena, slice_of(mark)) : "";
 	json_decref(o);
 	return rc == FATAL ? REJECT : rc;
 }
@@ -53,13 +57,13 @@ take(struct conf *own, const char *name, struct slice value, const struct conf_s
 /* ---- the list ---- */
 
 static void
-push(struct replica_list *l, const struct conf_sink *sink, const char *node)
+push(struct replica_list *l, const struct conf_sink *sink, const char *node, const char *id, const char *record)
 {
 	struct replica **at = &l->first, *r = arena_new(&l->own.arena, struct replica);
 
 	while (*at)
 		at = &(*at)->next;
-	*r = (struct replica){ .sink = sink, .node = node };
+	*r = (struct replica){ .sink = sink, .node = node, .id = id, .record = record };
 	*at = r;
 	l->n++;
 }
@@ -78,16 +82,16 @@ drop(struct replica_list *l, const char *name)
 static void
 change(struct replica_list *l, const struct control_record *rec)
 {
-	const char *name = name_of(rec->key, &l->own.arena), *node;
+	const char *name = name_of(rec->key, &l->own.arena), *node, *id;
 	const struct conf_sink *sink;
 	struct err err;
 
 	if (!name)
 		return;
-	drop(l, name);
-	if (rec->value.n && !replicas_find(l, name) &&
-	    take(&l->own, name, rec->value, &sink, &node, &err) == OK)
-		push(l, sink, node);
+	if (!rec->value.n)
+		drop(l, name);
+	else if (!replicas_find(l, name) && take(&l->own, name, rec->value, &sink, &node, &id, &err) == OK)
+		push(l, sink, node, id, arena_text(&l->own.arena, rec->value));
 }
 
 enum rc
@@ -100,7 +104,7 @@ replicas_load(const struct kafka *k, struct replica_list *out, struct err *err)
 
 	*out = (struct replica_list){ .n = 0 };
 	for (int i = 0; i < k->conf->nsinks; i++)
-		push(out, &k->conf->sinks[i], "");
+		push(out, &k->conf->sinks[i], "", "", "");
 	if (k->conf->embedded)
 		return OK;
 	rc = control_open(k, CONTROL_ALL, false, &c, err);
@@ -134,20 +138,49 @@ replicas_find(const struct replica_list *l, const char *name)
 	return NULL;
 }
 
+/* Records of one key, in this order; no text: the end of what was there. */
 static enum rc
-put(const struct kafka *k, const char *name, struct slice value, struct err *err)
+put(const struct kafka *k, const char *key, const char *const *values, int n, struct err *err)
 {
-	struct arena a = { 0 };
 	struct control *c = NULL;
 	enum rc rc = control_open(k, CONTROL_NEWS, true, &c, err);
 
-	if (rc == OK)
-		rc = control_put(c, arena_printf(&a, "%s%s", prefix, name), value, err);
+	for (int i = 0; rc == OK && i < n; i++)
+		rc = control_put(c, key, slice_of(values[i] ? values[i] : ""), err);
 	if (rc == OK)
 		rc = control_flush(c, FLUSH_MS, err);
 	control_close(c);
-	arena_free(&a);
 	return rc;
+}
+
+/* Is the record with that id the one that counts? If not, the other is put back. */
+static enum rc
+confirm(const struct kafka *k, const char *key, const char *name, const char *id, struct err *err)
+{
+	struct replica_list l;
+	const struct replica *r;
+	enum rc rc = replicas_load(k, &l, err);
+
+	r = rc == OK ? replicas_find(&l, name) : NULL;
+	if (r && strcmp(r->id, id) != 0) {
+		const char *const back[] = { NULL, r->record };
+
+		rc = put(k, key, back, COUNTOF(back), err);
+		if (rc == OK)
+			rc = fail_exit(err, FATAL, EXIT_USAGE,
+			    "somebody else has added a replica '%s' at the same moment; take another name, or remove that one first", name);
+	}
+	replicas_free(&l);
+	return rc;
+}
+
+static const struct replica *
+of_database(const struct replica_list *l, const char *url)
+{
+	for (const struct replica *r = l->first; r; r = r->next)
+		if (strcmp(r->sink->url, url) == 0)
+			return r;
+	return NULL;
 }
 
 enum rc
@@ -156,8 +189,11 @@ replicas_add(const struct kafka *k, const char *name, const char *url, int64_t d
 {
 	struct replica_list l;
 	const struct conf_sink *sink;
+	const struct replica *other;
+	uint64_t random;
+	char id[24] = "", *text;
+	const char *key, *values[1];
 	json_t *o;
-	char *text;
 	enum rc rc = replicas_load(k, &l, err);
 
 	if (rc == OK)
@@ -166,12 +202,20 @@ replicas_add(const struct kafka *k, const char *name, const char *url, int64_t d
 		rc = fail_exit(err, FATAL, EXIT_USAGE,
 		    "there is a replica '%s' already; take another name, or remove that one first",
 		    name);
+	if (rc == OK && (other = of_database(&l, url)))
+		rc = fail_exit(err, FATAL, EXIT_USAGE,
+		    "that is the database of '%s', and a database keeps one place of a pipeline; give the replica one of its own",
+		    other->sink->name);
+	if (rc == OK && getrandom(&random, sizeof random, 0) != sizeof random)
+		rc = fail(err, FATAL, "getrandom failed");
 	if (rc == OK) {
-		o = json_pack(
-		    "{s:s,s:I,s:s}", "url", url, "delay_ms", (json_int_t)delay_ms, "node", node);
-		text = o ? json_dumps(o, JSON_COMPACT) : NULL;
-		rc = text ? put(k, name, slice_of(text), err)
-			  : fail_exit(err, FATAL, EXIT_USAGE, "the URL is not UTF-8");
+		snprintf(id, sizeof id, "%" PRIx64, random);
+		o = json_pack("{s:s,s:I,s:s,s:s}", "url", url, "delay_ms", (json_int_t)delay_ms, "node", node, "id", id);
+		values[0] = text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+		key = arena_printf(&l.own.arena, "%s%s", prefix, name);
+		rc = text ? put(k, key, values, 1, err) : fail_exit(err, FATAL, EXIT_USAGE, "the URL is not UTF-8");
+		if (rc == OK)
+			rc = confirm(k, key, name, id, err);
 		free(text);
 		json_decref(o);
 	}
@@ -184,6 +228,7 @@ replicas_remove(const struct kafka *k, const char *name, struct err *err)
 {
 	struct replica_list l;
 	const struct replica *r;
+	const char *const end = NULL;
 	enum rc rc = replicas_load(k, &l, err);
 
 	r = rc == OK ? replicas_find(&l, name) : NULL;
@@ -194,8 +239,11 @@ replicas_remove(const struct kafka *k, const char *name, struct err *err)
 		rc = fail_exit(err, FATAL, EXIT_CONFIG,
 		    "replica '%s' stands in the configuration; take it out there and start towline run again",
 		    name);
+	/* A resync that it was in means nothing to another replica of that name. */
 	if (rc == OK)
-		rc = put(k, name, (struct slice){ NULL, 0 }, err);
+		rc = put(k, arena_printf(&l.own.arena, "%s%s", CONTROL_RESYNC, name), &end, 1, err);
+	if (rc == OK)
+		rc = put(k, arena_printf(&l.own.arena, "%s%s", prefix, name), &end, 1, err);
 	replicas_free(&l);
 	return rc;
 }
@@ -292,7 +340,7 @@ begin(struct replicas *r, const char *name, struct slice value)
 	if (!f || !(f->name = strdup(name)) || !(f->record = strndup(value.p, value.n)))
 		die("out of memory");
 	err = (struct err){ .rc = OK };
-	if (take(&f->own, name, value, &f->sink, &node, &err) != OK ||
+	if (take(&f->own, name, value, &f->sink, &node, NULL, &err) != OK ||
 	    strcmp(node, r->kafka->conf->node) != 0 || conf_sink(r->kafka->conf, name)) {
 		if (err.rc != OK)
 			log_warn("replicas", err.text, "%s", "");
@@ -328,13 +376,22 @@ leave(struct replicas *r, const char *name, bool forget)
 	}
 }
 
-/* What the topic says of one name by now. The same as before changes nothing. */
+static struct fed *
+find_fed(const struct replicas *r, const char *name)
+{
+	struct fed *f = r->first;
+
+	while (f && strcmp(f->name, name) != 0)
+		f = f->next;
+	return f;
+}
+
+/* What the topic says of one name by now: of two beginnings the first counts. */
 static void
 obey(struct replicas *r, const char *name, struct slice value)
 {
-	for (struct fed *f = r->first; f; f = f->next)
-		if (strcmp(f->name, name) == 0 && slice_is(value, f->record))
-			return;
+	if (value.n && find_fed(r, name))
+		return;
 	leave(r, name, !value.n);
 	if (value.n)
 		begin(r, name, value);
@@ -358,7 +415,8 @@ remember(struct newest **list, struct arena *a, const char *name, struct slice v
 		*n = (struct newest){ .next = *list, .name = arena_text(a, slice_of(name)) };
 		*list = n;
 	}
-	n->value = (struct slice){ arena_text(a, value), value.n };
+	if (!n->value.n || !value.n)
+		n->value = (struct slice){ arena_text(a, value), value.n };
 }
 
 /* Only what holds in the end counts of what the topic has; who is not in it any more has left. */
@@ -371,11 +429,30 @@ obey_newest(struct replicas *r, const struct newest *list)
 		next = f->next;
 		while (n && strcmp(n->name, f->name) != 0)
 			n = n->next;
-		if (!n)
-			leave(r, f->name, true);
+		/* Or it has left and come again, as another. */
+		if (!n || !slice_is(n->value, f->record))
+			leave(r, f->name, !n || !n->value.n);
 	}
 	for (const struct newest *n = list; n; n = n->next)
 		obey(r, n->name, n->value);
+}
+
+/* It was removed, perhaps while it began anew: what it has said of that since is void too. */
+static enum rc
+obey_news(struct replicas *r, struct control *c, const char *name, struct slice value, struct err *err)
+{
+	bool ours = find_fed(r, name) != NULL;
+	struct arena a = { 0 };
+	enum rc rc = OK;
+
+	obey(r, name, value);
+	if (ours && !value.n) {
+		rc = control_put(c, arena_printf(&a, "%s%s", CONTROL_RESYNC, name), (struct slice){ NULL, 0 }, err);
+		if (rc == OK)
+			rc = control_flush(c, FLUSH_MS, err);
+	}
+	arena_free(&a);
+	return rc;
 }
 
 static enum rc
@@ -437,7 +514,7 @@ follow(struct replicas *r, struct control *c, struct err *err)
 		if (rc == OK)
 			resync_note(r->watch, rec.key, rec.value);
 		if (name && current)
-			obey(r, name, rec.value);
+			rc = obey_news(r, c, name, rec.value, err);
 		else if (name)
 			remember(&list, &a, name, rec.value);
 	}

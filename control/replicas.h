@@ -1,7 +1,11 @@
 /*
  * replicas.h - sinks that are added to a running cluster, and taken away: records `replica/NAME` of the control topic.
  *
- *   {"url":"...","delay_ms":0,"node":"inv"}   the process `towline run` of that node feeds it; no value: it is gone
+ *   {"url":"...","delay_ms":0,"node":"inv","id":"..."}   the process `towline run` of that node feeds it; no value: it is gone
+ *
+ * Of two records of one name without its end between them the first counts, for all who read: two that add at one moment both found the
+ * name free. Who was second finds its id (random) not to be the one that counts, and puts the first one back, behind an end, as the topic
+ * keeps the newest only.
  *
  * A replica that fails does not end the process: its reason stands in the progress topic, and it is tried again.
  */
@@ -14,6 +18,8 @@
 struct replica {
 	const struct conf_sink *sink;
 	const char *node; /* "" for one of the configuration */
+	const char *id;   /* of its record; "": none */
+	const char *record;
 	struct replica *next;
 };
 
@@ -29,7 +35,10 @@ enum rc replicas_load(const struct kafka *k, struct replica_list *out, struct er
 void replicas_free(struct replica_list *l);
 const struct replica *replicas_find(const struct replica_list *l, const char *name);
 
-/* Add it, or change nothing (EXIT_USAGE) when there is one of that name; node as above. Returns when Kafka has it. */
+/*
+ * Add it, or change nothing (EXIT_USAGE) when there is one of that name, or of that database; node as above. Returns when Kafka has it, and
+ * it is the one that counts.
+ */
 enum rc replicas_add(const struct kafka *k, const char *name, const char *url, int64_t delay_ms,
     const char *node, struct err *err) MUST_CHECK;
 enum rc replicas_remove(const struct kafka *k, const char *name, struct err *err) MUST_CHECK;

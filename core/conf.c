@@ -417,6 +417,12 @@ check_whole(struct conf_loader *ld)
 			return conf_fail(ld, &ld->sink_places[i], "sink '%s' has no url; add 'url: postgres://...' or 'url: sqlite:PATH'",
 			    c->sinks[i].name);
 	for (int i = 0; i < c->nsinks; i++)
+		for (int k = 0; k < i; k++)
+			if (strcmp(c->sinks[i].url, c->sinks[k].url) == 0)
+				return conf_fail(ld, &ld->sink_places[i],
+				    "sinks '%s' and '%s' are one database, which keeps one place of a pipeline: give each one of its own",
+				    c->sinks[k].name, c->sinks[i].name);
+	for (int i = 0; i < c->nsinks; i++)
 		if (check_renames(ld, &c->sinks[i], &ld->sink_places[i]))
 			return FATAL;
 	if (!c->source_url && !c->nsinks)

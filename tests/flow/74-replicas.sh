@@ -43,10 +43,32 @@ wait_for 10 't replica ls | grep -qE "^edge +running"'
 t replica ls | grep -qE '^fixed +running .*configuration'
 refused 2 "is a replica 'edge' already" replica add edge "sqlite:$DIR/data/x.db"
 refused 2 "is a replica 'fixed' already" replica add fixed "sqlite:$DIR/data/x.db"
+refused 2 "is the database of 'edge'" replica add new "sqlite:$DIR/data/edge.db"
+refused 2 "is the database of 'fixed'" replica add new "sqlite:$DIR/data/fixed.db"
+refused 3 'one database' stats --set "sinks.new.url=sqlite:$DIR/data/fixed.db"
 refused 3 'must be postgres' replica add new 'mysql://x'
 refused 2 "no replica 'none'" replica remove none
 refused 3 'stands in the configuration' replica remove fixed
 refused 2 'takes a time' replica add new "sqlite:$DIR/data/x.db" --delay x
+
+say 'two add one name at one moment: one of them wins, the other is told'
+adds() { # NAME: each with a database of its own
+	local i pids=() won=0 url
+	for i in 1 2 3; do t replica add "$1" "sqlite:$DIR/data/$1.$i.db" >"$DIR/data/add.$i" 2>&1 & pids+=($!); done
+	for i in 1 2 3; do if wait "${pids[i - 1]}"; then won=$((won * 10 + i)); else grep -q "a replica '$1'" "$DIR/data/add.$i" || flunk "$(cat "$DIR/data/add.$i")"; fi; done
+	[[ $won =~ ^[123]$ ]] || flunk "added by: $won"
+	url=$(t replica ls --json | python3 -c 'import json, sys; print([r["url"] for r in json.load(sys.stdin) if r["name"] == sys.argv[1]][0])' "$1")
+	[ "$url" = "sqlite:$DIR/data/$1.$won.db" ] || flunk "$won won, and the replica is $url"
+	wait_for 20 "[ \"\$(lite $1.$won 'select v from t where id = 1')\" = y ]"
+}
+for n in both1 both2 both3; do adds $n; done
+say 'and whoever comes between finds the first: as if the second had been killed before it looked'
+printf '{"url":"sqlite:%s","delay_ms":0,"node":"%s","id":"5"}' "$DIR/data/late2.db" "$NAME" >"$DIR/data/record"
+echo "replica/both1|$(cat "$DIR/data/record")" | kcat -b "$BROKERS" -P -t "$NAME.towline.control" -K '|'
+t wait --lsn "$(t write update t id=2 v=after)"
+t replica ls --json >"$DIR/data/out" && refute grep -q late2 "$DIR/data/out"
+[ ! -e "$DIR/data/late2.db" ]
+for n in both1 both2 both3; do t replica remove $n; done
 
 say 'a delayed one'
 t replica add late "sqlite:$DIR/data/late.db" --delay 3s
