@@ -137,7 +137,7 @@ flow: build $(patsubst %.c,$(B)/%,$(wildcard tests/flow/*_test.c))
 	$(Q)MODE=$(MODE) PG_VERSION=$(PG) tests/flow/run
 
 # What differs between versions of PostgreSQL: the stream, the slot, the types.
-VERSION_FLOWS := $(patsubst %,tests/flow/%.sh,10-main 20-kill)
+VERSION_FLOWS := $(patsubst %,tests/flow/%.sh,10-main 20-kill 57-types)
 
 ## versions: the flow tests of stream, slot and types with PostgreSQL 14, 16, 17 and 18 (the machine's is in flow)
 versions: build

@@ -264,7 +264,8 @@ static enum zone
 zone_of(const struct wire_type *w)
 {
 	static const char *const local[] = { "io.debezium.time.Timestamp", "io.debezium.time.MicroTimestamp",
-		"io.debezium.time.NanoTimestamp", "io.debezium.time.Time", "io.debezium.time.MicroTime", "io.debezium.time.NanoTime" };
+		"io.debezium.time.NanoTimestamp", "io.debezium.time.Time", "io.debezium.time.MicroTime", "io.debezium.time.NanoTime",
+		"io.debezium.time.IsoTimestamp", "io.debezium.time.IsoTime" };
 
 	w = w->plain ? w->plain : w;
 	if (means(w, "io.debezium.time.ZonedTimestamp") || means(w, "io.debezium.time.ZonedTime"))

@@ -345,7 +345,7 @@ bind_value(struct sink_sqlite *s, sqlite3_stmt *st, int number, const struct col
 		sqlite3_bind_blob64(st, number, v->s.n ? v->s.p : "", v->s.n, SQLITE_STATIC);
 	else if (plain && v->kind == V_STRING && col->type.coded)
 		return bind_decoded(s, st, number, col, v, err);
-	else if (!v->exact.n && v->kind == V_STRING)
+	else if (!v->exact.n && v->kind == V_STRING && !col->type.plain)
 		sqlite3_bind_text64(
 		    st, number, v->s.n ? v->s.p : "", v->s.n, SQLITE_STATIC, SQLITE_UTF8);
 	else

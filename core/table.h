@@ -27,7 +27,7 @@ enum wire {
 
 /* Debezium's other forms of some types (its decimal.handling.mode and so on); 0: its default. */
 enum decimal_mode { DECIMAL_PRECISE = 0, DECIMAL_DOUBLE, DECIMAL_STRING };
-enum time_mode { TIME_ADAPTIVE = 0, TIME_MICROSECONDS, TIME_CONNECT };
+enum time_mode { TIME_ADAPTIVE = 0, TIME_ADAPTIVE_MICRO, TIME_CONNECT, TIME_ISO, TIME_MICRO, TIME_NANO };
 enum interval_mode { INTERVAL_NUMERIC = 0, INTERVAL_STRING };
 enum coded { CODED_BYTES = 0, CODED_BASE64, CODED_BASE64_URL, CODED_HEX };
 

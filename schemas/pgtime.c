@@ -475,19 +475,36 @@ pgtime_put_timestamp(char *p, int64_t us, bool tz)
 	return y > 0 ? p : put_text(p, " BC");
 }
 
+static char *
+put_java_date(char *p, int64_t days)
+{
+	int y, m, d;
+
+	civil_of(days, &y, &m, &d);
+	if (y < 0 || y > 9999)
+		*p++ = y < 0 ? '-' : '+';
+	return put_month_day(put_year(p, (unsigned)(y < 0 ? -y : y)), m, d);
+}
+
+char *
+pgtime_put_iso_date(char *p, int32_t days)
+{
+	if (days == INT32_MAX || days == INT32_MIN)
+		return put_text(p, days < 0 ? "-infinity" : "infinity");
+	p = put_java_date(p, days);
+	*p++ = 'Z';
+	return p;
+}
+
 char *
 pgtime_put_iso(char *p, int64_t us, int digits)
 {
 	int64_t time, days;
-	int y, m, d;
 
 	if (us == INT64_MAX || us == INT64_MIN)
 		return put_text(p, us < 0 ? "-infinity" : "infinity");
 	days = split(us, &time);
-	civil_of(days, &y, &m, &d);
-	if (y < 0 || y > 9999)
-		*p++ = y < 0 ? '-' : '+';
-	p = put_month_day(put_year(p, (unsigned)(y < 0 ? -y : y)), m, d);
+	p = put_java_date(p, days);
 	*p++ = 'T';
 	p = put_clock(p, (uint64_t)time, digits);
 	*p++ = 'Z';

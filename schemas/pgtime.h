@@ -59,6 +59,9 @@ char *pgtime_put_interval(char *p, const struct pg_interval *v);
  * words. */
 char *pgtime_put_iso(char *p, int64_t us, int digits);
 
+/* Java's ISO_OFFSET_DATE in UTC, "2026-01-02Z". Infinities as words. */
+char *pgtime_put_iso_date(char *p, int32_t days);
+
 /* Java's ISO_OFFSET_TIME in UTC, the fraction as short as it goes; 24:00:00 in UTC stays. */
 char *pgtime_put_iso_timetz(char *p, const struct pg_timetz *v);
 

@@ -275,6 +275,9 @@ static const struct {
 	MEANING("org.apache.kafka.connect.data.Date", W_INT32, MEAN_DATE, 0),
 	MEANING("org.apache.kafka.connect.data.Time", W_INT32, MEAN_TIME, 1000),
 	MEANING("org.apache.kafka.connect.data.Timestamp", W_INT64, MEAN_TIMESTAMP, 1000),
+	MEANING("io.debezium.time.IsoDate", W_STRING, MEAN_DATE, 0),
+	MEANING("io.debezium.time.IsoTime", W_STRING, MEAN_TIME, 0),
+	MEANING("io.debezium.time.IsoTimestamp", W_STRING, MEAN_TIMESTAMP, 0),
 #undef MEANING
 };
 /* clang-format on */

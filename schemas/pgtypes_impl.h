@@ -10,6 +10,7 @@
  * 1970. */
 #define INFINITY_US 9223372036825200000LL
 #define MINUS_INFINITY_US (-9223372036832400000LL)
+#define MINUS_INFINITY_ISO "-290308-12-21T19:59:27.6Z" /* the latter, which is before PostgreSQL's first year */
 
 /* What a wire type's values mean, as its semantic name says. */
 enum mean {
@@ -25,7 +26,7 @@ enum mean {
 
 struct meaning {
 	enum mean mean;
-	int32_t per_second; /* of the integer ones: 1000, 1000000, 1000000000; 0: days */
+	int32_t per_second; /* of the integer ones: 1000, 1000000, 1000000000; 0: days, or ISO text */
 };
 
 struct meaning pgtype_meaning(const struct wire_type *w);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define CONNECT "org.apache.kafka.connect.data."
+#define DEBEZIUM "io.debezium.time."
 
 /* ---- the forms ---- */
 
@@ -19,6 +20,26 @@ decimal_as(enum decimal_mode mode, struct wire_type *w)
 {
 	*w = (struct wire_type){ .wire = mode == DECIMAL_DOUBLE ? W_DOUBLE : W_STRING };
 	return mode != DECIMAL_PRECISE;
+}
+
+/* Of date, time and timestamp. No entry: the default. */
+static bool
+time_as(enum time_mode mode, int which, struct wire_type *w)
+{
+	static const struct wire_type forms[][3] = {
+		[TIME_ADAPTIVE_MICRO] = { [1] = { .wire = W_INT64, .semantic = DEBEZIUM "MicroTime" } },
+		[TIME_CONNECT] = { { .wire = W_INT32, .semantic = CONNECT "Date" }, { .wire = W_INT32, .semantic = CONNECT "Time" },
+		    { .wire = W_INT64, .semantic = CONNECT "Timestamp" } },
+		[TIME_ISO] = { { .wire = W_STRING, .semantic = DEBEZIUM "IsoDate" }, { .wire = W_STRING, .semantic = DEBEZIUM "IsoTime" },
+		    { .wire = W_STRING, .semantic = DEBEZIUM "IsoTimestamp" } },
+		[TIME_MICRO] = { [1] = { .wire = W_INT64, .semantic = DEBEZIUM "MicroTime" },
+		    [2] = { .wire = W_INT64, .semantic = DEBEZIUM "MicroTimestamp" } },
+		[TIME_NANO] = { [1] = { .wire = W_INT64, .semantic = DEBEZIUM "NanoTime" },
+		    [2] = { .wire = W_INT64, .semantic = DEBEZIUM "NanoTimestamp" } },
+	};
+
+	*w = forms[mode][which];
+	return w->wire != 0;
 }
 
 /* False: the default will do. */
@@ -31,16 +52,9 @@ form(const struct pg_type *t, const struct type_modes *m, struct wire_type *w)
 	case PG_BYTEA:
 		*w = (struct wire_type){ .wire = W_STRING, .coded = m->binary };
 		return m->binary != CODED_BYTES;
-	case PG_DATE:
-		*w = (struct wire_type){ .wire = W_INT32, .semantic = CONNECT "Date" };
-		return m->time == TIME_CONNECT;
-	case PG_TIME:
-		*w = m->time == TIME_CONNECT ? (struct wire_type){ .wire = W_INT32, .semantic = CONNECT "Time" }
-					     : (struct wire_type){ .wire = W_INT64, .semantic = "io.debezium.time.MicroTime" };
-		return m->time != TIME_ADAPTIVE;
-	case PG_TIMESTAMP:
-		*w = (struct wire_type){ .wire = W_INT64, .semantic = CONNECT "Timestamp" };
-		return m->time == TIME_CONNECT;
+	case PG_DATE: return time_as(m->time, 0, w);
+	case PG_TIME: return time_as(m->time, 1, w);
+	case PG_TIMESTAMP: return time_as(m->time, 2, w);
 	case PG_INTERVAL:
 		*w = (struct wire_type){ .wire = W_STRING, .semantic = "io.debezium.time.Interval" };
 		return m->interval == INTERVAL_STRING;

@@ -55,15 +55,28 @@ give_real(uint8_t kind, double d, struct value *out)
 	return true;
 }
 
+/* How many of its units make a second; 0: ISO text. In the default form the column's own precision says it. */
+static int32_t
+unit_of(const struct wire_type *w, bool ms)
+{
+	if (w->plain)
+		return pgtype_meaning(w).per_second;
+	return ms ? 1000 : 1000000;
+}
+
 /* Debezium has no rule for infinite dates; PostgreSQL's own numbers for them are never dates. */
 static bool
-give_date(int64_t days, struct arena *a, struct value *out)
+give_date(const struct wire_type *w, int64_t days, struct arena *a, struct value *out)
 {
 	bool infinite = days == INT32_MAX || days == INT32_MIN;
 	char tmp[PGTIME_TEXT_MAX];
 
 	if (!pgtime_date_ok(days))
 		return false;
+	if (w->wire == W_STRING) {
+		*out = value_string(keep(a, tmp, pgtime_put_iso_date(tmp, (int32_t)days)));
+		return true;
+	}
 	*out = value_int(infinite ? days : days + PG_EPOCH_DAYS);
 	if (infinite)
 		out->exact = keep(a, tmp, pgtime_put_date(tmp, (int32_t)days));
@@ -73,13 +86,20 @@ give_date(int64_t days, struct arena *a, struct value *out)
 static bool
 give_time(const struct wire_type *w, int64_t us, struct arena *a, struct value *out)
 {
-	bool ms = w->wire == W_INT32;
+	int32_t per_second = unit_of(w, w->wire == W_INT32);
 	char tmp[PGTIME_TEXT_MAX];
 
 	if (us < 0 || us > PG_DAY_US)
 		return false;
-	*out = value_int(ms ? us / 1000 : us);
-	if (ms && us % 1000)
+	switch (per_second) {
+	case 0: /* to Java, the end of a day is its beginning */
+		*out = value_string(keep(a, tmp, pgtime_put_iso_timetz(tmp, &(struct pg_timetz){ us % PG_DAY_US, 0 })));
+		break;
+	case 1000: *out = value_int(us / 1000); break;
+	case 1000000: *out = value_int(us); break;
+	default: *out = value_int(us * 1000); break;
+	}
+	if ((per_second == 1000 && us % 1000) || (per_second == 0 && us == PG_DAY_US))
 		out->exact = keep(a, tmp, pgtime_put_time(tmp, us));
 	return true;
 }
@@ -90,6 +110,37 @@ floor_div(int64_t v, int64_t by)
 	return v / by - (v % by < 0);
 }
 
+/* Infinities are Debezium's moments for them; who is one of these has its own text, too. */
+static bool
+give_iso_timestamp(int64_t us, struct arena *a, struct value *out)
+{
+	char tmp[PGTIME_TEXT_MAX];
+
+	if (us == INT64_MIN)
+		*out = value_string(SLICE_LIT(MINUS_INFINITY_ISO));
+	else
+		*out = value_string(keep(a, tmp, pgtime_put_iso(tmp, us == INT64_MAX ? INFINITY_US - PG_EPOCH_US : us, 0)));
+	if (us == INT64_MIN || us == INT64_MAX || us == INFINITY_US - PG_EPOCH_US)
+		out->exact = keep(a, tmp, pgtime_put_timestamp(tmp, us, false));
+	return true;
+}
+
+/* From 1677 to 2262; what is outside, infinity too, is NULL to Debezium. */
+static bool
+give_nano_timestamp(int64_t us, struct arena *a, struct value *out)
+{
+	char tmp[PGTIME_TEXT_MAX];
+	int64_t v;
+
+	if (!__builtin_add_overflow(us, PG_EPOCH_US, &v) && !__builtin_mul_overflow(v, 1000, &v)) {
+		*out = value_int(v);
+		return true;
+	}
+	*out = value_null();
+	out->exact = keep(a, tmp, pgtime_put_timestamp(tmp, us, false));
+	return true;
+}
+
 /*
  * The last 55 years of PostgreSQL's range (from 294247) pass 64 bits when counted from 1970, and
  * two finite moments there are Debezium's numbers for infinity: those are exact by their text only.
@@ -97,13 +148,17 @@ floor_div(int64_t v, int64_t by)
 static bool
 give_timestamp(const struct pg_type *t, const struct wire_type *w, int64_t us, struct arena *a, struct value *out)
 {
-	bool ms = (t->typmod >= 0 && t->typmod <= 3) || w->plain;
-	int64_t unit = ms ? 1000 : 1, v;
+	int32_t per_second = unit_of(w, t->typmod >= 0 && t->typmod <= 3);
+	int64_t unit = per_second == 1000 ? 1000 : 1, v;
 	bool lost;
 	char tmp[PGTIME_TEXT_MAX];
 
 	if (!pgtime_timestamp_ok(us))
 		return false;
+	if (per_second == 0)
+		return give_iso_timestamp(us, a, out);
+	if (per_second == 1000000000)
+		return give_nano_timestamp(us, a, out);
 	if (us == INT64_MAX || us == INT64_MIN)
 		return give_int((us < 0 ? MINUS_INFINITY_US : INFINITY_US) / unit, out);
 	lost = __builtin_add_overflow(floor_div(us, unit), PG_EPOCH_US / unit, &v);
@@ -470,7 +525,7 @@ read_binary(const struct pg_type *t, const struct wire_type *w, struct slice s, 
 	case PG_FLOAT8:
 		return s.n == 8 && give_real(V_DOUBLE, real_of(be64(s.p), true), out);
 	case PG_DATE:
-		return s.n == 4 && give_date((int32_t)be32(s.p), a, out);
+		return s.n == 4 && give_date(w, (int32_t)be32(s.p), a, out);
 	case PG_BYTEA:
 		return give_bytes(w, s, a, out);
 	case PG_UUID:
@@ -638,7 +693,7 @@ parse_time(const struct pg_type *t, const struct wire_type *w, struct slice s, s
 
 	switch (t->oid) {
 	case PG_DATE:
-		return pgtime_date_parse(s, &days) && give_date(days, a, out);
+		return pgtime_date_parse(s, &days) && give_date(w, days, a, out);
 	case PG_TIME:
 		return pgtime_time_parse(s, &us) && give_time(w, us, a, out);
 	case PG_TIMETZ:

@@ -31,11 +31,21 @@ to_us(int64_t i, int32_t per_second, int64_t *us)
 	return !__builtin_mul_overflow(i, (int64_t)(1000000 / per_second), us);
 }
 
+/* Java's ISO text with the zone Z at its end, which says nothing here. */
+static struct slice
+without_z(struct slice s)
+{
+	return s.n && s.p[s.n - 1] == 'Z' ? (struct slice){ s.p, s.n - 1 } : s;
+}
+
 static bool
 date_of(const struct value *v, int32_t *days)
 {
-	int64_t d = v->i;
+	int64_t d;
 
+	if (v->kind == V_STRING)
+		return pgtime_date_parse(without_z(v->s), days);
+	d = v->i;
 	if (v->kind != V_INT)
 		return false;
 	if (d != INT32_MAX && d != INT32_MIN && __builtin_sub_overflow(d, PG_EPOCH_DAYS, &d))
@@ -47,7 +57,22 @@ date_of(const struct value *v, int32_t *days)
 static bool
 time_of(struct meaning m, const struct value *v, int64_t *us)
 {
-	return v->kind == V_INT && to_us(v->i, m.per_second, us) && *us >= 0 && *us <= PG_DAY_US;
+	if (v->kind == V_STRING)
+		return pgtime_time_parse(without_z(v->s), us);
+	return v->kind == V_INT && m.per_second && to_us(v->i, m.per_second, us) && *us >= 0 && *us <= PG_DAY_US;
+}
+
+/* Two moments mean infinity where there is no exact text. */
+static bool
+iso_timestamp_of(struct slice s, int64_t *us)
+{
+	if (!pgtime_timestamp_parse(s, us)) {
+		*us = INT64_MIN;
+		return slice_is(s, MINUS_INFINITY_ISO);
+	}
+	if (*us == INFINITY_US - PG_EPOCH_US)
+		*us = INT64_MAX;
+	return true;
 }
 
 static bool
@@ -57,6 +82,8 @@ timestamp_of(struct meaning m, const struct value *v, int64_t *us)
 
 	if (m.mean == MEAN_TIMESTAMPTZ)
 		return v->kind == V_STRING && pgtime_timestamp_parse(v->s, us);
+	if (m.per_second == 0)
+		return v->kind == V_STRING && iso_timestamp_of(v->s, us);
 	if (v->kind != V_INT)
 		return false;
 	unit = m.per_second == 1000 ? 1000 : 1;

@@ -16,7 +16,7 @@ for e in postgis vector; do
 	[ "$(pg_sql src "select count(*) from pg_available_extensions where name = '$e'")" = 0 ] || extensions+=" $e"
 done
 # shellcheck disable=SC2086
-python3 "$types/make.py" "$types/types.txt" "$(pg_major src)" $extensions "$DIR/data" | while read -r line; do say "$line"; done
+python3 "$types/make.py" "$types/types.txt" "${ONLY:-}" "$(pg_major src)" $extensions "$DIR/data" | while read -r line; do say "$line"; done
 for db in postgres same; do
 	name=src
 	[ $db = postgres ] || name=dst
@@ -65,3 +65,8 @@ differ src.sends same.sends
 python3 "$types/lite.py" "$DIR/data/src.txt" "$DIR/data/lite.db" >"$DIR/lite.log" 2>&1 || { bad+=" SQLite"; head -n 40 "$DIR/lite.log"; }
 say "$(wc -l <"$DIR/data/src.txt") values as text, $(wc -l <"$DIR/data/src.sends") as bytes, $(tail -n 1 "$DIR/lite.log")"
 [ -z "$bad" ] || flunk "not the same:$bad"
+
+# The semantic names that the schemas have, or have not: for those who run this in another form.
+schemas_with() { kcat -b "$BROKERS" -C -t "$NAME.towline.schemas" -e -q -f '%s\n' | grep -cF "$1" || true; }
+forms() { local f; for f in "$@"; do [ "$(schemas_with "\"$f\"")" -gt 0 ] || flunk "no schema has $f"; done; }
+no_forms() { local f; for f in "$@"; do [ "$(schemas_with "\"$f\"")" = 0 ] || flunk "a schema has $f"; done; }

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""make.py TYPES VERSION EXTENSION... DIR: what types.txt says as SQL for this version and these extensions.
+"""make.py TYPES ONLY VERSION EXTENSION... DIR: what types.txt says as SQL for this version and these extensions; ONLY: a regular
+expression for the types, empty: all.
 
 DIR/tables.sql  per type n, in schema a: tN(id, v TYPE), and kN(v TYPE primary key, n) where the type can be a key
 DIR/fill.sql    its values, then updates, deletes and changed keys
 DIR/dump.sql    every row as text, by the type's own output function; DIR/sends.sql: as bytes of its send function
 """
+import re
 import sys
 
-path, version, extensions, out = sys.argv[1], int(sys.argv[2]), sys.argv[3:-1], sys.argv[-1]
+path, only, version, extensions, out = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:-1], sys.argv[-1]
 
 
 def wanted(need):
@@ -42,6 +44,9 @@ def key_sql(n, name, what):
 
 
 types, skipped = read()
+if only:
+    types = [t for t in types if re.fullmatch(only, t[0])]
+    skipped = []
 with open(f'{out}/tables.sql', 'w') as f:
     for n, (name, _) in enumerate(types):
         f.write(f'create table a.t{n}(id int primary key, v {name});\n')
