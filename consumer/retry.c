@@ -1,4 +1,5 @@
 #include "consumer/retry.h"
+#include "consumer/names.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -131,6 +132,19 @@ note_part(struct retry *r, const struct parked_entry *e, int n, const int *part,
 		}
 }
 
+/* Its names are still those of the same columns; REJECT: they are not. */
+static enum rc
+check_names(struct retry *r, const struct parked_entry *e, const struct row *row, struct err *err)
+{
+	const char **notes;
+	int n = 0;
+	enum rc rc = OK;
+
+	if (e->seq)
+		rc = r->sink->ops->parking->names(r->sink, e, &r->chunk, &notes, &n, err);
+	return rc == OK && n ? names_check(row->tbl, notes, n, err) : rc;
+}
+
 /* The changes of part i, from Kafka into the batch. *bad: the one that could not be had. */
 static enum rc
 gather(struct retry *r, const struct parked_entry *e, int n, const int *part, int i,
@@ -146,6 +160,8 @@ gather(struct retry *r, const struct parked_entry *e, int n, const int *part, in
 			continue;
 		*bad = &e[k];
 		rc = readback_take(r->back, &e[k], &r->batch, &c, err);
+		if (rc == OK)
+			rc = check_names(r, &e[k], &c.row, err);
 		if (rc == OK)
 			rc = r->sink->ops->prepare(r->sink, c.row.tbl, err);
 		if (rc == OK)

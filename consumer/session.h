@@ -115,7 +115,7 @@ enum rc session_settle(struct session *s, int most, struct err *err) MUST_CHECK;
 enum rc session_flush(struct session *s, struct err *err) MUST_CHECK;
 
 /* The first row of a table version that follows another: the sink is made to fit at once. Verdicts as of prepare. */
-enum rc session_begins(struct session *s, const struct table *tbl, struct err *err) MUST_CHECK;
+enum rc session_begins(struct session *s, const struct table *tbl, const struct names_at *at, struct err *err) MUST_CHECK;
 
 /* The batch is full inside a source transaction: send its rows, and leave the sink transaction open. */
 enum rc session_stream(struct session *s, struct err *err) MUST_CHECK;

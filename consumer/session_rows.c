@@ -116,7 +116,7 @@ put_row(struct session *s, rd_kafka_message_t *m, const rd_kafka_message_t *whol
 	if (rc == OK && !wanted(s, tbl))
 		return pass_over(s, m, whole, tbl);
 	if (rc == OK && tl->flags & TL_BEGINS)
-		rc = session_begins(s, tbl, err);
+		rc = session_begins(s, tbl, &(struct names_at){ tl->seq, tl->index }, err);
 	if (rc == OK) {
 		decode_fill(&row, whole, p->topic, tl, &env, tbl);
 		hold(s, m, &row, whole != m);

@@ -1,6 +1,7 @@
 /*
  * session_sink.c - the sink's transactions: sent, confirmed, redone row by row, and what is set aside meanwhile.
  */
+#include "consumer/names.h"
 #include "consumer/session.h"
 #include "core/log.h"
 #include "core/now.h"
@@ -317,11 +318,29 @@ session_flush(struct session *s, struct err *err)
 	return rc;
 }
 
+/* For changes that are parked, and come back when their names may be others'. */
+static enum rc
+note_names(struct session *s, const struct table *tbl, const struct names_at *at, struct err *err)
+{
+	const struct park_ops *ops = s->sink->ops->parking;
+	struct buf names = { 0 };
+	enum rc rc;
+
+	names_put(tbl, &names);
+	rc = ops->note_names(s->sink, tbl->schema, tbl->name, at, buf_cstr(&names), err);
+	if (rc == OK && tbl->was_name.n)
+		rc = ops->note_names(s->sink, tbl->was_schema, tbl->was_name, at, "null", err);
+	buf_free(&names);
+	return rc;
+}
+
 enum rc
-session_begins(struct session *s, const struct table *tbl, struct err *err)
+session_begins(struct session *s, const struct table *tbl, const struct names_at *at, struct err *err)
 {
 	enum rc rc = session_settle(s, 0, err);
 
+	if (rc == OK)
+		rc = note_names(s, tbl, at, err);
 	s->sink->begins = tbl;
 	if (rc == OK)
 		rc = s->sink->ops->prepare(s->sink, tbl, err);

@@ -105,6 +105,11 @@ struct parked_query {
 	int limit;
 };
 
+/* A change's place. */
+struct names_at {
+	uint64_t seq, index;
+};
+
 /* Changes that are parked in the sink (consumer/parked.h). All are synchronous, and wait for what is in flight; verdicts as above. */
 struct park_ops {
 	/*
@@ -120,6 +125,14 @@ struct park_ops {
 
 	/* A truncate makes void what is parked of its table; *n: how many. In the open transaction. */
 	enum rc (*drop_table)(struct sink *s, const struct table *tbl, int64_t *n, struct err *err);
+
+	/*
+	 * What a table's columns are called from change (seq, index) on, for those that come back later (consumer/names.h): noted where a
+	 * version begins, before anything of it is applied. names of the versions that began after a change, oldest first, in a.
+	 */
+	enum rc (*note_names)(struct sink *s, struct slice schema, struct slice table, const struct names_at *at, const char *names,
+	    struct err *err);
+	enum rc (*names)(struct sink *s, const struct parked_entry *e, struct arena *a, const char ***out, int *n, struct err *err);
 
 	/* The other lanes have to read the keys again. In the open transaction, at a barrier. */
 	enum rc (*tell_lanes)(struct sink *s, struct err *err);

@@ -104,6 +104,7 @@ ensure(struct sink_pg *s, struct err *err)
 		    SQL_PG_ADVANCE },
 		{ "to_regclass('towline.parked')", SQL_PG_PARKED },
 		{ "to_regclass('towline.tables')", SQL_PG_TABLES },
+		{ "to_regclass('towline.names')", SQL_PG_NAMES },
 	};
 	enum rc rc;
 

@@ -134,6 +134,61 @@ pg_drop_table(struct sink *sink, const struct table *tbl, int64_t *n, struct err
 	return rc;
 }
 
+static const char **
+names_params(struct sink *sink, struct slice schema, struct slice table, uint64_t seq, uint64_t index, struct arena *a)
+{
+	const char **params = arena_array(a, 6, sizeof *params);
+
+	params[0] = park_base(sink->pipeline, a);
+	params[1] = arena_text(a, schema);
+	params[2] = arena_text(a, table);
+	params[3] = arena_printf(a, "%" PRIu64, seq);
+	params[4] = arena_printf(a, "%" PRIu64, index);
+	return params;
+}
+
+static enum rc
+pg_note_names(struct sink *sink, struct slice schema, struct slice table, const struct names_at *at, const char *names, struct err *err)
+{
+	struct sink_pg *s = self(sink);
+	struct arena a = { 0 };
+	const char **params = names_params(sink, schema, table, at->seq, at->index, &a);
+	enum rc rc = pipe_leave(s, err);
+
+	params[5] = names;
+	if (rc == OK)
+		rc = ask(s, "note a table's columns", SQL_NAMES_NOTE("towline.names"), 6, params, NULL, err);
+	arena_free(&a);
+	return rc;
+}
+
+static enum rc
+pg_names(struct sink *sink, const struct parked_entry *e, struct arena *a, const char ***out, int *n, struct err *err)
+{
+	struct sink_pg *s = self(sink);
+	const char **params = names_params(sink, slice_of(e->schema), slice_of(e->table), e->seq, e->index, a);
+	PGresult *res = NULL;
+	bool there = false;
+	enum rc rc = pipe_leave(s, err);
+
+	*n = 0;
+	/* A sink that has not been started since there are such notes. */
+	if (rc == OK)
+		rc = ask(s, "look for the notes", "SELECT 1 WHERE to_regclass('towline.names') IS NOT NULL", 0, NULL, &res, err);
+	if (rc == OK)
+		there = one_number(res) == 1;
+	if (rc != OK || !there)
+		return rc;
+	rc = ask(s, "read a table's columns", SQL_NAMES_SINCE("towline.names"), 5, params, &res, err);
+	if (rc != OK)
+		return rc;
+	*out = arena_array(a, (size_t)PQntuples(res) + 1, sizeof **out);
+	for (; *n < PQntuples(res); ++*n)
+		(*out)[*n] = arena_text(a, slice_of(PQgetvalue(res, *n, 0)));
+	PQclear(res);
+	return OK;
+}
+
 static enum rc
 pg_tell_lanes(struct sink *sink, struct err *err)
 {
@@ -229,6 +284,8 @@ const struct park_ops pg_park_ops = {
 	.ids = pg_ids,
 	.put = pg_put,
 	.drop_table = pg_drop_table,
+	.note_names = pg_note_names,
+	.names = pg_names,
 	.tell_lanes = pg_tell_lanes,
 	.lock = pg_lock,
 	.read = pg_read,

@@ -76,7 +76,8 @@ lite_marker(struct sink *sink, struct marker *out, struct err *err)
 {
 	struct sink_sqlite *s = self(sink);
 	sqlite3_stmt *st = NULL;
-	enum rc rc = lite_exec(s, "create the marker", SQL_SQLITE_MARKER "; " SQL_SQLITE_TABLES "; " SQL_SQLITE_PARKED, err);
+	enum rc rc = lite_exec(s, "create the marker",
+	    SQL_SQLITE_MARKER "; " SQL_SQLITE_TABLES "; " SQL_SQLITE_PARKED "; " SQL_SQLITE_NAMES, err);
 	int step;
 
 	*out = (struct marker){ .spine_offset = -1 };

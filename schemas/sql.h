@@ -206,6 +206,27 @@
 	"    src_table text, key text, key_hash text, to_hash text, op text, seq bigint, idx bigint, lsn pg_lsn, reason text,\n" \
 	"    waits_behind bigint)"
 
+/* What the columns of a table are called from a change on, of each version that began while this sink was there (consumer/names.h). */
+#define SQL_NAMES(T, NUMBER, TEXT) \
+	"CREATE TABLE IF NOT EXISTS " T " (\n" \
+	"	pipeline   " TEXT " NOT NULL,\n" \
+	"	src_schema " TEXT " NOT NULL,\n" \
+	"	src_table  " TEXT " NOT NULL,\n" \
+	"	seq        " NUMBER " NOT NULL,\n" \
+	"	idx        " NUMBER " NOT NULL,\n" \
+	"	names      " TEXT " NOT NULL,\n" \
+	"	PRIMARY KEY (pipeline, src_schema, src_table, seq, idx)\n" \
+	")"
+#define SQL_PG_NAMES SQL_NAMES("towline.names", "bigint", "text")
+#define SQL_SQLITE_NAMES SQL_NAMES("towline_names", "INTEGER", "TEXT")
+#define SQL_NAMES_NOTE(T) \
+	"INSERT INTO " T " (pipeline, src_schema, src_table, seq, idx, names)\n" \
+	"VALUES ($1, $2, $3, CAST($4 AS bigint), CAST($5 AS bigint), $6)\n" \
+	"ON CONFLICT (pipeline, src_schema, src_table, seq, idx) DO UPDATE SET names = excluded.names"
+#define SQL_NAMES_SINCE(T) \
+	"SELECT names FROM " T " WHERE pipeline = $1 AND src_schema = $2 AND src_table = $3\n" \
+	"    AND (seq, idx) > (CAST($4 AS bigint), CAST($5 AS bigint)) ORDER BY seq, idx"
+
 /* In the order of SQL_PARKED_COLUMNS; lsn is a number here. */
 #define SQL_SQLITE_PARK \
 	"INSERT INTO towline_parked (pipeline, " SQL_PARKED_COLUMNS ")\n" \

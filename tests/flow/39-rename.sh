@@ -63,6 +63,31 @@ for sink in copy edge; do
 done
 [ "$(both 'select id, b from u order by id')" = $'1|one\n6|six' ] || flunk "the retry changed the table: $(both 'select * from u order by id')"
 
+# a new column takes the name: the old row's value is not that one's
+pg_sql src "alter table u add a text; insert into u values (7, 'seven', 'new')"
+comes 'select b, a from u where id = 7' 'seven|new'
+for sink in copy edge; do
+	out=$("$TOWLINE" dlq retry "$sink" --all -c "$DIR/conf.yaml" 2>&1) && flunk "a value went into another column of the same name at $sink"
+	grep -q 'column a of table public.u is another one now than the change.s: it was renamed or dropped' <<<"$out" || flunk "$sink: $out"
+done
+[ "$(both 'select id, b, a from u order by id')" = $'1|one|\n6|six|\n7|seven|new' ] || flunk "$(both 'select * from u order by id')"
+# what is parked since then goes in; the same over a column that was dropped and made anew without rows between
+pg_sql dst 'alter table u add constraint c check (id <> 8 and id <> 9)'
+lite "create trigger c before insert on u when new.id in (8, 9) begin select raise(abort, 'not this one'); end"
+pg_sql src "insert into u values (8, 'eight', 'mine')"
+wait_for 30 "[ \"\$(pg_sql dst 'select count(*) from towline.parked')\" = 2 ]"
+wait_for 30 "[ \"\$(lite 'select count(*) from towline_parked')\" = 2 ]"
+pg_sql src "insert into u values (10, 'ten', 'x'); alter table u drop b; alter table u add b text; insert into u(id, b) values (9, 'newer')"
+wait_for 30 "[ \"\$(pg_sql dst 'select count(*) from towline.parked')\" = 3 ]"
+wait_for 30 "[ \"\$(lite 'select count(*) from towline_parked')\" = 3 ]"
+pg_sql dst 'alter table u drop constraint c'
+lite 'drop trigger c'
+for sink in copy edge; do
+	out=$("$TOWLINE" dlq retry "$sink" --all -c "$DIR/conf.yaml" 2>&1) && flunk "all went in at $sink: $out"
+	grep -q 'column b of table public.u is another one now' <<<"$out" || flunk "$sink: $out"
+done
+[ "$(both 'select id, b from u where id in (5, 8, 9)')" = '9|newer' ] || flunk "$(both 'select * from u order by id')"
+
 # ---- a name that is not free at the sinks ----
 
 # stops SINK PATTERN STATEMENTS: it ends with 5, saying so; the statements are run, and it goes on
