@@ -8,6 +8,7 @@
 #include "control/health.h"
 #include "control/human.h"
 #include "control/replicas.h"
+#include "control/resync.h"
 #include "control/store.h"
 #include "core/now.h"
 #include "core/pg.h"
@@ -256,6 +257,19 @@ print_row(struct read_call *r, struct buf *json)
 	}
 }
 
+/*
+ * What the progress topic said of it may be a second old, and since then it may have been emptied, its marker put to the end of the log.
+ * Whoever does that says so first. AGAIN: it was done, what it answers counts for nothing.
+ */
+static enum rc
+still_whole(struct read_call *r, const struct conf_sink *sink)
+{
+	bool anew = false;
+	enum rc rc = resync_stands(&r->kafka, sink, &anew, &r->call->err);
+
+	return rc == OK && anew ? AGAIN : rc;
+}
+
 /* Ask one store; sink NULL: the primary. RETRY: it cannot be reached, AGAIN: it has no such table (yet): ask another. */
 static enum rc
 ask(struct read_call *r, const char *node, const char *url, const struct conf_sink *sink)
@@ -278,6 +292,8 @@ ask(struct read_call *r, const char *node, const char *url, const struct conf_si
 		rc = take_keys(r, sink, &t, keys, &n);
 	if (rc == OK)
 		rc = store_get(s, &t, keys, n, &json, &found, err);
+	if (rc == OK && sink)
+		rc = still_whole(r, sink);
 	if (rc == OK && found)
 		print_row(r, &json);
 	if (rc == OK && !found)

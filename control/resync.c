@@ -211,6 +211,21 @@ load(struct control *c, struct resync_watch *w, struct err *err)
 	return OK;
 }
 
+enum rc
+resync_stands(const struct kafka *k, const struct conf_sink *sink, bool *stands, struct err *err)
+{
+	struct resync_watch *w = resync_watch_new();
+	struct control *c = NULL;
+	enum rc rc = control_open(k, CONTROL_ALL, false, &c, err);
+
+	if (rc == OK)
+		rc = load(c, w, err);
+	*stands = rc == OK && resync_state(w, sink) != RESYNC_NONE;
+	control_close(c);
+	resync_watch_free(w);
+	return rc;
+}
+
 /* Between two transactions of the source. */
 static enum rc
 find_end(const struct kafka *k, struct marker *at, struct err *err)

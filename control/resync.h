@@ -23,6 +23,9 @@
  */
 enum rc resync_start(const struct kafka *k, const struct conf_sink *sink, int *tables, struct err *err) MUST_CHECK;
 
+/* By the control topic as it is now: is the sink being made anew? What was read from it before the call lacked no row, if not. */
+enum rc resync_stands(const struct kafka *k, const struct conf_sink *sink, bool *stands, struct err *err) MUST_CHECK;
+
 /* ---- when is it over? ---- */
 
 /* What the control topic says of resyncs and copies. */

@@ -79,6 +79,18 @@ t wait --lsn "$l" --sink edge
 t wait --lsn "$l" --sink late
 [ "$(lite late 'select v from t where id = 1')" = z ]
 
+say 'what is being made anew answers no read, although it said a moment ago that it is fine'
+control() { kcat -b "$BROKERS" -P -t "$NAME.towline.control" -K '|' -Z; }
+said() { t read t 1 --json --consistency "$1" | sed 's/.*"node":"\([a-z]*\)".*/\1/'; }
+[ "$(said eventual)" != primary ]
+towline_kill run STOP
+for s in fixed edge copy late; do echo "resync/$s|{\"id\":\"1\",\"gen\":99,\"no\":1}"; done | control
+[ "$(said eventual)" = primary ]
+[ "$(t read t 1 --json --consistency at-least="$l" --timeout 0s | sed 's/.*"node":"\([a-z]*\)".*/\1/')" = primary ]
+for s in fixed edge copy late; do echo "resync/$s|"; done | control
+[ "$(said eventual)" != primary ]
+towline_kill run CONT
+
 say 'one that fails: reason kept, not read from, the others go on, back by itself'
 pg_sql dst 'alter table t add constraint c check (id <> 5000)'
 l=$(t write insert t id=5000 v=bad)
