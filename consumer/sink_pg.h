@@ -165,6 +165,7 @@ struct pg_target *table_find(struct sink_pg *s, const struct table *tbl);
 void table_forget(struct sink_pg *s, const struct table *tbl);
 void table_forget_open(struct sink_pg *s); /* those made in the transaction that was just rolled back */
 void table_forget_all(struct sink_pg *s);
+void table_forget_name(struct sink_pg *s, const char *name); /* the table has another one now: who comes under that name is to look again */
 struct stmt *table_stmt(
     struct sink_pg *s, struct pg_target *t, enum plan_kind kind, const uint8_t *flags);
 

@@ -61,6 +61,16 @@ table_forget(struct sink_pg *s, const struct table *tbl)
 }
 
 void
+table_forget_name(struct sink_pg *s, const char *name)
+{
+	struct pg_target *t, *next;
+
+	HASH_ITER(hh, s->targets, t, next)
+		if (strcmp(t->t.name, name) == 0)
+			target_free(s, t);
+}
+
+void
 table_forget_open(struct sink_pg *s)
 {
 	struct pg_target *t, *next;

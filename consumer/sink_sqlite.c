@@ -196,6 +196,16 @@ forget_open(struct sink_sqlite *s)
 			target_free(s, t);
 }
 
+void
+lite_forget_name(struct sink_sqlite *s, const char *name)
+{
+	struct lite_target *t, *next;
+
+	HASH_ITER(hh, s->targets, t, next)
+		if (strcmp(t->t.name, name) == 0)
+			target_free(s, t);
+}
+
 static struct lite_stmt *
 stmt_new(const struct lite_target *t, enum plan_kind kind, const uint8_t *flags, struct arena *a)
 {

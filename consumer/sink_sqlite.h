@@ -78,6 +78,9 @@ struct lite_found {
 /* The version of the table that this session has met last; NULL: none. */
 const struct table *lite_version_before(const struct sink_sqlite *s, const struct lite_target *t);
 
+/* The table has another name now: who comes under that one (quoted) is to look again. */
+void lite_forget_name(struct sink_sqlite *s, const char *name);
+
 /* ---- sink_sqlite_reshape.c: renamed, widened; verdicts as of prepare ---- */
 
 /* The table was `old` in the version before: renamed, or when another one has its new name here (taken), refused. */

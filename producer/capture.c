@@ -176,15 +176,18 @@ add_layout(struct work *w, const struct layout *l, int64_t capture, int64_t *id)
 	return rc;
 }
 
+static enum rc
+log_empty(struct work *w, int64_t layout)
+{
+	return run(w, arena_printf(&w->a, "INSERT INTO towline_log (layout, op, at) VALUES (%" PRId64 ", 't', julianday('now'))", layout));
+}
+
 /* Who reads empties the table (as layout `empties` has it; 0: need not) and gets all its rows. */
 static enum rc
 log_rows(struct work *w, const struct layout *l, int64_t layout, int64_t empties)
 {
-	enum rc rc = OK;
+	enum rc rc = empties ? log_empty(w, empties) : OK;
 
-	if (empties)
-		rc = run(w, arena_printf(&w->a, "INSERT INTO towline_log (layout, op, at) VALUES (%" PRId64 ", 't', julianday('now'))",
-		    empties));
 	if (rc == OK)
 		rc = run(w, layout_copy_sql(l, layout, 'r', 0, NULL, &w->a));
 	note(w, CAPTURE_COPIED, l->table, NULL);
@@ -259,6 +262,79 @@ recapture(struct work *w, const struct captured *c, const struct found *f)
 	return OK;
 }
 
+/* Is there an entry that may have come with a REPLACE? One comes with each. */
+static enum rc
+has_written(struct work *w, int64_t capture, bool *out)
+{
+	int64_t n = 0;
+	enum rc rc = sqlite_number(w->db, "look into the log", arena_printf(&w->a,
+	    "SELECT EXISTS (SELECT 1 FROM towline_log WHERE op IN ('c', 'u') AND layout IN (SELECT id FROM towline_layout"
+	    " WHERE capture = %" PRId64 "))", capture), 0, &n, w->err);
+
+	*out = n;
+	return rc;
+}
+
+/* Without a key the log is right only if our triggers ran before those that change the same row: the newest runs first. */
+static enum rc
+is_overtaken(struct work *w, const struct layout *l, int64_t capture, bool *out)
+{
+	int64_t n = 0;
+	enum rc rc = l->nkeys ? OK : sqlite_number(w->db, "look up the triggers", arena_printf(&w->a,
+	    "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = %s COLLATE NOCASE AND name NOT GLOB 'towline_*'"
+	    " AND rowid > (SELECT min(rowid) FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'towline_%" PRId64 "_*')",
+	    sqlite_literal(&w->a, l->table), capture), 0, &n, w->err);
+
+	*out = n > 0;
+	return rc;
+}
+
+/* By a condition that the triggers f do not know a REPLACE may have deleted rows, of which the log has no word. */
+static bool
+has_blind_spot(struct work *w, const struct layout *before, const struct layout *l, const struct found *f)
+{
+	const char **conflicts;
+	int n = layout_conflicts(l, &w->a, &conflicts);
+	bool blind = !layout_same_key(before, l);
+
+	for (int i = 0; i < n; i++) {
+		bool known = false;
+
+		for (int k = 0; k < f->n; k++)
+			known = known || strstr(f->list[k].sql, conflicts[i]);
+		blind = blind || !known;
+	}
+	return blind;
+}
+
+/* Sinks rename the table at the first entry under its new name, before those of another that has the old one now. */
+static enum rc
+log_name(struct work *w, const struct layout *l, int64_t layout)
+{
+	int64_t rows = 0;
+	enum rc rc = w->slots ? run(w, layout_copy_sql(l, layout, 'u', l->ncols, "1 LIMIT 1", &w->a)) : OK;
+
+	if (rc == OK && w->slots)
+		rc = sqlite_number(w->db, "log the name", "SELECT changes()", 0, &rows, w->err);
+	return rc == OK && w->slots && !rows ? log_empty(w, layout) : rc;
+}
+
+/* What the log lacks since the shape was another. */
+static enum rc
+log_missed(struct work *w, const struct layout *before, const struct layout *l, int64_t capture, int64_t layout, bool blind)
+{
+	bool written = false;
+	enum rc rc = OK;
+
+	if (blind && w->slots)
+		rc = has_written(w, capture, &written);
+	if (rc == OK && strcmp(before->table, l->table) != 0)
+		rc = log_name(w, l, layout);
+	if (rc != OK || !written)
+		return rc == OK ? log_added(w, before, l, layout) : rc;
+	return log_rows(w, l, layout, layout);
+}
+
 static enum rc
 renew_table(struct work *w, const struct captured *c)
 {
@@ -267,7 +343,7 @@ renew_table(struct work *w, const struct captured *c)
 	struct found f;
 	const char *why;
 	int64_t layout = c->layout;
-	bool same;
+	bool same, blind = false;
 	int n;
 	enum rc rc = find_triggers(w, c->id, &f);
 
@@ -286,21 +362,23 @@ renew_table(struct work *w, const struct captured *c)
 	if (!layout_extends(&before, &l))
 		return recapture(w, c, &f);
 	same = layout_same(&before, &l);
+	rc = is_overtaken(w, &l, c->id, &blind);
+	if (rc != OK)
+		return rc;
 	n = layout_triggers(&l, c->id, c->layout, &w->a, want);
-	for (int i = 0; same && i < n && n == f.n; i++)
+	for (int i = 0; same && !blind && i < n && n == f.n; i++)
 		if (!has_trigger(&f, &want[i], true))
 			break;
 		else if (i + 1 == n)
 			return OK;
+	blind = blind || has_blind_spot(w, &before, &l, &f);
 	rc = drop_triggers(w, &f);
 	if (rc == OK && !same)
 		rc = add_layout(w, &l, c->id, &layout);
 	if (rc == OK)
 		rc = create_triggers(w, &l, c->id, layout);
-	if (rc == OK && !same)
-		rc = log_added(w, &before, &l, layout);
 	note(w, CAPTURE_RENEWED, f.table, NULL);
-	return rc;
+	return rc == OK ? log_missed(w, &before, &l, c->id, layout, blind) : rc;
 }
 
 /* ---- all tables ---- */
@@ -382,6 +460,35 @@ join_every(struct work *w, const struct captured *list, int n)
 }
 
 static enum rc
+drop_capture(struct work *w, const struct captured *c)
+{
+	struct found f;
+	enum rc rc = find_triggers(w, c->id, &f);
+
+	if (rc == OK)
+		rc = drop_triggers(w, &f);
+	return rc == OK ? run(w, arena_printf(&w->a, "DELETE FROM towline_capture WHERE id = %" PRId64, c->id)) : rc;
+}
+
+/*
+ * A captured table that was given the name of one that was dropped: sinks have rows under both names. It is the other one made anew, and
+ * what it was before is gone.
+ */
+static enum rc
+give_way(struct work *w, struct captured *list, int n, int at)
+{
+	enum rc rc = OK;
+
+	for (int i = 0; i < n && rc == OK && list[at].id && !list[at].complete; i++) {
+		if (i == at || !list[i].id || strcasecmp(list[i].table, list[at].table) != 0)
+			continue;
+		rc = drop_capture(w, &list[i]);
+		list[i].id = 0;
+	}
+	return rc;
+}
+
+static enum rc
 look_after(struct work *w)
 {
 	struct captured *list;
@@ -395,7 +502,10 @@ look_after(struct work *w)
 		rc = sqlite_number(w->db, "read the source", "SELECT every FROM towline_source", 0, &every, w->err);
 	w->slots = rc == OK && slots;
 	for (int i = 0; i < n && rc == OK; i++)
-		rc = renew_table(w, &list[i]);
+		rc = give_way(w, list, n, i);
+	for (int i = 0; i < n && rc == OK; i++)
+		if (list[i].id)
+			rc = renew_table(w, &list[i]);
 	/* As they are called now: a table that was renamed is captured under its new name. */
 	if (rc == OK)
 		rc = capture_list(w->db, &w->a, &list, &n, w->err);
@@ -468,17 +578,6 @@ capture_copy(sqlite3 *db, char *const *names, int n, struct capture_notes *notes
 			rc = log_rows(&w, &l, c->layout, c->layout);
 	}
 	return end(&w, rc);
-}
-
-static enum rc
-drop_capture(struct work *w, const struct captured *c)
-{
-	struct found f;
-	enum rc rc = find_triggers(w, c->id, &f);
-
-	if (rc == OK)
-		rc = drop_triggers(w, &f);
-	return rc == OK ? run(w, arena_printf(&w->a, "DELETE FROM towline_capture WHERE id = %" PRId64, c->id)) : rc;
 }
 
 enum rc

@@ -136,6 +136,12 @@ layout_extends(const struct layout *a, const struct layout *b)
 	return true;
 }
 
+bool
+layout_same_key(const struct layout *a, const struct layout *b)
+{
+	return a->nkeys == b->nkeys && memcmp(a->keys, b->keys, (size_t)a->nkeys * sizeof *a->keys) == 0;
+}
+
 /* ---- triggers ---- */
 
 struct draft {
@@ -252,27 +258,35 @@ may_replace(const struct layout *l)
 	return l->nuniques > 0 || (l->rowid && l->alias < 0);
 }
 
-static void
-put_conflict(struct draft *d)
+/* REPLACE puts the default in the place of a NULL that may not be; the trigger sees the NULL. */
+static const char *
+new_value(const struct layout *l, int col, struct arena *a)
 {
-	const struct layout *l = d->l;
+	const char *name = sqlite_ident(a, l->cols[col].name);
+
+	return l->cols[col].notnull && l->cols[col].dflt ? arena_printf(a, "ifnull(NEW.%s, %s)", name, l->cols[col].dflt)
+							 : arena_printf(a, "NEW.%s", name);
+}
+
+int
+layout_conflicts(const struct layout *l, struct arena *a, const char ***out)
+{
 	int n = 0;
 
+	*out = arena_array(a, (size_t)l->nuniques + 1, sizeof **out);
 	for (int i = 0; i < l->nuniques; i++) {
 		const struct layout_unique *u = &l->uniques[i];
+		const char *sql = "(";
 
-		buf_text(&d->sql, n++ ? " OR (" : "(");
-		for (int k = 0; k < u->ncols; k++) {
-			const char *name = column(d, u->cols[k]);
-
-			buf_printf(&d->sql, "%sx.%s = NEW.%s", k ? " AND " : "", name, name);
-			if (u->collations[k])
-				buf_printf(&d->sql, " COLLATE %s", sqlite_ident(d->a, u->collations[k]));
-		}
-		buf_byte(&d->sql, ')');
+		for (int k = 0; k < u->ncols; k++)
+			sql = arena_printf(a, "%s%sx.%s = %s%s%s", sql, k ? " AND " : "", sqlite_ident(a, l->cols[u->cols[k]].name),
+			    new_value(l, u->cols[k], a), u->collations[k] ? " COLLATE " : "",
+			    u->collations[k] ? sqlite_ident(a, u->collations[k]) : "");
+		(*out)[n++] = arena_printf(a, "%s)", sql);
 	}
 	if (l->rowid && l->alias < 0)
-		buf_printf(&d->sql, "%sx.%s = NEW.%s", n ? " OR " : "", l->rowid, l->rowid);
+		(*out)[n++] = arena_printf(a, "x.%s = NEW.%s", l->rowid, l->rowid);
+	return n;
 }
 
 /* Who may be deleted by the statement that begins: looked after when it is done. */
@@ -280,6 +294,8 @@ static void
 put_candidates(struct draft *d, bool update)
 {
 	const struct layout *l = d->l;
+	const char **conflicts;
+	int n;
 
 	buf_printf(&d->sql, " DELETE FROM towline_replaced WHERE capture = %" PRId64
 	    " AND (SELECT count(*) FROM towline_replaced) > " REPLACED_KEPT ";", d->capture);
@@ -289,7 +305,9 @@ put_candidates(struct draft *d, bool update)
 	buf_printf(&d->sql, l->rowid ? "x.%s" : "NULL", l->rowid);
 	put_old(d, "x");
 	buf_printf(&d->sql, " FROM %s AS x WHERE (", d->table);
-	put_conflict(d);
+	n = layout_conflicts(l, d->a, &conflicts);
+	for (int i = 0; i < n; i++)
+		buf_printf(&d->sql, "%s%s", i ? " OR " : "", conflicts[i]);
 	buf_byte(&d->sql, ')');
 	if (update) {
 		buf_text(&d->sql, " AND NOT (");
@@ -407,6 +425,8 @@ update_of(struct draft *d)
 	for (int i = 0; i < l->nuniques; i++)
 		for (int k = 0; k < l->uniques[i].ncols; k++)
 			buf_printf(&b, "%s%s", n++ ? ", " : "", column(d, l->uniques[i].cols[k]));
+	if (l->rowid && l->alias < 0) /* they need not be columns */
+		buf_printf(&b, "%srowid, _rowid_, oid", n ? ", " : "");
 	out = arena_text(d->a, buf_view(&b));
 	buf_free(&b);
 	return out;
@@ -428,14 +448,15 @@ layout_triggers(const struct layout *l, int64_t capture, int64_t id, struct aren
 	}
 	if (may_replace(l)) {
 		trigger_begin(&d, &out[n], "bc", "BEFORE INSERT");
-		/* A rowid that the statement does not give is -1 here. */
+		/* A rowid that the statement does not give is -1 here, and so is that one if it is given. */
 		if (!l->nuniques)
-			buf_printf(&d.sql, "WHEN NEW.%s <> -1 ", l->rowid);
+			buf_printf(&d.sql, "WHEN NEW.%s <> -1 OR EXISTS (SELECT 1 FROM %s AS x WHERE x.%s = -1) ", l->rowid, d.table,
+			    l->rowid);
 		buf_text(&d.sql, "BEGIN");
 		put_candidates(&d, false);
 		trigger_end(&d, &out[n++]);
 	}
-	if (l->nuniques) {
+	if (may_replace(l)) {
 		trigger_begin(&d, &out[n], "bu", update_of(&d));
 		buf_text(&d.sql, "BEGIN");
 		put_candidates(&d, true);

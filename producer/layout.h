@@ -63,6 +63,15 @@ bool layout_same(const struct layout *a, const struct layout *b);
 /* Has b all columns of a in the same places, whatever their names, and perhaps more behind them? */
 bool layout_extends(const struct layout *a, const struct layout *b);
 
+/* Do both tell rows apart by the same columns, if they have the same columns? */
+bool layout_same_key(const struct layout *a, const struct layout *b);
+
+/*
+ * What makes a row "x" one that a REPLACE of NEW may delete beside the one with NEW's key: conditions, as they stand in the triggers; how
+ * many. In a.
+ */
+int layout_conflicts(const struct layout *l, struct arena *a, const char ***out);
+
 enum { LAYOUT_TRIGGERS = 5 };
 struct layout_trigger {
 	const char *name, *sql; /* sql begins with CREATE TRIGGER */

@@ -250,8 +250,7 @@ learn_layout(struct source_lite *s, int64_t id, struct rel **out, struct err *er
 	rc = read_layout(s, "SELECT id, capture, def FROM towline_layout WHERE id = ?1", id, &r->arena, &capture, &found, &l, err);
 	if (rc == OK && !found)
 		rc = fail_exit(err, FATAL, EXIT_REFUSED,
-		    "%s: the log names layout %" PRId64 ", which is not there: the database is damaged",
-		    s->path, id);
+		    "%s: the log names layout %" PRId64 ", which is not there: the database is damaged", s->path, id);
 	if (rc == OK)
 		rc = read_layout(s,
 		    "SELECT id, capture, def FROM towline_layout WHERE id < ?1 AND capture = ?2 ORDER BY id DESC LIMIT 1", id,
@@ -417,16 +416,20 @@ look(struct source_lite *s, struct err *err)
 {
 	int64_t version, us;
 	uint64_t end;
+	bool again;
 	enum rc rc;
 
 	watch_take(&s->watch);
-	rc = sqlite_number(s->db, "read the schema's version", "PRAGMA schema_version", 0, &version, err);
-	if (rc == OK && version != s->schema)
-		s->renew = true;
-	if (rc == OK && s->renew)
-		rc = renew(s, err);
-	if (rc == OK)
-		rc = capture_end(s->db, &end, err);
+	/* The version behind the end: so no entry up to there is of a shape that was not looked after, or `renew` says so. */
+	do {
+		rc = s->renew ? renew(s, err) : OK;
+		if (rc == OK)
+			rc = capture_end(s->db, &end, err);
+		if (rc == OK)
+			rc = sqlite_number(s->db, "read the schema's version", "PRAGMA schema_version", 0, &version, err);
+		again = rc == OK && version != s->schema && !s->renew;
+		s->renew = s->renew || again;
+	} while (again);
 	if (rc == OK && end > s->at)
 		rc = capture_time(s->db, end, &us, err);
 	if (rc != OK)
@@ -604,11 +607,7 @@ lite_start(struct source *base, const struct source_published *p, struct err *er
 	s->last_us = p->commit_us;
 	s->at = p->upto > s->confirmed ? p->upto : s->confirmed;
 	/* A transaction of ours is in Kafka: the copy is the first. */
-	if (!s->copied && p->lsn > s->written) {
-		s->copied = true;
-		s->copied_at = s->at;
-	}
-	if (!s->copied && base->conf->snapshot == SNAPSHOT_NEVER) {
+	if (!s->copied && (p->lsn > s->written || base->conf->snapshot == SNAPSHOT_NEVER)) {
 		s->copied = true;
 		s->copied_at = s->at;
 	}
@@ -620,8 +619,7 @@ lite_start(struct source *base, const struct source_published *p, struct err *er
 		rc = fail(err, RETRY, "another program holds the database's lock, and its triggers are to be looked after");
 	if (rc == OK)
 		rc = sqlite_prepare(s->db, "read the log", "SELECT * FROM towline_log WHERE lsn > ?1 AND lsn <= ?2 ORDER BY lsn",
-		    &s->entries,
-		    err);
+		    &s->entries, err);
 	if (rc == OK && !s->copied)
 		rc = copy_begin(s, err);
 	sqlite3_busy_timeout(s->db, BUSY_RUN_MS);
@@ -661,13 +659,14 @@ write_confirmed(struct source_lite *s, int64_t now_ms, struct err *err)
 {
 	bool copied = s->copied || (s->copied_at && s->confirmed >= s->copied_at);
 	int64_t deleted;
-	enum rc rc = capture_confirm(s->db, s->base.conf->slot, s->written, s->confirmed, copied, PRUNE_ROWS, &deleted, err);
+	/* From what is in the log it follows what a new shape asks for. */
+	int64_t most = s->renew ? 0 : PRUNE_ROWS;
+	enum rc rc = capture_confirm(s->db, s->base.conf->slot, s->written, s->confirmed, copied, most, &deleted, err);
 
 	if (rc == RETRY) { /* the application has the lock */
 		if (now_ms - s->warn_ms > BUSY_WARN_MS && s->warn_ms)
 			log_warn("producer", "what is confirmed cannot be written: another program holds the database's lock",
-			    "file=\"%s\"",
-			    s->path);
+			    "file=\"%s\"", s->path);
 		if (now_ms - s->warn_ms > BUSY_WARN_MS)
 			s->warn_ms = now_ms;
 		return OK;
@@ -677,7 +676,7 @@ write_confirmed(struct source_lite *s, int64_t now_ms, struct err *err)
 	s->warn_ms = now_ms;
 	s->copied = copied;
 	s->written = s->confirmed;
-	s->more = deleted >= PRUNE_ROWS;
+	s->more = s->renew || deleted >= PRUNE_ROWS;
 	return OK;
 }
 

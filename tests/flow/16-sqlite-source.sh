@@ -131,6 +131,19 @@ wait_for 30 'same sack later child strict'
 lite "$src" "alter table strict drop column r; insert into strict(id, t) values (77, 'while it was out')"
 "$TOWLINE" source install "$src" >/dev/null
 wait_for 30 'diff <(lite "$src" "select id, i, t from strict order by id") <(lite "$dst" "select id, i, t from strict order by id")'
+# ... and while nobody looks: a name that goes on to a new table, or to one that is captured; a REPLACE by an index that is new.
+lite "$src" "create table north(id integer primary key, v); insert into north values (1, 'old'), (2, 'old'); create table keyed(id integer primary key, u);
+	insert into keyed values (1, 'a'), (2, 'b'); create table first(id integer primary key); create table second(id integer primary key, w);
+	insert into first values (1), (2); insert into second values (7, 'w')"
+wait_for 30 'same north keyed first second'
+towline_kill run TERM
+lite "$src" "alter table north rename to south; create table north(id integer primary key, v); insert into north values (2, 'new'); insert into south values (3, 'old');
+	delete from south where id = 1; create unique index keyed_u on keyed(u); replace into keyed values (3, 'a');
+	drop table first; alter table second rename to first; insert into first values (8, 'w')"
+towline_start run run -c "$DIR/conf.yaml"
+wait_for 30 'same north south keyed && diff <(lite "$src" "select id, w from first order by id") <(lite "$dst" "select id, w from first order by id")'
+lite "$src" "insert into north values (4, 'new'); insert into south values (4, 'old'); replace into keyed values (4, 'b'); insert into first values (9, 'w')"
+wait_for 30 'same north south keyed && diff <(lite "$src" "select id, w from first order by id") <(lite "$dst" "select id, w from first order by id")'
 say 'equal: columns that join and are renamed, tables that are made anew'
 
 # ---- the commands that look and write ----

@@ -23,7 +23,7 @@
 struct world {
 	sqlite3 *db, *mirror;
 	struct arena a;
-	int64_t lsn; /* applied to the mirror */
+	int64_t lsn, layout; /* applied to the mirror; the newest that it has */
 	struct err err;
 };
 
@@ -196,6 +196,19 @@ add_row(struct world *w, const struct layout *l, sqlite3_stmt *st, int from)
 	mirror(w, arena_printf(&w->a, "INSERT INTO %s (%s) VALUES (%s)", sqlite_ident(&w->a, l->table), cols, vals));
 }
 
+/* As a sink does at the first entry under another name. Two tables of one name it would refuse. */
+static void
+mirror_name(struct world *w, const struct layout *l, long long id)
+{
+	const char *was = ask(w, w->db, arena_printf(&w->a, "SELECT b.def ->> '$.table' FROM towline_layout a JOIN towline_layout b"
+	    " ON b.capture = a.capture AND b.id < a.id WHERE a.id = %lld ORDER BY b.id DESC LIMIT 1", id));
+	const char *old = sqlite_ident(&w->a, arena_printf(&w->a, "%.*s", (int)strcspn(was, "\n"), was));
+
+	if (*was && strcmp(old, sqlite_ident(&w->a, l->table)) != 0 &&
+	    strcmp(ask(w, w->mirror, arena_printf(&w->a, "SELECT count(*) FROM pragma_table_info(%s)", old)), "0\n") != 0)
+		mirror(w, arena_printf(&w->a, "ALTER TABLE %s RENAME TO %s", old, sqlite_ident(&w->a, l->table)));
+}
+
 /* The mirror's table has untyped columns, of all names that it ever had. */
 static void
 mirror_table(struct world *w, const struct layout *l)
@@ -227,6 +240,8 @@ follow(struct world *w)
 
 		w->lsn = sqlite3_column_int64(st, 0);
 		ok(layout_parse((const char *)sqlite3_column_text(st, 2), &w->a, &l, &w->err));
+		if (sqlite3_column_int64(st, 4) > w->layout)
+			mirror_name(w, &l, w->layout = sqlite3_column_int64(st, 4));
 		mirror_table(w, &l);
 		if (op == 't')
 			mirror(w, arena_printf(&w->a, "DELETE FROM %s", sqlite_ident(&w->a, l.table)));
@@ -429,7 +444,7 @@ names_change(void **state)
 	assert_string_equal(renew(w), "tt renewed");
 	sql(w, "REPLACE INTO tt VALUES (4, 4, 2)");
 	assert_string_equal(ask(w, w->db, "SELECT op, c0, c1, c2, c3 FROM towline_log WHERE op <> 'n' ORDER BY lsn"),
-	    "c|-|1|1|1\nc|-|2|2|2\nd|1|-|-|-\nc|-|3|3|1\nd|2|-|-|-\nc|-|4|4|2\n");
+	    "c|-|1|1|1\nc|-|2|2|2\nd|1|-|-|-\nc|-|3|3|1\nu|2|2|2|2\nd|2|-|-|-\nc|-|4|4|2\n");
 	assert_string_equal(ask(w, w->db, "SELECT def ->> '$.table', def ->> '$.columns[1].name' FROM towline_layout"), "t|a\ntt|aa\n");
 }
 
@@ -456,6 +471,120 @@ made_anew(void **state)
 	compare(w, "t", "a trigger was dropped");
 	sql(w, "DROP TABLE t; CREATE TABLE later (id INTEGER PRIMARY KEY)");
 	assert_string_equal(renew(w), "t gone, later copied");
+}
+
+/* What is done by the statements is compared, once the producer has looked. */
+static void
+away(struct world *w, const char *text, const char *noticed, const char *const *tables)
+{
+	follow(w);
+	sql(w, text);
+	assert_string_equal(renew(w), noticed);
+	assert_string_equal(renew(w), "");
+	follow(w);
+	for (; *tables; tables++)
+		compare(w, *tables, text);
+}
+
+static void
+names_move(void **state)
+{
+	struct world *w = *state;
+
+	sql(w, "CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE TABLE e (x); CREATE TABLE n (id INTEGER PRIMARY KEY, a)");
+	install(w, true);
+	sql(w, "INSERT INTO t VALUES (1, 'old'), (2, 'old'); INSERT INTO n VALUES (7, 'n')");
+	/* The name goes on to a new table, of the same columns; one that is empty is no exception. */
+	away(w, "ALTER TABLE t RENAME TO old; CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (2, 'new');"
+	    "INSERT INTO old VALUES (3, 'old'); DELETE FROM old WHERE id = 1", "old renewed, t copied",
+	    (const char *[]){ "t", "old", NULL });
+	away(w, "INSERT INTO e VALUES (1); DELETE FROM e; ALTER TABLE e RENAME TO ee; CREATE TABLE e (x); INSERT INTO e VALUES (1)",
+	    "ee renewed, e copied", (const char *[]){ "e", "ee", NULL });
+	/* A captured table with rows takes the name of one that was dropped: one set of triggers is left. */
+	away(w, "DROP TABLE t; ALTER TABLE n RENAME TO t; INSERT INTO t VALUES (8, 'n')", "t copied", (const char *[]){ "t", NULL });
+	assert_string_equal(ask(w, w->db, "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 't'"), "3\n");
+	away(w, "INSERT INTO t VALUES (9, 'n')", "", (const char *[]){ "t", "old", "e", "ee", NULL });
+	assert_string_equal(ask(w, w->db, "SELECT count(*) FROM towline_log WHERE c1 = 9"), "1\n");
+}
+
+/* REPLACE by what the triggers do not know yet. */
+static void
+keys_change(void **state)
+{
+	static const char *const tables[] = { "t", "k", NULL };
+	struct world *w = *state;
+	int64_t before;
+
+	sql(w, "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b); CREATE TABLE k (a INT NOT NULL, b); CREATE UNIQUE INDEX ki ON k (a)");
+	install(w, true);
+	sql(w, "INSERT INTO t VALUES (1, 'a', 'b'), (2, 'aa', 'bb'); INSERT INTO k VALUES (1, 1), (2, 2)");
+	away(w, "CREATE UNIQUE INDEX ti ON t (a); REPLACE INTO t VALUES (3, 'a', 'c')", "t renewed, t copied", tables);
+	away(w, "REPLACE INTO t VALUES (4, 'aa', 'c')", "", tables);
+	/* SQLite writes the new name into the triggers, which know as much as before. */
+	sql(w, "ALTER TABLE t RENAME COLUMN a TO aa");
+	assert_string_equal(renew(w), "t renewed");
+	sql(w, "ALTER TABLE t RENAME COLUMN aa TO a");
+	assert_string_equal(renew(w), "t renewed");
+	/* Nothing was written meanwhile: nothing can be missed. */
+	follow(w);
+	sql(w, "DELETE FROM towline_log");
+	away(w, "CREATE UNIQUE INDEX tb ON t (id, b)", "t renewed", tables);
+	/* Rows that were told apart by a key are no more, and are again. */
+	away(w, "DROP INDEX ki; INSERT INTO k VALUES (1, 'twin'), (2, 2); DELETE FROM k WHERE b = 1", "k renewed, k copied", tables);
+	before = w->lsn;
+	away(w, "INSERT INTO k VALUES (5, 5); DELETE FROM k WHERE a = 2 AND rowid > 2", "", tables);
+	assert_true(w->lsn == before + 2);
+	away(w, "CREATE UNIQUE INDEX ki ON k (a); REPLACE INTO k VALUES (1, 'replaced')", "k renewed, k copied", tables);
+}
+
+static void
+replaced_by_default(void **state)
+{
+	static const char *const tables[] = { "t", NULL };
+	struct world *w = *state;
+
+	sql(w, "CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT NOT NULL DEFAULT 'x' UNIQUE, v INT NOT NULL DEFAULT (1 + 1), UNIQUE (v))");
+	install(w, true);
+	mirror(w, "CREATE TABLE t (id, u, v)");
+	away(w, "INSERT INTO t VALUES (1, 'x', 1), (2, 'y', 2)", "", tables);
+	away(w, "REPLACE INTO t VALUES (3, NULL, 5)", "", tables);
+	away(w, "REPLACE INTO t VALUES (4, 'z', NULL)", "", tables);
+	away(w, "UPDATE OR REPLACE t SET u = NULL WHERE id = 4", "", tables);
+	assert_string_equal(ask(w, w->db, "SELECT group_concat(id) FROM t"), "4\n");
+}
+
+static void
+rowids_move(void **state)
+{
+	static const char *const tables[] = { "n", "k", "r", NULL };
+	struct world *w = *state;
+
+	sql(w, "CREATE TABLE n (x, y); CREATE TABLE k (id TEXT NOT NULL PRIMARY KEY, v); CREATE TABLE r (rowid, v)");
+	install(w, true);
+	away(w, "INSERT INTO n VALUES (1, 1), (2, 2), (3, 3), (2, 2); INSERT INTO k VALUES ('a', 1), ('b', 2), ('c', 3);"
+	    "INSERT INTO r VALUES (1, 1), (2, 2)", "", tables);
+	away(w, "UPDATE OR REPLACE n SET rowid = 2 WHERE rowid = 1", "", tables);
+	away(w, "UPDATE OR REPLACE k SET _rowid_ = 3 WHERE id = 'a'; UPDATE OR REPLACE r SET oid = 2 WHERE v = 1", "", tables);
+	away(w, "UPDATE OR REPLACE k SET rowid = 9; UPDATE n SET oid = rowid + 10", "", tables);
+	away(w, "REPLACE INTO n(rowid, x) VALUES (-1, 'a'); REPLACE INTO k(rowid, id) VALUES (-1, 'm')", "", tables);
+	away(w, "REPLACE INTO n(rowid, x) VALUES (-1, 'b'); REPLACE INTO k(rowid, id) VALUES (-1, 'o'); INSERT INTO n VALUES (7, 7)", "",
+	    tables);
+}
+
+/* Without a key, and another trigger changes the row that is being logged. */
+static void
+overtaken(void **state)
+{
+	static const char *const tables[] = { "n", NULL };
+	struct world *w = *state;
+
+	sql(w, "CREATE TABLE n (x, y)");
+	install(w, true);
+	away(w, "INSERT INTO n VALUES (1, 1), (1, 1)", "", tables);
+	away(w, "CREATE TRIGGER own AFTER INSERT ON n BEGIN UPDATE n SET y = y + 1 WHERE rowid = NEW.rowid; END;"
+	    "CREATE TRIGGER own2 AFTER UPDATE OF x ON n WHEN NEW.x = 5 BEGIN UPDATE n SET x = 6 WHERE rowid = NEW.rowid; END;"
+	    "INSERT INTO n VALUES (1, 1)", "n renewed, n copied", tables);
+	away(w, "INSERT INTO n VALUES (1, 1); INSERT INTO n VALUES (5, 5); UPDATE n SET x = 5 WHERE rowid = 2", "", tables);
 }
 
 static void
@@ -602,6 +731,11 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_column_joins, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_change, setup, teardown),
 		cmocka_unit_test_setup_teardown(made_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_move, setup, teardown),
+		cmocka_unit_test_setup_teardown(keys_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(replaced_by_default, setup, teardown),
+		cmocka_unit_test_setup_teardown(rowids_move, setup, teardown),
+		cmocka_unit_test_setup_teardown(overtaken, setup, teardown),
 		cmocka_unit_test_setup_teardown(copied_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(slots, setup, teardown),
