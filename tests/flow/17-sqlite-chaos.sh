@@ -85,7 +85,8 @@ client() {
 	python3 "$DIR/data/client.py" "$src" "$1" "$stop" >>"$DIR/client.log" 2>&1 &
 	clients+=($!)
 }
-written() { sqlite3 "$src" "select seq from sqlite_sequence where name = 'towline_log'"; }
+# A client that was killed while it wrote may leave the index of the WAL to be mended: who reads meanwhile waits for that.
+written() { sqlite3 -cmd '.timeout 60000' "$src" "select seq from sqlite_sequence where name = 'towline_log'"; }
 grown() { (($(written) > $1)); }
 for i in 1 2 3; do client $((seed + i)); done
 for round in 1 2 3 4 5 6; do
