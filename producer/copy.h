@@ -2,7 +2,7 @@
  * copy.h - the copy of one table that is to be made, is being made, or was made: records `snapshot/SCHEMA.TABLE` of the control topic.
  *
  *   {"state":"copying","reason":"","where":"...","relid":16384,"again":false,"seen":null,"since":"812",
- *    "key":["id"],"rows":81920,"estimate":200000,"began_ms":...,"ended_ms":0,"command":"...",
+ *    "key":["id bigint -"],"rows":81920,"estimate":200000,"began_ms":...,"ended_ms":0,"command":"...",
  *    "begun":[3,810],"whole":[2,17],
  *    "ranges":[{"from":null,"to":["50000"],"at":["20480"],"done":false}, ...]}
  *
@@ -54,7 +54,7 @@ struct copy {
 	enum copy_state state;
 	char *reason;           /* of FAILED, or what it waits for; NULL: none */
 	char *where;            /* SQL condition; NULL: all rows */
-	char *key;              /* JSON array: the key's columns; NULL: not looked yet */
+	char *key;              /* JSON array: the key's columns, their types and collations; NULL: not looked yet */
 	char *command;          /* id of the last command that changed it; NULL: none */
 	uint32_t relid;         /* oid of the table: another one of its name is another table; 0: not known */
 	bool again;             /* rows of it may be at the sinks already: a table without key is emptied there first */

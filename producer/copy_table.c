@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { COL_OID, COL_KIND, COL_IDENTITY, COL_NAME, COL_TYPE, COL_TYPMOD, COL_KEY, COL_FILTER, COL_TYPE_NAME };
+enum { COL_OID, COL_KIND, COL_IDENTITY, COL_NAME, COL_TYPE, COL_TYPMOD, COL_KEY, COL_FILTER, COL_TYPE_NAME, COL_COLLATION };
 
 /*
  * As pgoutput would send the relation. Column lists and filters came with 15, generated columns that are sent with 18.
@@ -15,7 +15,7 @@ enum { COL_OID, COL_KIND, COL_IDENTITY, COL_NAME, COL_TYPE, COL_TYPMOD, COL_KEY,
 static const char describe_sql[] =
 	"SELECT c.oid, c.relkind, c.relreplident, a.attname, a.atttypid, a.atttypmod,"
 	"       c.relreplident = 'f' OR coalesce(array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts, false),"
-	"       %s, format_type(a.atttypid, -1)"
+	"       %s, format_type(a.atttypid, -1), a.attcollation::regcollation"
 	"  FROM pg_publication p JOIN pg_class c ON %s"
 	"  JOIN pg_namespace n ON n.oid = c.relnamespace"
 	"  LEFT JOIN pg_publication_rel l ON l.prpubid = p.oid AND l.prrelid = c.oid"
@@ -102,7 +102,7 @@ static void
 fill_key(const PGresult *res, struct copy_table *t)
 {
 	const struct table *tbl = &t->rel->table;
-	struct buf b = { 0 };
+	struct buf b = { 0 }, order = { 0 };
 
 	t->types = arena_array(&t->arena, (size_t)tbl->nkeys + 1, sizeof *t->types);
 	buf_byte(&b, '[');
@@ -110,10 +110,16 @@ fill_key(const PGresult *res, struct copy_table *t)
 		t->types[i] = arena_text(&t->arena, slice_of(PQgetvalue(res, tbl->keys[i], COL_TYPE_NAME)));
 		buf_text(&b, i ? "," : "");
 		quote_json(&b, tbl->cols[tbl->keys[i]].name);
+		buf_text(&order, i ? "," : "[");
+		quote_json(&order, slice_of(arena_printf(&t->arena, "%.*s %s %s", SLICE_ARG(tbl->cols[tbl->keys[i]].name), t->types[i],
+		    PQgetvalue(res, tbl->keys[i], COL_COLLATION))));
 	}
 	buf_byte(&b, ']');
+	buf_text(&order, tbl->nkeys ? "]" : "[]");
 	t->key = arena_text(&t->arena, buf_view(&b));
+	t->order = arena_text(&t->arena, buf_view(&order));
 	buf_free(&b);
+	buf_free(&order);
 }
 
 /*

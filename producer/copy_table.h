@@ -18,6 +18,7 @@ struct copy_table {
 	const char **types;     /* of the key's columns, for casts */
 	const char *path;       /* search_path by which the key's operators are found */
 	const char *key;        /* names of the key's columns, a JSON array */
+	const char *order;      /* names, types and collations of them, likewise: equal texts, equal ranges */
 	int64_t estimate;       /* rows, about */
 };
 

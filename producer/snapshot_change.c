@@ -61,10 +61,11 @@ read_absent(struct snapshot *s, const struct member *m, const struct txn *txn, s
 /*
  * The row has another key, and the change does not bring all of its values, which a sink may not have under the old key, as that
  * part of the table is still to come. They are read as they are now: what changed them since comes in the stream. Where the row is gone
- * since, under that key, whoever took it away comes in the stream too. A transaction that nobody else sees yet is at its old key.
+ * since, under that key, whoever took it away comes in the stream too. A transaction that nobody else sees yet is at its old key; what
+ * is at neither was made by that transaction itself, so every sink has it. *there: that is so.
  */
 static enum rc
-fill(struct snapshot *s, struct member *m, const struct txn *txn, struct change *ch, struct err *err)
+fill(struct snapshot *s, struct member *m, const struct txn *txn, struct change *ch, bool *there, struct err *err)
 {
 	bool found, seen;
 	enum rc rc = OK;
@@ -78,7 +79,8 @@ fill(struct snapshot *s, struct member *m, const struct txn *txn, struct change 
 		rc = read_absent(s, m, txn, ch, ch->after, &found, &seen, err);
 	if (rc == OK && !found && !seen)
 		rc = read_absent(s, m, txn, ch, ch->before, &found, &seen, err);
-	if (rc == OK && !found) {
+	*there = rc == OK && !found && !seen;
+	if (rc == OK && !found && seen) {
 		ch->op = OP_DELETE;
 		ch->after = NULL;
 	}
@@ -101,10 +103,11 @@ lacks(const struct change *ch)
 static enum rc
 move(struct snapshot *s, struct member *m, const struct txn *txn, struct change *ch, struct err *err)
 {
-	enum rc rc = lacks(ch) ? fill(s, m, txn, ch, err) : OK;
+	bool there = false;
+	enum rc rc = lacks(ch) ? fill(s, m, txn, ch, &there, err) : OK;
 
 	if (rc == OK) {
-		ch->apart = true;
+		ch->apart = !there;
 		return OK;
 	}
 	if (rc == RETRY)

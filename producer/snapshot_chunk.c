@@ -374,13 +374,13 @@ begin_chunk(struct snapshot *s, struct chunk *c, struct err *err)
 	const struct copy_table *t = m->table;
 	enum rc rc;
 
-	s->out.reshaped = s->out.in_txn = false;
+	s->out.in_txn = false;
 	if (window_spoilt(c->window)) {
 		m->rows_max = m->rows_max / 2 < ROWS_MIN ? ROWS_MIN : m->rows_max / 2;
 		read_again(s, c);
 		return AGAIN;
 	}
-	rc = s->source->ops->adopt(s->source, &t->relation, t->text, c->seen, &s->out.tbl, &s->out.reshaped, err);
+	rc = s->source->ops->adopt(s->source, &t->relation, t->text, c->seen, &s->out.tbl, err);
 	if (rc == AGAIN) {
 		look_again(s, m);
 		return AGAIN;
@@ -393,6 +393,7 @@ begin_chunk(struct snapshot *s, struct chunk *c, struct err *err)
 	}
 	s->out.chunk = c;
 	s->out.row = s->out.pieces = 0;
+	s->out.first = true;
 	s->out.at = s->out.piece = 0;
 	s->out.have = NULL;
 	s->out.piece_max = c->job->rows.n / PIECES > PIECE_BYTES ? c->job->rows.n / PIECES : PIECE_BYTES;
@@ -474,8 +475,8 @@ next_event(struct snapshot *s, struct source_event *ev, struct err *err)
 	} else {
 		ev->kind = SRC_CHANGE;
 		ev->change = (struct change){ .op = OP_READ, .tbl = s->out.tbl, .after = s->out.have, .lsn = s->out.chunk->mark.commit_lsn,
-			.reshaped = s->out.reshaped };
-		s->out.reshaped = false;
+			.reshaped = s->out.first && s->source->ops->begins(s->source, s->out.chunk->m->table->relation.relid) };
+		s->out.first = false;
 		s->out.piece += s->out.row_bytes;
 		s->out.have = NULL;
 	}

@@ -89,7 +89,7 @@ struct whole {
 	int64_t held_ms, again_ms;
 	char *seen;
 	const struct table *tbl;
-	bool reshaped, in_txn, began, truncated;
+	bool in_txn, began, truncated;
 	struct job *first;         /* rows, in order */
 	int row;
 	size_t at;                 /* in the rows of the first */
@@ -129,7 +129,7 @@ struct snapshot {
 	struct {
 		struct chunk *chunk;
 		const struct table *tbl;
-		bool reshaped, in_txn;
+		bool in_txn, first;    /* first: no row of it was given yet */
 		const struct value *have;    /* the row that comes next, in arena */
 		size_t at, row_bytes, piece, piece_max; /* place in the rows; bytes of the row, of the transaction at hand */
 		int row, pieces;

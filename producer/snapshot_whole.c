@@ -158,7 +158,6 @@ begun(struct snapshot *s, struct job *j, struct err *err)
 {
 	struct member *m = s->whole.m;
 	const struct table *now;
-	bool reshaped = false;
 	enum rc rc;
 
 	if (j->rc == RETRY || j->early || j->changed || (j->rc == OK && unseen(s, j))) {
@@ -180,13 +179,12 @@ begun(struct snapshot *s, struct job *j, struct err *err)
 		return OK;
 	}
 	now = s->source->ops->table(s->source, m->table->relation.relid);
-	rc = s->source->ops->adopt(s->source, &m->table->relation, m->table->text, now, &s->whole.tbl, &reshaped, err);
+	rc = s->source->ops->adopt(s->source, &m->table->relation, m->table->text, now, &s->whole.tbl, err);
 	if (rc == AGAIN) {
 		whole_end(s, 1000);
 		return OK;
 	}
 	log_info("producer", "all rows of a table without key, in one transaction", "table=\"%s.%s\"", m->schema, m->name);
-	s->whole.reshaped = reshaped;
 	s->whole.seen = text_of(&j->snapshot);
 	s->whole.state = WHOLE_COPYING;
 	give(s, JOB_MORE);
@@ -336,7 +334,7 @@ whole_next(struct snapshot *s, struct source_event *ev, struct err *err)
 	ev->kind = SRC_CHANGE;
 	if (!s->whole.truncated) {
 		ev->change = (struct change){ .op = OP_TRUNCATE, .tbl = s->whole.tbl, .lsn = s->whole.mark.commit_lsn,
-			.reshaped = s->whole.reshaped };
+			.reshaped = s->source->ops->begins(s->source, m->table->relation.relid) };
 		s->whole.truncated = true;
 		return OK;
 	}

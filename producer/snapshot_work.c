@@ -21,7 +21,10 @@ give_plan(struct snapshot *s, struct member *m)
 	j->schema = arena_text(&j->arena, slice_of(m->schema));
 	j->name = arena_text(&j->arena, slice_of(m->name));
 	j->where = member_where(s, m, &j->arena);
-	j->since = m->copy.since;
+	/*
+	 * since is asked for anew, in a copy that goes on too: what waits for a synchronous standby may have been published in a session
+	 * before, and no chunk of this one would know that it does not see that.
+	 */
 	j->ranges = m->copy.nranges ? 0 : RANGES * (int)s->conf->snapshot_jobs;
 	m->planning = true;
 	copiers_give(s->copiers, j);
@@ -31,14 +34,15 @@ static void
 begin_ranges(struct snapshot *s, struct member *m, const struct job *j)
 {
 	const struct copy_table *t = m->table;
-	bool fresh = !m->copy.nranges || !m->copy.key || strcmp(m->copy.key, t->key) != 0;
+	bool fresh = !m->copy.nranges || !m->copy.key || strcmp(m->copy.key, t->order) != 0;
 
 	if (fresh && m->copy.nranges)
-		log_warn("producer", "the key of a table has changed: its copy begins again", "table=\"%s.%s\"", m->schema, m->name);
+		log_warn("producer", "the key of a table, or its order, has changed: its copy begins again", "table=\"%s.%s\"", m->schema,
+		    m->name);
 	snapshot_forget_reaches(m);
 	if (fresh) {
 		copy_set_ranges(&m->copy, j->bounds, j->nbounds);
-		copy_text(&m->copy.key, t->key);
+		copy_text(&m->copy.key, t->order);
 		m->copy.rows = 0;
 		m->copy.began_ms = wall_us() / 1000;
 		log_info("producer", "copying a table", "table=\"%s.%s\" rows=%" PRId64 " ranges=%d%s", m->schema, m->name, t->estimate,

@@ -71,7 +71,7 @@ struct source_ops {
 	/* About each second: look after tables that joined the pipeline, heartbeats, ... */
 	enum rc (*tick)(struct source *s, int64_t now_ms, struct err *err);
 	void (*close)(struct source *s);
-	/* For the snapshot; both NULL where a source copies by itself. */
+	/* For the snapshot; all NULL where a source copies by itself. */
 	/* The newest version of that relation in the stream, NULL: it has brought none. */
 	const struct table *(*table)(struct source *s, uint32_t relid);
 	/*
@@ -79,7 +79,9 @@ struct source_ops {
 	 * *tbl is the version that they are of, made when the stream has not brought it yet. AGAIN: the stream has gone on to another.
 	 */
 	enum rc (*adopt)(struct source *s, const struct pgo *relation, const char *text, const struct table *seen, const struct table **tbl,
-	    bool *reshaped, struct err *err);
+	    struct err *err);
+	/* True once, when its next change is the first of a version that follows another one: that change is `reshaped`. */
+	bool (*begins)(struct source *s, uint32_t relid);
 	/* Where a source copies by itself, for who asks for more copies (producer/recopy.h); else both NULL. */
 	/* SCHEMA.TABLE of those that it has for this pipeline, in a. AGAIN: not to be had now. */
 	enum rc (*tables)(struct source *s, struct arena *a, const char ***names, int *n, struct err *err);

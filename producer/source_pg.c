@@ -618,6 +618,7 @@ static const struct source_ops ops = {
 	.close = pg_close,
 	.table = source_pg_table,
 	.adopt = source_pg_adopt,
+	.begins = source_pg_begins,
 };
 
 enum rc

@@ -56,6 +56,7 @@ enum rc source_pg_find(struct source_pg *s, uint32_t relid, struct slot **slot, 
 /* source_ops. */
 const struct table *source_pg_table(struct source *base, uint32_t relid);
 enum rc source_pg_adopt(struct source *base, const struct pgo *relation, const char *text, const struct table *seen,
-    const struct table **tbl, bool *reshaped, struct err *err);
+    const struct table **tbl, struct err *err);
+bool source_pg_begins(struct source *base, uint32_t relid);
 
 #endif

@@ -143,7 +143,7 @@ source_pg_table(struct source *base, uint32_t relid)
 
 enum rc
 source_pg_adopt(struct source *base, const struct pgo *relation, const char *text, const struct table *seen,
-    const struct table **tbl, bool *reshaped, struct err *err)
+    const struct table **tbl, struct err *err)
 {
 	struct source_pg *s = (struct source_pg *)base;
 	const struct table *now = source_pg_table(base, relation->relid);
@@ -170,7 +170,20 @@ source_pg_adopt(struct source *base, const struct pgo *relation, const char *tex
 			die("out of memory");
 	}
 	*tbl = &slot->rel->table;
-	*reshaped = slot->rel->follows;
-	slot->rel->follows = false;
 	return OK;
+}
+
+bool
+source_pg_begins(struct source *base, uint32_t relid)
+{
+	struct source_pg *s = (struct source_pg *)base;
+	struct slot *slot;
+	bool yes;
+
+	HASH_FIND(hh, s->rels, &relid, sizeof relid, slot);
+	if (!slot || !slot->rel)
+		return false;
+	yes = slot->rel->follows;
+	slot->rel->follows = false;
+	return yes;
 }
