@@ -10,7 +10,19 @@
  * 1970. */
 #define INFINITY_US 9223372036825200000LL
 #define MINUS_INFINITY_US (-9223372036832400000LL)
-#define MINUS_INFINITY_ISO "-290308-12-21T19:59:27.6Z" /* the latter, which is before PostgreSQL's first year */
+
+/*
+ * In its ISO texts: those numbers taken as milliseconds, far outside of PostgreSQL's years. In the modes of micro- and nanoseconds 64 bits
+ * saturate.
+ */
+#define INFINITY_ISO "+292278994-08-16T23:00:00Z"
+#define MINUS_INFINITY_ISO "-292275055-05-16T23:00:00Z"
+
+/* For a date's, in days since 1970: they overflow on the way, to days that PostgreSQL does not have. */
+#define INFINITY_DAYS 2146033979
+#define MINUS_INFINITY_DAYS (-2147472691)
+#define INFINITY_DATE_ISO "+5877611-06-21Z"
+#define MINUS_INFINITY_DATE_ISO "-5877611-06-22Z"
 
 /* What a wire type's values mean, as its semantic name says. */
 enum mean {

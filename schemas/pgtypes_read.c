@@ -64,7 +64,6 @@ unit_of(const struct wire_type *w, bool ms)
 	return ms ? 1000 : 1000000;
 }
 
-/* Debezium has no rule for infinite dates; PostgreSQL's own numbers for them are never dates. */
 static bool
 give_date(const struct wire_type *w, int64_t days, struct arena *a, struct value *out)
 {
@@ -73,11 +72,12 @@ give_date(const struct wire_type *w, int64_t days, struct arena *a, struct value
 
 	if (!pgtime_date_ok(days))
 		return false;
-	if (w->wire == W_STRING) {
+	if (w->wire != W_STRING)
+		*out = value_int(!infinite ? days + PG_EPOCH_DAYS : days < 0 ? MINUS_INFINITY_DAYS : INFINITY_DAYS);
+	else if (infinite)
+		*out = value_string(days < 0 ? SLICE_LIT(MINUS_INFINITY_DATE_ISO) : SLICE_LIT(INFINITY_DATE_ISO));
+	else
 		*out = value_string(keep(a, tmp, pgtime_put_iso_date(tmp, (int32_t)days)));
-		return true;
-	}
-	*out = value_int(infinite ? days : days + PG_EPOCH_DAYS);
 	if (infinite)
 		out->exact = keep(a, tmp, pgtime_put_date(tmp, (int32_t)days));
 	return true;
@@ -110,28 +110,27 @@ floor_div(int64_t v, int64_t by)
 	return v / by - (v % by < 0);
 }
 
-/* Infinities are Debezium's moments for them; who is one of these has its own text, too. */
 static bool
 give_iso_timestamp(int64_t us, struct arena *a, struct value *out)
 {
 	char tmp[PGTIME_TEXT_MAX];
 
-	if (us == INT64_MIN)
-		*out = value_string(SLICE_LIT(MINUS_INFINITY_ISO));
+	if (us == INT64_MAX || us == INT64_MIN)
+		*out = value_string(us < 0 ? SLICE_LIT(MINUS_INFINITY_ISO) : SLICE_LIT(INFINITY_ISO));
 	else
-		*out = value_string(keep(a, tmp, pgtime_put_iso(tmp, us == INT64_MAX ? INFINITY_US - PG_EPOCH_US : us, 0)));
-	if (us == INT64_MIN || us == INT64_MAX || us == INFINITY_US - PG_EPOCH_US)
-		out->exact = keep(a, tmp, pgtime_put_timestamp(tmp, us, false));
+		*out = value_string(keep(a, tmp, pgtime_put_iso(tmp, us, 0)));
 	return true;
 }
 
-/* From 1677 to 2262; what is outside, infinity too, is NULL to Debezium. */
+/* From 1677 to 2262; what is outside is NULL to Debezium, but for infinity. */
 static bool
 give_nano_timestamp(int64_t us, struct arena *a, struct value *out)
 {
 	char tmp[PGTIME_TEXT_MAX];
 	int64_t v;
 
+	if (us == INT64_MAX || us == INT64_MIN)
+		return give_int(us, out);
 	if (!__builtin_add_overflow(us, PG_EPOCH_US, &v) && !__builtin_mul_overflow(v, 1000, &v)) {
 		*out = value_int(v);
 		return true;
@@ -159,6 +158,8 @@ give_timestamp(const struct pg_type *t, const struct wire_type *w, int64_t us, s
 		return give_iso_timestamp(us, a, out);
 	if (per_second == 1000000000)
 		return give_nano_timestamp(us, a, out);
+	if ((us == INT64_MAX || us == INT64_MIN) && w->plain && unit == 1)
+		return give_int(us, out);
 	if (us == INT64_MAX || us == INT64_MIN)
 		return give_int((us < 0 ? MINUS_INFINITY_US : INFINITY_US) / unit, out);
 	lost = __builtin_add_overflow(floor_div(us, unit), PG_EPOCH_US / unit, &v);

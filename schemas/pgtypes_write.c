@@ -43,11 +43,17 @@ date_of(const struct value *v, int32_t *days)
 {
 	int64_t d;
 
+	if (v->kind == V_STRING && (slice_is(v->s, INFINITY_DATE_ISO) || slice_is(v->s, MINUS_INFINITY_DATE_ISO))) {
+		*days = *v->s.p == '-' ? INT32_MIN : INT32_MAX;
+		return true;
+	}
 	if (v->kind == V_STRING)
 		return pgtime_date_parse(without_z(v->s), days);
 	d = v->i;
 	if (v->kind != V_INT)
 		return false;
+	if (d == INFINITY_DAYS || d == MINUS_INFINITY_DAYS)
+		d = d < 0 ? INT32_MIN : INT32_MAX;
 	if (d != INT32_MAX && d != INT32_MIN && __builtin_sub_overflow(d, PG_EPOCH_DAYS, &d))
 		return false;
 	*days = (int32_t)d;
@@ -62,17 +68,13 @@ time_of(struct meaning m, const struct value *v, int64_t *us)
 	return v->kind == V_INT && m.per_second && to_us(v->i, m.per_second, us) && *us >= 0 && *us <= PG_DAY_US;
 }
 
-/* Two moments mean infinity where there is no exact text. */
 static bool
 iso_timestamp_of(struct slice s, int64_t *us)
 {
-	if (!pgtime_timestamp_parse(s, us)) {
-		*us = INT64_MIN;
-		return slice_is(s, MINUS_INFINITY_ISO);
-	}
-	if (*us == INFINITY_US - PG_EPOCH_US)
-		*us = INT64_MAX;
-	return true;
+	if (pgtime_timestamp_parse(s, us))
+		return true;
+	*us = s.n && *s.p == '-' ? INT64_MIN : INT64_MAX;
+	return slice_is(s, INFINITY_ISO) || slice_is(s, MINUS_INFINITY_ISO);
 }
 
 static bool
@@ -92,6 +94,10 @@ timestamp_of(struct meaning m, const struct value *v, int64_t *us)
 	    && (v->i == INFINITY_US / unit || v->i == MINUS_INFINITY_US / unit || v->i == INFINITY_US || v->i == MINUS_INFINITY_US
 		|| (unit == 1 && (v->i == INT64_MAX || v->i == INT64_MIN)))) {
 		*us = v->i > 0 ? INT64_MAX : INT64_MIN;
+		return true;
+	}
+	if (m.per_second == 1000000000 && (v->i == INT64_MAX || v->i == INT64_MIN)) {
+		*us = v->i;
 		return true;
 	}
 	/* From 1970 to 2000 first: a late moment in milliseconds may fit 64 bits of microseconds

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Towline in the place of a Debezium, against the real one: the schemas that both register for the same tables; our topics through Kafka
 # Connect (Apicurio's Avro converter, Debezium's JDBC sink, ExtractNewRecordState) into tables; and read by Apache's Avro for Python.
-# limit: 240
+# limit: 360
 # shellcheck source-path=SCRIPTDIR source=connect.sh
 . "$(dirname "${BASH_SOURCE[0]}")/connect.sh"
 
@@ -139,4 +139,53 @@ case_sinks() {
 	end run
 }
 
-cases schemas sinks
+# The other modes: a Debezium in the same ones has the same schemas and values.
+case_modes() {
+	local m time decimal interval binary infinite p i=0
+	python_avro
+	for m in 'isostring string string hex' 'microseconds double numeric base64' 'nanoseconds string numeric base64-url-safe' \
+		'adaptive_time_microseconds precise numeric hex'; do
+		read -r time decimal interval binary <<<"$m"
+		i=$((i + 1))
+		# In the default form Debezium has several numbers for them (schemas/README.md).
+		infinite="'infinity', '-infinity'"
+		[ $time != adaptive_time_microseconds ] || infinite='null, null'
+		world "modes$i" <<-E2
+			schemas: $REGISTRY
+			types: { time: $time, decimal: $decimal, interval: $interval, binary: $binary }
+		E2
+		pg_sql src "create table m(id int primary key, d date, t0 time(0), t3 time(3), t time, t6n time not null, s0 timestamp(0), s3 timestamp(3),
+			s timestamp, n numeric, n2 numeric(10,2), mo money, iv interval, b bytea, ad date[], ats timestamp[])"
+		debezium "${PIPE}d" 'public.*' "\"snapshot.mode\": \"no_data\", \"time.precision.mode\": \"$time\", \"decimal.handling.mode\": \"$decimal\",
+			\"interval.handling.mode\": \"$interval\", \"binary.handling.mode\": \"$binary\""
+		wait_for 30 "[ \"\$(pg_sql src \"select active from pg_replication_slots where slot_name = 'debezium_$CASE'\")\" = t ]"
+		tl run run -c "$CONF"
+		streams run
+		pg_sql src "insert into m values
+			(1, '2026-01-02', '01:02:03', '01:02:03.4', '01:02:03.000004', '00:00', '2026-01-02 03:04:05', '1969-12-31 23:59:59.999',
+				'2026-01-02 03:04:05.678901', 12.5, 3.1, '1.25', '1 year 2 mons 3 days 04:05:06.78', '\\xfbff0a', '{2026-01-02,1969-12-31}',
+				'{2026-01-02 03:04:05.678901}'),
+			(2, '1815-06-18', '23:59:59', '23:59:59.999', '23:59:59.999999', '12:34', '1815-06-18 11:30', '1815-06-18 11:30:00.001',
+				'1815-06-18 11:30:00.000001', -0.001, -3.14, '-1.25', '-1 day', '', '{}', '{}'),
+			(4, '0045-03-15 BC', '24:00', '24:00', '24:00', '24:00', '0045-03-15 12:00 BC', $infinite, null, null, null, null, null, null, null),
+			(5, '12023-03-15', '00:00', '00:00', '00:00', '00:00', '2300-01-01', $infinite, null, null, null, null, null, null, null),
+			(6, 'infinity', null, null, null, '00:00', null, null, null, null, null, null, null, null, null, null),
+			(7, '-infinity', null, null, null, '00:00', null, null, null, null, null, null, null, null, null, null),
+			(3, null, null, null, null, '12:00', null, null, null, null, null, null, null, null, null, null)"
+		copied m
+		end run
+		for p in "$PIPE" "${PIPE}d"; do
+			wait_for 30 "[ \$(kcat -b $BROKERS -C -t $p.public.m -e -q -f '.\n' | wc -l) = 7 ]"
+			PYTHONPATH=$AVRO python3 "$ROOT/tests/flow/connect/rows.py" "$BROKERS" "$REGISTRY" "$p.public.m" | sed 's/ object at 0x[0-9a-f]*//g' >"$DIR/data/$p.rows" || flunk "rows.py $p"
+			curl -fsS "$REGISTRY/subjects/$p.public.m-value/versions/latest" >"$DIR/data/$p.json"
+		done
+		(cd "$DIR/data" && python3 "$ROOT/tests/flow/connect/schemas.py" "$PIPE.json" "${PIPE}d.json" "$PIPE" "${PIPE}d") >"$DIR/$CASE.schemas.log"
+		[ ! -s "$DIR/$CASE.schemas.log" ] || flunk "$m: other schemas than Debezium's: $(head -n 5 "$DIR/$CASE.schemas.log")"
+		diff "$DIR/data/$PIPE.rows" "$DIR/data/${PIPE}d.rows" >"$DIR/$CASE.rows.log" || flunk "$m: other values than Debezium's: $(cat "$DIR/$CASE.rows.log")"
+		[ "$(wc -l <"$DIR/data/$PIPE.rows")" = 7 ]
+		connector_delete "${PIPE}d"
+	done
+	say "in four sets of modes Debezium has the same schemas and values"
+}
+
+cases schemas sinks modes
