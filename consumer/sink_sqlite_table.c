@@ -87,7 +87,8 @@ create_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 		return fail_exit(err, FATAL, EXIT_REFUSED,
 		    "table %s does not exist at the sink; create it, or set create_tables: true",
 		    t->t.name);
-	buf_printf(&sql, "CREATE TABLE %s (", t->t.name);
+	/* Another process at this file may have made it since it was looked for: the marker tells who goes on. */
+	buf_printf(&sql, "CREATE TABLE IF NOT EXISTS %s (", t->t.name);
 	for (int i = 0; i < tbl->ncols; i++) {
 		if (!tbl->cols[i].name.n)
 			continue;

@@ -101,6 +101,8 @@ case_two() {
 	tl lite2 consumer -c "$CONF"
 	pg_sql src "insert into t select generate_series(201, 300)"
 	wait_for 20 "[ \"\$(sqlite3 -cmd '.timeout 5000' $DIR/data/two.db 'select count(*) || count(distinct id) from t')\" = 300300 ]"
+	# Both may have come when the other one's rows were there already: then it is the next ones that tell.
+	wait_for 30 "pg_sql src 'insert into t values (0)'; ! towline_alive two.lite1 || ! towline_alive two.lite2"
 	end producer
 	local name
 	for name in lite1 lite2; do
