@@ -134,7 +134,7 @@ open_port(const char *address, int *fd, struct err *err)
 	};
 	struct addrinfo *list = NULL;
 	char host[256];
-	const char *port;
+	const char *port = NULL;
 	int code;
 	enum rc rc = split(address, host, &port, err);
 

@@ -35,6 +35,7 @@ struct entry {
 	struct entry *next;
 	char *table; /* of its key, copy_name */
 	struct copy copy;
+	bool pending; /* a command that no producer has done yet */
 	int64_t seen_ms, seen_rows, rate; /* of the last look */
 };
 
@@ -91,9 +92,13 @@ entry_find(struct copies *c, const char *table)
 static void
 take(struct copies *c, const struct control_record *rec)
 {
-	size_t n = strlen(COPY_PREFIX);
+	size_t n = strlen(COPY_PREFIX), command = strlen(COPY_COMMAND_PREFIX);
 	struct err err;
 
+	if (rec->key.n > command && memcmp(rec->key.p, COPY_COMMAND_PREFIX, command) == 0)
+		for (struct entry *e = c->first; e; e = e->next)
+			if (slice_is((struct slice){ rec->key.p + command, rec->key.n - command }, e->table))
+				e->pending = rec->value.n > 0;
 	if (rec->key.n <= n || memcmp(rec->key.p, COPY_PREFIX, n) != 0)
 		return;
 	struct entry *e = entry_of(c, (struct slice){ rec->key.p + n, rec->key.n - n });
@@ -434,6 +439,10 @@ order(struct call *call, struct copies *c, size_t verb)
 		rc = check_table(call->conf, table, &a, &table, &call->err);
 	else if (!e)
 		rc = fail_exit(&call->err, FATAL, EXIT_USAGE, "no producer knows a table %s; 'towline snapshot ls' lists them", table);
+	/* A command takes the place of the one before: a sink that is made anew may wait for that. */
+	if (rc == OK && e && e->pending)
+		rc = fail_exit(&call->err, RETRY, EXIT_UNREACHABLE,
+		    "the copy of %s: no producer has done yet what was asked for before; it does it when it runs, then ask again", table);
 	if (rc == OK && e && !(verbs[verb].from & 1u << e->copy.state))
 		rc = refused(table, &e->copy, verbs[verb].otherwise, &call->err);
 	if (rc == OK)

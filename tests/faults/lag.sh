@@ -1,7 +1,7 @@
 #!/bin/bash
 # A sink that is down while far more is written than fits into memory, then catches up; one transaction of a million rows. The release
 # build stays below 100 MB all the time.
-#   SIZE=small|full   300 MB and 1 M rows, or 2 GB and 5 M rows; HWM_MAX=n megabytes (100)
+#   SIZE=small|full|huge   300 MB and 1 M rows, 2 GB and 5 M rows, 10 GB and 5 M rows; HWM_MAX=n megabytes (100)
 # limit: 1800
 if [ -z "${TOWLINE:-}" ] && [ -x "$(dirname "$0")/../../build/release/towline" ]; then
 	TOWLINE=$(cd "$(dirname "$0")/../.." && pwd)/build/release/towline
@@ -10,6 +10,7 @@ fi
 . "$(dirname "$0")/../flow/lib.sh"
 case ${SIZE:-small} in
 full) rows=4000000 huge=5000000 ;;
+huge) rows=20000000 huge=5000000 ;;
 *) rows=640000 huge=1000000 ;;
 esac
 tables=8

@@ -122,6 +122,7 @@ anew
 # asked while nobody runs: done at the next start
 towline_kill run TERM
 fails 4 'no producer has answered within 15 s; it does it when it runs again' add big
+fails 4 'no producer has done yet what was asked for before' cancel big
 towline_start run run -v -c "$DIR/conf.yaml"
 wait_for 120 '[ "$(state big)" = done ]'
 wait_for 60 'same_pg src dst big'
