@@ -229,7 +229,10 @@ take_spine(struct session *s, const rd_kafka_message_t *m, struct err *err)
 		return take_group(s, &r, m, err);
 	case FOLLOW_QUIET:
 		/* Not worth a sink transaction each, but the marker must not stay behind what retention keeps. */
-		if (s->open || filling(s)->nrows || now_ms() - s->marked_ms < REMARK_MS)
+		if (s->open || filling(s)->nrows)
+			return OK;
+		/* Who wrote an OPEN waits to hear from the sink: a transaction there tells that it is not one restored from before. */
+		if (now_ms() - s->marked_ms < REMARK_MS && !(s->teller && r.kind == SPINE_OPEN))
 			return OK;
 		follow_mark(s->f, &r, at);
 		return session_flush(s, err);

@@ -596,7 +596,9 @@ redo_guess(struct sink_pg *s, const struct batch *b, bool *done, struct err *err
 	s->sure = false;
 	rc = pipe_leave(s, err); /* a refusal goes back to the savepoint */
 	if (rc == OK) {
-		rc = pg_exec(s->conn, "constraints", "SET CONSTRAINTS ALL IMMEDIATE", NULL, err);
+		/* What is deferred in a transaction that goes on is judged at its end. */
+		if (!streamed)
+			rc = pg_exec(s->conn, "constraints", "SET CONSTRAINTS ALL IMMEDIATE", NULL, err);
 		*done = rc == OK;
 		if (rc == REJECT)
 			rc = pg_exec(s->conn, "roll back", "ROLLBACK TO SAVEPOINT towline_apply", NULL, err);

@@ -130,7 +130,7 @@ give_rows(struct sink_pg *s, const struct pg_target *t, const struct batch *b)
 	for (size_t at = 0; at < s->rows.n && s->copying && !s->broken; at += PIECE) {
 		size_t n = s->rows.n - at < PIECE ? s->rows.n - at : PIECE;
 
-		if (PQputCopyData(s->conn, s->rows.p + at, (int)n) < 0) {
+		if (PQputCopyData(s->conn, s->rows.p + at, (int)n) <= 0) {
 			struct err why;
 
 			(void)!pg_fail(s->conn, NULL, &why, t->t.name);

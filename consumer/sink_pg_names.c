@@ -64,6 +64,12 @@ pg_note_name(struct sink_pg *s, struct pg_target *t, struct err *err)
 	    " ON CONFLICT (pipeline, source) DO UPDATE SET name = excluded.name",
 	    3, params, NULL, err);
 
+	/* What other lanes noted, which may not meet the table again, would be taken for true. */
+	if (rc == OK)
+		rc = pg_exec_params(s->conn, "note the table's name",
+		    "UPDATE towline.tables SET name = $3"
+		    " WHERE (pipeline = $1 OR starts_with(pipeline, $1 || '/')) AND source = $2 AND name <> $3",
+		    3, (const char *[]){ park_base(s->sink.pipeline, &t->arena), params[1], params[2] }, NULL, err);
 	/* Who gets the source's old name later is another table. */
 	if (rc == OK && src->was_name.n) {
 		params[1] = quoted(t, src->was_schema, src->was_name);

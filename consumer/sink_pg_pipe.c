@@ -81,7 +81,10 @@ result_failed(struct sink_pg *s, const struct sent *e, const PGresult *res)
 		why.rc = FATAL;
 	pipe_fail(s, &why, e->batch);
 	s->failure_commit = e->kind == SENT_COMMIT;
-	s->failure_guess = e->guess && state && strcmp(state, "23505") == 0;
+	s->failure_guess = e->guess && state && (strcmp(state, "23505") == 0 || strcmp(state, "23P01") == 0);
+	/* Row security that came since does not let COPY. */
+	if (e->target && state && strcmp(state, "0A000") == 0)
+		e->target->t.copies = false;
 	if (s->failure_guess && e->target->doubted < DOUBT_MAX)
 		e->target->doubted = e->target->doubted ? e->target->doubted * 2 : DOUBT_MIN;
 	if (s->failure_guess)

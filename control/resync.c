@@ -121,6 +121,9 @@ note_resync(struct resync_watch *w, const char *sink, struct slice value)
 	struct resync *r;
 
 	drop_resync(w, sink);
+	/* Of a version that did not tell the place, so that no copy can be told to be of behind it: until it is asked for again. */
+	if (!json_object_get(o, "gen"))
+		at.gen = UINT64_MAX;
 	if (json_is_object(o)) {
 		r = calloc(1, sizeof *r);
 		if (!r)

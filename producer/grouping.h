@@ -104,7 +104,10 @@ bool grouping_beat(struct grouping *g, int64_t now_ms, struct spine_record *r);
 /* What was written into the spine is not read back for a minute: Kafka acknowledged and lost it, or is away. Begin anew. */
 bool grouping_overdue(struct grouping *g, int64_t now_ms);
 
-/* What the source may forget; groups beyond number `no` are needed yet (UINT64_MAX: none is, once it was read back). */
+/*
+ * What the source may forget, and does: asked with another `no` it would forget more. Groups beyond number `no` are needed yet
+ * (UINT64_MAX: none is, once it was read back).
+ */
 uint64_t grouping_safe(struct grouping *g, uint64_t no);
 
 #endif

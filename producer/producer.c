@@ -70,6 +70,7 @@ struct session {
 	const struct quorum *quorum; /* of sinks that commits wait for; no members: they wait for none */
 	struct awaited awaited;    /* what they say, where they are not in this process */
 	struct standby standby;
+	uint64_t safe;             /* up to here the source may forget its log */
 };
 
 /* ---- the spine, read back ---- */
@@ -134,7 +135,7 @@ read_spine(struct session *s, int wait_ms, struct err *err)
 		struct spine_record r;
 
 		wait_ms = 0;
-		if (m->rkt == s->awaited.topic)
+		if (s->awaited.topic && m->rkt == s->awaited.topic)
 			rc = awaited_take(&s->awaited, m, s->g.place.gen, s->g.token, s->g.inflight.next_no - 1, err);
 		else if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
 			rc = fail(err, RETRY,
@@ -570,6 +571,7 @@ confirm(struct session *s, struct err *err)
 	uint64_t no = s->kafka->broker && s->flow ? flow_applied(s->flow) : UINT64_MAX;
 	uint64_t safe = grouping_safe(&s->g, no), applied = safe;
 
+	s->safe = safe;
 	if (s->quorum->nmembers) {
 		standby_published(&s->standby, s->g.state.no, safe);
 		applied = standby_applied(&s->standby, quorum_no(s));
@@ -643,7 +645,7 @@ turn(struct session *s, bool read_on, struct err *err)
 		rc = s->source->ops->tick(s->source, now_ms(), err);
 	tell_place(s);
 	if (rc == OK && read_on)
-		rc = snapshot_turn(s->snapshot, s->g.inflight.accepted_no, sent_no(s), grouping_safe(&s->g, UINT64_MAX), err);
+		rc = snapshot_turn(s->snapshot, s->g.inflight.accepted_no, sent_no(s), s->safe, err);
 	if (rc == OK && read_on)
 		rc = publish_heartbeat(s->pub, now_ms(), err);
 	if (rc == OK && (idle || no_room(s)) && before == progress(s))

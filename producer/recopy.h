@@ -27,7 +27,7 @@ void recopy_end(struct recopy *r);
  */
 enum rc recopy_look(struct recopy *r, struct err *err) MUST_CHECK;
 
-/* Once a turn: commands, progress. safe: everything up to this LSN is in the spine. */
+/* Once a turn: commands, progress. safe: everything up to this LSN may be forgotten by the source. */
 enum rc recopy_turn(struct recopy *r, uint64_t safe, struct err *err) MUST_CHECK;
 
 /* Readable when a command may have come; -1: never. */

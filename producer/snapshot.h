@@ -38,7 +38,7 @@ enum rc snapshot_look(struct snapshot *s, struct err *err) MUST_CHECK;
 
 /*
  * Once a turn: commands, jobs, progress. accepted: number of the last group that was read back; sent: of the newest one that has rows;
- * safe: everything up to this LSN is in the spine.
+ * safe: everything up to this LSN may be forgotten by the source.
  */
 enum rc snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, uint64_t safe, struct err *err) MUST_CHECK;
 

@@ -75,10 +75,18 @@ fill(struct snapshot *s, struct member *m, const struct txn *txn, struct change 
 		rc = copy_table_look(s->sql, s->conf, m->schema, m->name, &m->table, err);
 	if (rc == OK && m->table->rel->table.ncols != ch->tbl->ncols)
 		rc = fail(err, FATAL, "the table is described otherwise by now");
-	if (rc == OK)
+	/* It may come to be seen between the two looks: then it is where it went to. */
+	for (bool again = true; rc == OK && again;) {
+		const struct value *after = ch->after;
+
 		rc = read_absent(s, m, txn, ch, ch->after, &found, &seen, err);
-	if (rc == OK && !found && !seen)
+		if (rc != OK || found || seen)
+			break;
 		rc = read_absent(s, m, txn, ch, ch->before, &found, &seen, err);
+		again = rc == OK && seen;
+		if (again)
+			ch->after = after;
+	}
 	*there = rc == OK && !found && !seen;
 	if (rc == OK && !found && seen) {
 		ch->op = OP_DELETE;
