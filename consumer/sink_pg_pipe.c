@@ -308,6 +308,8 @@ pipe_drain(struct sink_pg *s)
 	if (s->sent_n ? s->sent[(s->sent_head + s->sent_n - 1) % s->sent_cap].kind != SENT_SYNC
 		      : aborted)
 		pipe_sync(s);
+	/* The answer to a COPY may have come with its rows still on their way: no other will. */
+	take_results(s);
 	while (s->sent_n)
 		turn(s, true);
 }

@@ -130,6 +130,27 @@ test_copy_again(void **state)
 	batch_free(&b, NULL);
 }
 
+/* The server refuses the first row, and has said so long before the last one is sent. */
+static void
+test_copy_refused_early(void **state)
+{
+	struct world *w = *state;
+	static char text[20000];
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+
+	memset(text, 'x', sizeof text - 1);
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 0, "old"));
+	ok(run(w, &b));
+	for (int i = 0; i < MANY; i++)
+		put_row(&b, &t, OP_READ, NULL, order(&b, i, text));
+	rejected(run(w, &b));
+	redo_all(w, &b);
+	assert_string_equal(ask(w, "SELECT count(*) || ' ' || min(length(name)) FROM sink_test.orders"), "400 19999");
+}
+
 /* In a transaction that is streamed: what stands before stays. */
 static void
 test_copy_streamed(void **state)
@@ -171,6 +192,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		with_world(test_copy),
 		with_world(test_copy_again),
+		with_world(test_copy_refused_early),
 		with_world(test_copy_streamed),
 	};
 
