@@ -116,7 +116,7 @@ refute grep -q 'replica=brief' "$DIR/run.log"
 wait_for 20 'same_pg src dst t'
 t replica remove edge
 wait_for 10 '! t replica ls | grep -q "^edge"'
-wait_for 10 "grep -q 'replica left' $DIR/run.log"
+wait_for 10 "grep -q 'replica left.* replica=edge' $DIR/run.log"
 l=$(t write update t id=2 v=gone)
 t wait --lsn "$l" --sink copy
 [ "$(lite edge 'select v from t where id = 2')" = w ]
