@@ -1,13 +1,12 @@
 #include "consumer/teller.h"
 #include "core/log.h"
 #include "core/now.h"
-#include "core/stop.h"
 #include "schemas/control.h"
 #include "schemas/topic.h"
 
 #include <stdlib.h>
 
-enum { LOAD_MS = 10000, WAIT_MS = 200, AGAIN_MS = 1000, LATE_MS = 500 };
+enum { LOAD_MS = 10000, AGAIN_MS = 1000, LATE_MS = 500 };
 
 struct teller {
 	struct arena arena;
@@ -40,20 +39,12 @@ stop_reading(struct teller *t)
 static enum rc
 load(struct teller *t, struct err *err)
 {
-	int64_t until = now_ms() + LOAD_MS;
 	struct control_record rec;
-	enum rc rc = OK;
+	enum rc rc;
 
-	while (rc == OK && !control_current(t->control)) {
-		rc = control_next(t->control, WAIT_MS, &rec, err);
-		if (rc == OK)
-			note(t, &rec);
-		if (rc == AGAIN)
-			rc = now_ms() < until && !stop_requested()
-			    ? OK
-			    : fail(err, RETRY, "the control topic does not answer within %d s", LOAD_MS / 1000);
-	}
-	return rc;
+	while ((rc = control_held(t->control, LOAD_MS, &rec, err)) == OK)
+		note(t, &rec);
+	return rc == AGAIN ? OK : rc;
 }
 
 enum rc

@@ -23,11 +23,9 @@ static const char prefix[] = "replica/";
 static const char *
 name_of(struct slice key, struct arena *a)
 {
-	size_t n = strlen(prefix);
+	struct slice name;
 
-	if (key.n <= n || memcmp(key.p, prefix, n) != 0)
-		return NULL;
-	return arena_text(a, (struct slice){ key.p + n, key.n - n });
+	return control_about(key, prefix, &name) ? arena_text(a, name) : NULL;
 }
 
 /* What the record says. REJECT: it makes no sense. */
@@ -97,10 +95,9 @@ change(struct replica_list *l, const struct control_record *rec)
 enum rc
 replicas_load(const struct kafka *k, struct replica_list *out, struct err *err)
 {
-	int64_t until = now_us() + LOAD_MS * INT64_C(1000);
 	struct control *c = NULL;
 	struct control_record rec;
-	enum rc rc = OK;
+	enum rc rc;
 
 	*out = (struct replica_list){ .n = 0 };
 	for (int i = 0; i < k->conf->nsinks; i++)
@@ -108,18 +105,10 @@ replicas_load(const struct kafka *k, struct replica_list *out, struct err *err)
 	if (k->conf->embedded)
 		return OK;
 	rc = control_open(k, CONTROL_ALL, false, &c, err);
-	while (rc == OK && !control_current(c)) {
-		rc = control_next(c, WAIT_MS, &rec, err);
-		if (rc == OK)
-			change(out, &rec);
-		if (rc == AGAIN && now_us() > until)
-			rc = fail(err, RETRY, "the control topic does not answer within %d s",
-			    LOAD_MS / 1000);
-		else if (rc == AGAIN)
-			rc = OK;
-	}
+	while (rc == OK && (rc = control_held(c, LOAD_MS, &rec, err)) == OK)
+		change(out, &rec);
 	control_close(c);
-	return rc;
+	return rc == AGAIN ? OK : rc;
 }
 
 void

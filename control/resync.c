@@ -7,7 +7,6 @@
 #include "core/now.h"
 #include "core/quorum.h"
 #include "core/sqlite.h"
-#include "core/stop.h"
 #include "producer/copy.h"
 #include "schemas/control.h"
 #include "schemas/spine_log.h"
@@ -134,32 +133,23 @@ note_resync(struct resync_watch *w, const char *sink, struct slice value)
 	json_decref(o);
 }
 
-/* The part of the key behind prefix, in a; NULL: the key is another. */
-static const char *
-behind(struct slice key, const char *prefix, struct arena *a)
-{
-	size_t n = strlen(prefix);
-
-	return key.n > n && memcmp(key.p, prefix, n) == 0 ? arena_text(a, (struct slice){ key.p + n, key.n - n }) : NULL;
-}
-
 void
 resync_note(struct resync_watch *w, struct slice key, struct slice value)
 {
 	struct arena a = { 0 };
-	const char *table = behind(key, COPY_PREFIX, &a), *sink = behind(key, CONTROL_RESYNC, &a);
+	struct slice name;
 	struct copy c = { 0 };
 	struct copied *t;
 	struct err err;
 
-	if (sink) {
-		note_resync(w, sink, value);
-	} else if (table && value.n) {
+	if (control_about(key, CONTROL_RESYNC, &name)) {
+		note_resync(w, arena_text(&a, name), value);
+	} else if (control_about(key, COPY_PREFIX, &name) && value.n) {
 		if (copy_take(value, &c, &err) == OK)
-			note_copy(w, table, &c);
+			note_copy(w, arena_text(&a, name), &c);
 		copy_free(&c);
-	} else if (table) {
-		HASH_FIND_STR(w->tables, table, t);
+	} else if (control_about(key, COPY_PREFIX, &name)) {
+		HASH_FIND(hh, w->tables, name.p, name.n, t);
 		if (t)
 			drop_table(w, t);
 	}
@@ -198,20 +188,12 @@ resync_state(const struct resync_watch *w, const struct conf_sink *sink)
 static enum rc
 load(struct control *c, struct resync_watch *w, struct err *err)
 {
-	int64_t until = now_ms() + LOAD_MS;
 	struct control_record rec;
+	enum rc rc;
 
-	while (!control_current(c)) {
-		enum rc rc = control_next(c, WAIT_MS, &rec, err);
-
-		if (rc == OK)
-			resync_note(w, rec.key, rec.value);
-		else if (rc != AGAIN)
-			return rc;
-		if (rc == AGAIN && (now_ms() > until || stop_requested()))
-			return fail(err, RETRY, "the control topic does not answer within %d s", LOAD_MS / 1000);
-	}
-	return OK;
+	while ((rc = control_held(c, LOAD_MS, &rec, err)) == OK)
+		resync_note(w, rec.key, rec.value);
+	return rc == AGAIN ? OK : rc;
 }
 
 enum rc

@@ -92,16 +92,17 @@ entry_find(struct copies *c, const char *table)
 static void
 take(struct copies *c, const struct control_record *rec)
 {
-	size_t n = strlen(COPY_PREFIX), command = strlen(COPY_COMMAND_PREFIX);
+	struct slice table;
+	struct entry *e;
 	struct err err;
 
-	if (rec->key.n > command && memcmp(rec->key.p, COPY_COMMAND_PREFIX, command) == 0)
-		for (struct entry *e = c->first; e; e = e->next)
-			if (slice_is((struct slice){ rec->key.p + command, rec->key.n - command }, e->table))
+	if (control_about(rec->key, COPY_COMMAND_PREFIX, &table))
+		for (e = c->first; e; e = e->next)
+			if (slice_is(table, e->table))
 				e->pending = rec->value.n > 0;
-	if (rec->key.n <= n || memcmp(rec->key.p, COPY_PREFIX, n) != 0)
+	if (!control_about(rec->key, COPY_PREFIX, &table))
 		return;
-	struct entry *e = entry_of(c, (struct slice){ rec->key.p + n, rec->key.n - n });
+	e = entry_of(c, table);
 	if (!rec->value.n || copy_take(rec->value, &e->copy, &err) != OK)
 		copy_free(&e->copy);
 }
@@ -123,15 +124,12 @@ look(struct copies *c, int wait_ms, struct err *err)
 static enum rc
 load(const struct kafka *k, struct copies *c, struct err *err)
 {
-	int64_t until = now_ms() + LOAD_MS;
+	struct control_record rec;
 	enum rc rc = control_open(k, CONTROL_ALL, true, &c->control, err);
 
-	while (rc == OK && !control_current(c->control)) {
-		rc = look(c, WAIT_MS, err);
-		if (rc == OK && now_ms() > until)
-			rc = fail(err, RETRY, "the control topic does not answer within %d s", LOAD_MS / 1000);
-	}
-	return rc;
+	while (rc == OK && (rc = control_held(c->control, LOAD_MS, &rec, err)) == OK)
+		take(c, &rec);
+	return rc == AGAIN ? OK : rc;
 }
 
 static void

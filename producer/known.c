@@ -163,20 +163,12 @@ take(struct known *k, const struct control_record *r)
 static enum rc
 read_all(struct known *k, struct err *err)
 {
-	int64_t until = now_ms() + READ_MS;
-	enum rc rc = OK;
+	struct control_record r;
+	enum rc rc;
 
-	while (rc == OK && !control_current(k->control)) {
-		struct control_record r;
-
-		rc = control_next(k->control, WAIT_MS, &r, err);
-		if (rc == OK)
-			take(k, &r);
-		if (rc == AGAIN)
-			rc = now_ms() < until ? OK
-					      : fail(err, RETRY, "the control topic was not read to its end within %d s", READ_MS / 1000);
-	}
-	return rc;
+	while ((rc = control_held(k->control, READ_MS, &r, err)) == OK)
+		take(k, &r);
+	return rc == AGAIN ? OK : rc;
 }
 
 /* A topic that was made just now may have no leader for a moment: that is no reason to begin the session anew. */

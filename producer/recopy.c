@@ -115,26 +115,19 @@ forget(struct recopy *r, const char *prefix, const struct member *m, struct err 
 	return rc;
 }
 
-static const char *
-behind(struct slice key, const char *prefix, struct arena *a)
-{
-	size_t n = strlen(prefix);
-
-	return key.n > n && memcmp(key.p, prefix, n) == 0 ? arena_text(a, (struct slice){ key.p + n, key.n - n }) : NULL;
-}
-
 /* loading: records are as they were left; later they are our own, as is that a command is forgotten, and only commands count. */
 static void
 take_record(struct recopy *r, const struct control_record *rec, bool loading)
 {
 	struct arena a = { 0 };
-	const char *asked = behind(rec->key, COPY_COMMAND_PREFIX, &a), *table = behind(rec->key, COPY_PREFIX, &a);
+	struct slice name;
 	struct member *m;
 	struct err why;
 
-	if (asked && (loading || rec->value.n) && (m = find(r, asked, rec->value.n > 0))) {
-		copy_text(&m->command, rec->value.n ? arena_text(&a, rec->value) : NULL);
-	} else if (table && loading && (m = find(r, table, rec->value.n > 0))) {
+	if (control_about(rec->key, COPY_COMMAND_PREFIX, &name)) {
+		if ((loading || rec->value.n) && (m = find(r, arena_text(&a, name), rec->value.n > 0)))
+			copy_text(&m->command, rec->value.n ? arena_text(&a, rec->value) : NULL);
+	} else if (control_about(rec->key, COPY_PREFIX, &name) && loading && (m = find(r, arena_text(&a, name), rec->value.n > 0))) {
 		m->recorded = rec->value.n > 0;
 		if (!m->recorded)
 			copy_free(&m->copy);
@@ -147,18 +140,12 @@ take_record(struct recopy *r, const struct control_record *rec, bool loading)
 static enum rc
 load(struct recopy *r, struct err *err)
 {
-	int64_t until = now_ms() + LOAD_MS;
 	struct control_record rec;
 	enum rc rc = control_open(r->kafka, CONTROL_ALL, true, &r->control, err);
 
-	while (rc == OK && !control_current(r->control)) {
-		rc = control_next(r->control, 200, &rec, err);
-		if (rc == OK)
-			take_record(r, &rec, true);
-		else if (rc == AGAIN)
-			rc = now_ms() > until ? fail(err, RETRY, "the control topic does not answer within %d s", LOAD_MS / 1000) : OK;
-	}
-	return rc;
+	while (rc == OK && (rc = control_held(r->control, LOAD_MS, &rec, err)) == OK)
+		take_record(r, &rec, true);
+	return rc == AGAIN ? OK : rc;
 }
 
 /* ---- which tables ---- */

@@ -3,7 +3,6 @@
  */
 #include "core/log.h"
 #include "core/now.h"
-#include "core/stop.h"
 #include "producer/publication.h"
 #include "producer/snapshot_impl.h"
 
@@ -195,17 +194,6 @@ member_of_key(struct snapshot *s, struct slice rest)
 	return m;
 }
 
-static bool
-after(struct slice key, const char *prefix, struct slice *rest)
-{
-	size_t n = strlen(prefix);
-
-	if (key.n <= n || memcmp(key.p, prefix, n) != 0)
-		return false;
-	*rest = (struct slice){ key.p + n, key.n - n };
-	return true;
-}
-
 static void
 restart(const struct snapshot *s, struct member *m, const char *where)
 {
@@ -288,7 +276,7 @@ take_record(struct snapshot *s, const struct control_record *rec, bool loading, 
 	struct member *m;
 	struct err why;
 
-	if (after(rec->key, COPY_COMMAND_PREFIX, &rest)) {
+	if (control_about(rec->key, COPY_COMMAND_PREFIX, &rest)) {
 		if (!loading)
 			return rec->value.n ? take_command(s, rec, rest, err) : OK;
 		m = member_of_key(s, rest);
@@ -300,7 +288,7 @@ take_record(struct snapshot *s, const struct control_record *rec, bool loading, 
 		return OK;
 	if (slice_is(rec->key, COPY_KEY))
 		s->known = rec->value.n > 0;
-	if (!after(rec->key, COPY_PREFIX, &rest) || !(m = member_of_key(s, rest)))
+	if (!control_about(rec->key, COPY_PREFIX, &rest) || !(m = member_of_key(s, rest)))
 		return OK;
 	if (!rec->value.n)
 		copy_free(&m->copy);
@@ -317,19 +305,13 @@ take_record(struct snapshot *s, const struct control_record *rec, bool loading, 
 static enum rc
 load(struct snapshot *s, struct err *err)
 {
-	int64_t until = now_ms() + LOAD_MS;
 	struct control_record rec;
 	enum rc rc = control_open(s->kafka, CONTROL_ALL, true, &s->control, err);
 
 	s->known = false;
-	while (rc == OK && !control_current(s->control)) {
-		rc = control_next(s->control, 200, &rec, err);
-		if (rc == OK)
-			rc = take_record(s, &rec, true, err);
-		else if (rc == AGAIN)
-			rc = now_ms() > until ? fail(err, RETRY, "the control topic does not answer within %d s", LOAD_MS / 1000) : OK;
-	}
-	return rc;
+	while (rc == OK && (rc = control_held(s->control, LOAD_MS, &rec, err)) == OK)
+		rc = take_record(s, &rec, true, err);
+	return rc == AGAIN ? OK : rc;
 }
 
 /* ---- which tables ---- */

@@ -1,5 +1,6 @@
 #include "schemas/control.h"
 #include "core/now.h"
+#include "core/stop.h"
 #include "schemas/topic.h"
 
 #include <inttypes.h>
@@ -8,7 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { FETCH_KBYTES = 1024, POLL_MS = 100 };
+enum { FETCH_KBYTES = 1024, POLL_MS = 100, HELD_MS = 200 };
 
 struct control {
 	const struct kafka *kafka;
@@ -21,6 +22,7 @@ struct control {
 	rd_kafka_queue_t *queue;
 	rd_kafka_message_t *held; /* what the last record points into */
 	int64_t next, high;       /* offset that comes next; end of the topic at open */
+	int64_t opened_ms;
 	rd_kafka_t *writer;       /* NULL: nothing was put yet */
 	rd_kafka_queue_t *reports;
 	int pending;              /* put and not acknowledged */
@@ -73,6 +75,7 @@ control_open(const struct kafka *k, enum control_from from, bool make, struct co
 	if (!c)
 		die("out of memory");
 	c->kafka = k;
+	c->opened_ms = now_ms();
 	c->topic = topic_own(&c->arena, k->conf->name, "control");
 	c->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (c->fd < 0)
@@ -227,6 +230,31 @@ control_next(struct control *c, int wait_ms, struct control_record *out, struct 
 			return rc == OK ? AGAIN : rc;
 		poll(&(struct pollfd){ .fd = c->fd, .events = POLLIN }, 1, (int)left);
 	}
+}
+
+enum rc
+control_held(struct control *c, int within_ms, struct control_record *out, struct err *err)
+{
+	while (!control_current(c)) {
+		enum rc rc = control_next(c, HELD_MS, out, err);
+
+		if (rc != AGAIN)
+			return rc;
+		if (now_ms() - c->opened_ms > within_ms || stop_requested())
+			return fail(err, RETRY, "the control topic does not answer within %d s", within_ms / 1000);
+	}
+	return AGAIN;
+}
+
+bool
+control_about(struct slice key, const char *prefix, struct slice *rest)
+{
+	size_t n = strlen(prefix);
+
+	if (key.n <= n || memcmp(key.p, prefix, n) != 0)
+		return false;
+	*rest = (struct slice){ key.p + n, key.n - n };
+	return true;
 }
 
 /* ---- writing ---- */

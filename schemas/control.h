@@ -38,6 +38,15 @@ void control_close(struct control *c);
 /* The next record, waiting up to wait_ms for it; its slices are good until the next call. AGAIN: none. RETRY: Kafka. */
 enum rc control_next(struct control *c, int wait_ms, struct control_record *out, struct err *err) MUST_CHECK;
 
+/*
+ * The next record of those that the topic held at open. AGAIN: these were all. RETRY: Kafka, or it says nothing although within_ms have
+ * passed since the open, or the program is to end.
+ */
+enum rc control_held(struct control *c, int within_ms, struct control_record *out, struct err *err) MUST_CHECK;
+
+/* Does the key begin with prefix, and go on? *rest: what stands behind it. */
+bool control_about(struct slice key, const char *prefix, struct slice *rest);
+
 /* There was a topic to read at open. */
 bool control_there(const struct control *c);
 

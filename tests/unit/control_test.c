@@ -106,6 +106,32 @@ there_and_back(void **state)
 	control_close(a);
 }
 
+/* Only what the topic held at open; what came since is control_next's. */
+static void
+held(void **state)
+{
+	struct control *a = open_control(CONTROL_ALL), *b;
+	struct control_record r;
+	struct slice rest;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(control_held(a, 5000, &r, &err), AGAIN);
+	put(a, "replica/x", "{}");
+	put(a, "replica/", "{}");
+	b = open_control(CONTROL_ALL);
+	put(a, "resync/x", "{}");
+	assert_int_equal(control_held(b, 5000, &r, &err), OK);
+	assert_true(control_about(r.key, "replica/", &rest) && slice_is(rest, "x"));
+	assert_false(control_about(r.key, "resync/", &rest));
+	assert_int_equal(control_held(b, 5000, &r, &err), OK);
+	assert_false(control_about(r.key, "replica/", &rest)); /* of nothing */
+	assert_int_equal(control_held(b, 5000, &r, &err), AGAIN);
+	expect(b, "resync/x", "{}");
+	control_close(b);
+	control_close(a);
+}
+
 /* Nobody takes it within the time: said, not forgotten. */
 static void
 flush_tells(void **state)
@@ -126,6 +152,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(there_and_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(held, setup, teardown),
 		cmocka_unit_test_setup_teardown(flush_tells, setup, teardown),
 	};
 
