@@ -119,6 +119,14 @@ struct park_params {
 };
 void park_params(const char *pipeline, const struct parked_query *q, struct park_params *out);
 
+/*
+ * The parameters of SQL_NAMES_NOTE as texts, and but for the last those of SQL_NAMES_SINCE: a change's place, and what its table's
+ * columns are called (NULL: not asked). In a.
+ */
+enum { NAMES_PARAMS = 6 };
+const char **names_params(const struct sink *s, struct slice schema, struct slice table, const struct names_at *at, const char *names,
+    struct arena *a);
+
 /* Positions as the JSON array that SQL_PG_POSITION_WRITE and SQL_SQLITE_POSITION_WRITE take. */
 void position_json(const struct position *p, int n, struct buf *out);
 

@@ -153,6 +153,20 @@ park_base(const char *pipeline, struct arena *a)
 	return arena_text(a, (struct slice){ pipeline, strcspn(pipeline, "/") });
 }
 
+const char **
+names_params(const struct sink *s, struct slice schema, struct slice table, const struct names_at *at, const char *names, struct arena *a)
+{
+	const char **params = arena_array(a, NAMES_PARAMS, sizeof *params);
+
+	params[0] = park_base(s->pipeline, a);
+	params[1] = arena_text(a, schema);
+	params[2] = arena_text(a, table);
+	params[3] = arena_printf(a, "%" PRIu64, at->seq);
+	params[4] = arena_printf(a, "%" PRIu64, at->index);
+	params[5] = names;
+	return params;
+}
+
 void
 position_json(const struct position *p, int n, struct buf *out)
 {

@@ -214,7 +214,19 @@ enum rc pg_fit_key(struct sink_pg *s, struct pg_target *t, const struct pg_found
 /* Many new rows, or rows of a first copy that most likely are: one COPY, done when this returns. false: by a statement, please. */
 bool copy_send(struct sink_pg *s, struct pg_target *t, const struct work *w, const struct batch *b);
 
+/* One of them was there: it is not guessed again for a while. */
+void copy_misled(struct pg_target *t);
+
 /* ---- sink_pg_batch.c ---- */
+
+/*
+ * A value behind its int32 length (-1: NULL), as arrays and COPY have them in binary, appended; text: as one of the type text. REJECT: it
+ * has no such form.
+ */
+enum rc cell_put(const struct pg_target *t, int col, const struct value *v, bool text, struct buf *out, struct err *err) MUST_CHECK;
+
+/* Its text, into the empty out; not for NULL. REJECT: it has none that PostgreSQL can hold. */
+enum rc cell_text(const struct pg_target *t, int col, const struct value *v, struct buf *out, struct err *err) MUST_CHECK;
 
 /* Queue all works. A failure that is found here is remembered as by pipe_fail. */
 void batch_send(struct sink_pg *s, const struct batch *b);

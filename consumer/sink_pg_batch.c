@@ -24,42 +24,60 @@ ensure_bufs(struct sink_pg *s, int n)
 	s->ncols_cap = n;
 }
 
+/* ---- values ---- */
+
+enum rc
+cell_put(const struct pg_target *t, int col, const struct value *v, bool text, struct buf *out, struct err *err)
+{
+	const struct column *c = &t->tbl->cols[col];
+	size_t at = out->n;
+	enum rc rc;
+
+	if (value_is_null(v)) {
+		buf_be32(out, UINT32_MAX);
+		return OK;
+	}
+	buf_be32(out, 0);
+	rc = text ? sink_text(c, v, out, err) : pgtype_binary_value(&c->type, t->t.cols[col].typid, v, out, err);
+	if (rc != OK)
+		return rc;
+	if (out->failed)
+		return fail(err, FATAL, "a batch of more than %zu bytes; lower batch_bytes", out->n);
+	put_be32(out->p + at, (uint32_t)(out->n - at - 4));
+	return OK;
+}
+
+enum rc
+cell_text(const struct pg_target *t, int col, const struct value *v, struct buf *out, struct err *err)
+{
+	enum rc rc = sink_text(&t->tbl->cols[col], v, out, err);
+
+	if (rc == OK && out->n && memchr(out->p, '\0', out->n))
+		rc = fail(err, REJECT, "a zero byte, which PostgreSQL's text cannot hold");
+	return rc;
+}
+
 /* ---- sets ---- */
 
 static enum rc
 encode_array(const struct pg_target *t, const struct work *w, const struct plan_param *p,
     struct buf *out, struct err *err)
 {
-	const struct column *col = &t->tbl->cols[p->col];
-	uint32_t typid = p->text ? PG_TEXT : t->t.cols[p->col].typid;
 	bool nulls = false;
 
 	buf_reset(out);
 	buf_be32(out, 1);
 	buf_be32(out, 0);
-	buf_be32(out, typid);
+	buf_be32(out, p->text ? PG_TEXT : t->t.cols[p->col].typid);
 	buf_be32(out, (uint32_t)w->n);
 	buf_be32(out, 1);
 	for (int i = 0; i < w->n; i++) {
 		const struct value *v = &(p->old ? w->nets[i].key : w->nets[i].row)[p->col];
-		size_t at = out->n;
-		enum rc rc;
+		enum rc rc = cell_put(t, p->col, v, p->text, out, err);
 
-		if (value_is_null(v)) {
-			buf_be32(out, UINT32_MAX);
-			nulls = true;
-			continue;
-		}
-		buf_be32(out, 0);
-		rc = p->text ? sink_text(col, v, out, err)
-			     : pgtype_binary_value(&col->type, typid, v, out, err);
 		if (rc != OK)
 			return rc;
-		if (out->failed)
-			return fail(err, FATAL,
-			    "table %s, column %s: a batch of more than %zu bytes; lower batch_bytes",
-			    t->t.name, col->name.p, out->n);
-		put_be32(out->p + at, (uint32_t)(out->n - at - 4));
+		nulls = nulls || value_is_null(v);
 	}
 	if (!out->failed)
 		put_be32(out->p + 4, nulls);
@@ -163,7 +181,6 @@ encode_row(struct sink_pg *s, const struct pg_target *t, const struct row *r, co
 	ensure_bufs(s, st->plan.nparams);
 	for (int i = 0; i < st->plan.nparams; i++) {
 		const struct plan_param *p = &st->plan.params[i];
-		const struct column *col = &t->tbl->cols[p->col];
 		const struct value *v = sink_row_value(r, st->kind, p);
 		struct buf *out = &s->cols[i];
 		enum rc rc;
@@ -171,13 +188,9 @@ encode_row(struct sink_pg *s, const struct pg_target *t, const struct row *r, co
 		buf_reset(out);
 		if (!v || value_is_null(v))
 			continue;
-		if ((rc = sink_text(col, v, out, err)) != OK)
+		if ((rc = cell_text(t, p->col, v, out, err)) != OK)
 			return fail_in(
-			    err, "table %s, column %.*s", t->t.name, SLICE_ARG(col->name));
-		if (out->n && memchr(out->p, '\0', out->n))
-			return fail(err, REJECT,
-			    "table %s, column %.*s: a zero byte, which PostgreSQL's text cannot hold",
-			    t->t.name, SLICE_ARG(col->name));
+			    err, "table %s, column %.*s", t->t.name, SLICE_ARG(t->tbl->cols[p->col].name));
 		buf_byte(out, '\0');
 	}
 	return OK;
@@ -364,7 +377,7 @@ send_work(struct sink_pg *s, const struct work *w, const struct batch *b)
 		count_wide(s, t);
 	if (s->broken)
 		return;
-	if (copy_send(s, t, w, b) || s->broken)
+	if (copy_send(s, t, w, b))
 		return;
 	switch (w->kind) {
 	case WORK_DELETE:

@@ -7,31 +7,17 @@
  * backslashes before what would mean something else. (PostgreSQL, COPY, "File Formats")
  */
 #include "consumer/sink_pg.h"
-#include "schemas/pgtypes.h"
 
 enum {
 	COPY_ROWS = 256,      /* fewer are a statement's */
 	PIECE = 64 << 10,     /* bytes handed to libpq at a time, which keeps them until the server takes them */
+	DOUBT_MIN = 16,       /* batches that are upserted after a guess was wrong, twice as many each time */
+	DOUBT_MAX = 1 << 20,
 };
 
 static const char signature[11 + 4 + 4] = "PGCOPY\n\377\r\n"; /* and flags, length */
 
 /* ---- rows ---- */
-
-static enum rc
-put_binary(const struct pg_target *t, int col, const struct value *v, struct buf *out, struct err *err)
-{
-	size_t at = out->n;
-	enum rc rc;
-
-	buf_be32(out, value_is_null(v) ? UINT32_MAX : 0);
-	if (value_is_null(v))
-		return OK;
-	rc = pgtype_binary_value(&t->tbl->cols[col].type, t->t.cols[col].typid, v, out, err);
-	if (rc == OK && !out->failed)
-		put_be32(out->p + at, (uint32_t)(out->n - at - 4));
-	return rc;
-}
 
 /* The letter behind the backslash; 0: it stands for itself. */
 static char
@@ -57,9 +43,7 @@ put_text(const struct pg_target *t, int col, const struct value *v, struct buf *
 		return OK;
 	}
 	buf_reset(text);
-	rc = sink_text(&t->tbl->cols[col], v, text, err);
-	if (rc == OK && text->n && memchr(text->p, '\0', text->n))
-		rc = fail(err, REJECT, "a zero byte, which PostgreSQL's text cannot hold");
+	rc = cell_text(t, col, v, text, err);
 	for (size_t i = 0; rc == OK && i < text->n; i++) {
 		char c = escape(text->p[i]);
 
@@ -88,7 +72,7 @@ put_row(struct sink_pg *s, struct pg_target *t, const struct plan *p, const stru
 
 		if (text && i)
 			buf_byte(&s->rows, '\t');
-		rc = text ? put_text(t, col, &row[col], &s->text, &s->rows, err) : put_binary(t, col, &row[col], &s->rows, err);
+		rc = text ? put_text(t, col, &row[col], &s->text, &s->rows, err) : cell_put(t, col, &row[col], false, &s->rows, err);
 		if (rc == REJECT && !text) {
 			t->flags[col] |= PLAN_TEXT;
 			*again = true;
@@ -163,6 +147,14 @@ copy(struct sink_pg *s, struct pg_target *t, const char *sql, bool guess, const 
 	while ((res = PQgetResult(s->conn)))
 		PQclear(res);
 	pipe_enter(s);
+}
+
+void
+copy_misled(struct pg_target *t)
+{
+	if (t->doubted < DOUBT_MAX)
+		t->doubted = t->doubted ? t->doubted * 2 : DOUBT_MIN;
+	t->doubt = t->doubted;
 }
 
 /* Without an index nothing would tell that a row is there already. */

@@ -134,30 +134,16 @@ pg_drop_table(struct sink *sink, const struct table *tbl, int64_t *n, struct err
 	return rc;
 }
 
-static const char **
-names_params(struct sink *sink, struct slice schema, struct slice table, uint64_t seq, uint64_t index, struct arena *a)
-{
-	const char **params = arena_array(a, 6, sizeof *params);
-
-	params[0] = park_base(sink->pipeline, a);
-	params[1] = arena_text(a, schema);
-	params[2] = arena_text(a, table);
-	params[3] = arena_printf(a, "%" PRIu64, seq);
-	params[4] = arena_printf(a, "%" PRIu64, index);
-	return params;
-}
-
 static enum rc
 pg_note_names(struct sink *sink, struct slice schema, struct slice table, const struct names_at *at, const char *names, struct err *err)
 {
 	struct sink_pg *s = self(sink);
 	struct arena a = { 0 };
-	const char **params = names_params(sink, schema, table, at->seq, at->index, &a);
 	enum rc rc = pipe_leave(s, err);
 
-	params[5] = names;
 	if (rc == OK)
-		rc = ask(s, "note a table's columns", SQL_NAMES_NOTE("towline.names"), 6, params, NULL, err);
+		rc = ask(s, "note a table's columns", SQL_NAMES_NOTE("towline.names"), NAMES_PARAMS,
+		    names_params(sink, schema, table, at, names, &a), NULL, err);
 	arena_free(&a);
 	return rc;
 }
@@ -166,7 +152,7 @@ static enum rc
 pg_names(struct sink *sink, const struct parked_entry *e, struct arena *a, const char ***out, int *n, struct err *err)
 {
 	struct sink_pg *s = self(sink);
-	const char **params = names_params(sink, slice_of(e->schema), slice_of(e->table), e->seq, e->index, a);
+	const char **params = names_params(sink, slice_of(e->schema), slice_of(e->table), &(struct names_at){ e->seq, e->index }, NULL, a);
 	PGresult *res = NULL;
 	bool there = false;
 	enum rc rc = pipe_leave(s, err);
@@ -179,7 +165,7 @@ pg_names(struct sink *sink, const struct parked_entry *e, struct arena *a, const
 		there = one_number(res) == 1;
 	if (rc != OK || !there)
 		return rc;
-	rc = ask(s, "read a table's columns", SQL_NAMES_SINCE("towline.names"), 5, params, &res, err);
+	rc = ask(s, "read a table's columns", SQL_NAMES_SINCE("towline.names"), NAMES_PARAMS - 1, params, &res, err);
 	if (rc != OK)
 		return rc;
 	*out = arena_array(a, (size_t)PQntuples(res) + 1, sizeof **out);

@@ -16,11 +16,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum {
-	STOP_GRACE_MS = 3000, /* of silence from the server, once the program is asked to end */
-	DOUBT_MIN = 16,       /* batches that are upserted after a guess was wrong, twice as many each time */
-	DOUBT_MAX = 1 << 20,
-};
+enum { STOP_GRACE_MS = 3000 }; /* of silence from the server, once the program is asked to end */
 
 void
 pipe_enter(struct sink_pg *s)
@@ -82,13 +78,10 @@ result_failed(struct sink_pg *s, const struct sent *e, const PGresult *res)
 	pipe_fail(s, &why, e->batch);
 	s->failure_commit = e->kind == SENT_COMMIT;
 	s->failure_guess = e->guess && state && (strcmp(state, "23505") == 0 || strcmp(state, "23P01") == 0);
-	/* Row security that came since does not let COPY. */
-	if (e->target && state && strcmp(state, "0A000") == 0)
-		e->target->t.copies = false;
-	if (s->failure_guess && e->target->doubted < DOUBT_MAX)
-		e->target->doubted = e->target->doubted ? e->target->doubted * 2 : DOUBT_MIN;
 	if (s->failure_guess)
-		e->target->doubt = e->target->doubted;
+		copy_misled(e->target);
+	else if (e->target && state && strcmp(state, "0A000") == 0) /* row security that came since does not let COPY */
+		e->target->t.copies = false;
 }
 
 static void

@@ -3,8 +3,6 @@
 #include "consumer/sink_sqlite.h"
 #include "schemas/sql.h"
 
-#include <inttypes.h>
-
 #define T "towline_parked"
 #define M "towline_marker"
 
@@ -149,26 +147,13 @@ lite_drop_table(struct sink *sink, const struct table *tbl, int64_t *n, struct e
 	return rc;
 }
 
-static void
-names_params(struct sink *sink, struct slice schema, struct slice table, uint64_t seq, uint64_t index, struct arena *a, const char *out[6])
-{
-	out[0] = park_base(sink->pipeline, a);
-	out[1] = arena_text(a, schema);
-	out[2] = arena_text(a, table);
-	out[3] = arena_printf(a, "%" PRIu64, seq);
-	out[4] = arena_printf(a, "%" PRIu64, index);
-}
-
 static enum rc
 lite_note_names(struct sink *sink, struct slice schema, struct slice table, const struct names_at *at, const char *names, struct err *err)
 {
 	struct arena a = { 0 };
-	const char *params[6];
-	enum rc rc;
+	enum rc rc = run(self(sink), "note a table's columns", SQL_NAMES_NOTE("towline_names"), NAMES_PARAMS,
+	    names_params(sink, schema, table, at, names, &a), err);
 
-	names_params(sink, schema, table, at->seq, at->index, &a, params);
-	params[5] = names;
-	rc = run(self(sink), "note a table's columns", SQL_NAMES_NOTE("towline_names"), 6, params, err);
 	arena_free(&a);
 	return rc;
 }
@@ -177,15 +162,15 @@ static enum rc
 lite_names(struct sink *sink, const struct parked_entry *e, struct arena *a, const char ***out, int *n, struct err *err)
 {
 	struct sink_sqlite *s = self(sink);
-	const char *params[6], **texts = NULL;
+	const char **params = names_params(sink, slice_of(e->schema), slice_of(e->table), &(struct names_at){ e->seq, e->index }, NULL, a);
+	const char **texts = NULL;
 	sqlite3_stmt *st = NULL;
 	bool row = false;
 	int cap = 0, step;
 	enum rc rc;
 
 	*n = 0;
-	names_params(sink, slice_of(e->schema), slice_of(e->table), e->seq, e->index, a, params);
-	rc = ask(s, "read a table's columns", SQL_NAMES_SINCE("towline_names"), 5, params, &st, &row, err);
+	rc = ask(s, "read a table's columns", SQL_NAMES_SINCE("towline_names"), NAMES_PARAMS - 1, params, &st, &row, err);
 	for (step = row ? SQLITE_ROW : SQLITE_DONE; step == SQLITE_ROW; step = sqlite3_step(st)) {
 		if (*n == cap) {
 			const char **more = arena_array(a, (size_t)cap * 2 + 16, sizeof *more);
