@@ -106,16 +106,17 @@ fill_key(const PGresult *res, struct copy_table *t)
 
 	t->types = arena_array(&t->arena, (size_t)tbl->nkeys + 1, sizeof *t->types);
 	buf_byte(&b, '[');
+	buf_byte(&order, '[');
 	for (int i = 0; i < tbl->nkeys; i++) {
 		t->types[i] = arena_text(&t->arena, slice_of(PQgetvalue(res, tbl->keys[i], COL_TYPE_NAME)));
 		buf_text(&b, i ? "," : "");
 		quote_json(&b, tbl->cols[tbl->keys[i]].name);
-		buf_text(&order, i ? "," : "[");
+		buf_text(&order, i ? "," : "");
 		quote_json(&order, slice_of(arena_printf(&t->arena, "%.*s %s %s", SLICE_ARG(tbl->cols[tbl->keys[i]].name), t->types[i],
 		    PQgetvalue(res, tbl->keys[i], COL_COLLATION))));
 	}
 	buf_byte(&b, ']');
-	buf_text(&order, tbl->nkeys ? "]" : "[]");
+	buf_byte(&order, ']');
 	t->key = arena_text(&t->arena, buf_view(&b));
 	t->order = arena_text(&t->arena, buf_view(&order));
 	buf_free(&b);

@@ -73,6 +73,13 @@ struct session {
 	uint64_t safe;             /* up to here the source may forget its log */
 };
 
+/* The newest group with rows. */
+static uint64_t
+sent_no(const struct session *s)
+{
+	return s->g.inflight.next_no - 1;
+}
+
 /* ---- the spine, read back ---- */
 
 static enum rc
@@ -136,7 +143,7 @@ read_spine(struct session *s, int wait_ms, struct err *err)
 
 		wait_ms = 0;
 		if (s->awaited.topic && m->rkt == s->awaited.topic)
-			rc = awaited_take(&s->awaited, m, s->g.place.gen, s->g.token, s->g.inflight.next_no - 1, err);
+			rc = awaited_take(&s->awaited, m, s->g.place.gen, s->g.token, sent_no(s), err);
 		else if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
 			rc = fail(err, RETRY,
 			    "the spine no longer has what was written last: was its topic deleted?"); /* the new session judges */
@@ -226,18 +233,11 @@ open_generation(struct session *s, struct err *err)
 	return rc;
 }
 
-/* The newest group with rows. */
-static uint64_t
-sent_no(const struct session *s)
-{
-	return s->g.inflight.next_no - 1;
-}
-
 /* Where the spine is, for copies: what is read from the source from now on comes behind `sent`, of which no group is open. */
 static void
 tell_place(struct session *s)
 {
-	uint64_t closed = s->g.inflight.next_no - 1 - (s->g.group != NULL), accepted = s->g.state.no;
+	uint64_t closed = sent_no(s) - (s->g.group != NULL), accepted = s->g.state.no;
 
 	s->source->accepted = (struct copy_place){ s->g.place.gen, accepted };
 	s->source->sent = (struct copy_place){ s->g.place.gen, closed > accepted ? closed : accepted };

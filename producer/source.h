@@ -7,9 +7,9 @@
 #ifndef PRODUCER_SOURCE_H
 #define PRODUCER_SOURCE_H
 
-#include "producer/copy.h"
 #include "core/conf.h"
 #include "core/event.h"
+#include "producer/copy.h"
 
 enum source_event_kind {
 	SRC_BEGIN,
