@@ -904,8 +904,6 @@ test_collision(void **state)
 	assert_int_equal(w->sink->ops->prepare(w->sink, &other, &w->err), FATAL);
 }
 
-#define with_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int
 main(void)
 {
@@ -940,10 +938,5 @@ main(void)
 		with_world(test_collision),
 	};
 
-	url = getenv("TOWLINE_TEST_PG");
-	if (!url || !*url) {
-		print_message("skipped: TOWLINE_TEST_PG is not set\n");
-		return 0;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return have_server() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }

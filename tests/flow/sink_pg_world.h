@@ -156,4 +156,17 @@ static const char all_orders[] =
     "SELECT string_agg(concat_ws('|', id, coalesce(name, '-'), amount, extract(epoch from at)::numeric, doc, d), E'\\n'"
     " ORDER BY id) FROM sink_test.orders";
 
+#define with_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+/* False: there is no server to test against, which is told. */
+static inline bool
+have_server(void)
+{
+	url = getenv("TOWLINE_TEST_PG");
+	if (url && *url)
+		return true;
+	print_message("skipped: TOWLINE_TEST_PG is not set\n");
+	return false;
+}
+
 #endif
