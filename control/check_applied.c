@@ -92,9 +92,8 @@ check_applied(struct checks *c)
 		rc = kafka_consumer(&kafka, 1024, &rk, &err);
 	if (rc == OK)
 		rc = kafka_partitions(rk, topic, &n, &err);
-	if (rc == OK && n > 1)
-		rc = fail_exit(&err, FATAL, EXIT_CONFIG,
-		    "topic %s has %d partitions, it must have one; delete it, it is made anew", topic, n);
+	if (rc == OK)
+		rc = kafka_one_partition(topic, n, &err);
 	if (rc == OK && n)
 		rc = hear(rk, topic, &q, said, &err);
 	if (rc == OK)

@@ -519,6 +519,13 @@ kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int
 }
 
 enum rc
+kafka_one_partition(const char *topic, int n, struct err *err)
+{
+	return n > 1 ? fail_exit(err, FATAL, EXIT_CONFIG,
+	    "topic %s has %d partitions, it must have one; delete it, it is made anew", topic, n) : OK;
+}
+
+enum rc
 kafka_offsets(rd_kafka_t *rk, const char *topic, int partition, int64_t *low, int64_t *high, struct err *err)
 {
 	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, REQUEST_MS);

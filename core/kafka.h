@@ -81,6 +81,9 @@ enum topic_keep { TOPIC_STANDARD = 0, TOPIC_COMPACT, TOPIC_FOREVER, TOPIC_NEWS, 
 enum rc kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, enum topic_keep keep,
     int *n, struct err *err) MUST_CHECK;
 
+/* Of a topic whose one order is what counts, and which is made anew where it is missing. FATAL/EXIT_CONFIG: it has several partitions. */
+enum rc kafka_one_partition(const char *topic, int n, struct err *err) MUST_CHECK;
+
 /* Offsets [low, high) that one partition holds now. */
 enum rc kafka_offsets(rd_kafka_t *rk, const char *topic, int partition, int64_t *low, int64_t *high, struct err *err) MUST_CHECK;
 

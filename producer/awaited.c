@@ -10,9 +10,8 @@ awaited_start(struct awaited *w, const struct kafka *k, rd_kafka_t *rk, rd_kafka
 	int n = 0;
 	enum rc rc = kafka_topic_ensure(k, rk, topic, 1, TOPIC_BRIEF, &n, err);
 
-	if (rc == OK && n > 1)
-		rc = fail_exit(err, FATAL, EXIT_CONFIG,
-		    "topic %s has %d partitions, it must have one; delete it, it is made anew", topic, n);
+	if (rc == OK)
+		rc = kafka_one_partition(topic, n, err);
 	if (rc == OK)
 		rc = kafka_offsets(rk, topic, 0, &low, &high, err);
 	if (rc == OK) {

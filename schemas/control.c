@@ -41,9 +41,8 @@ look(struct control *c, rd_kafka_t *rk, bool make, struct err *err)
 		rc = kafka_topic_ensure(c->kafka, rk, c->topic, 1, TOPIC_COMPACT, &n, err);
 	else
 		rc = kafka_partitions(rk, c->topic, &n, err);
-	if (rc == OK && n > 1)
-		rc = fail_exit(err, FATAL, EXIT_CONFIG,
-		    "topic %s has %d partitions, it must have one; delete it, it is made anew", c->topic, n);
+	if (rc == OK)
+		rc = kafka_one_partition(c->topic, n, err);
 	c->there = rc == OK && n == 1;
 	return rc;
 }
