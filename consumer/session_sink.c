@@ -59,7 +59,7 @@ void
 session_show(struct session *s, const struct marker *at)
 {
 	gauge_at(s->gauge, s->lane ? s->lane->no : 0,
-	    &(struct gauge_at){ .gen = at->gen, .seq = at->seq, .lsn = at->lsn, .commit_us = at->commit_us });
+	    &(struct gauge_at){ .gen = at->gen, .no = at->no, .seq = at->seq, .lsn = at->lsn, .commit_us = at->commit_us });
 	if (s->gauge)
 		atomic_store(&s->gauge->parked, s->parked.entries);
 }

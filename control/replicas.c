@@ -448,9 +448,11 @@ static enum rc
 look_after_one(struct replicas *r, struct control *c, const struct conf_sink *sink, struct err *err)
 {
 	struct arena a = { 0 };
+	struct copy_place upto;
+	enum resync_state state = resync_state(r->watch, sink, &upto);
 	enum rc rc = OK;
 
-	if (report_resync(r->report, sink->name, resync_state(r->watch, sink))) {
+	if (report_resync(r->report, sink->name, state, upto)) {
 		log_info("replicas", "has all of its tables again", "sink=%s", sink->name);
 		rc = control_put(c, arena_printf(&a, "%s%s", CONTROL_RESYNC, sink->name), (struct slice){ NULL, 0 }, err);
 		if (rc == OK)

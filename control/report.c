@@ -17,7 +17,6 @@ enum {
 	PROBE_MS = 500, /* is Kafka there? So long may a stop have to wait */
 	RETRY_US = 2000000,
 	FLUSH_MS = 2000,
-	FRONT_US = 3000000, /* what a producer elsewhere says of its place is not older than this */
 	NEAR_US = 2000000, /* closer to the end of the log than this: no longer syncing */
 	STAGES_MAX = 65,
 };
@@ -33,9 +32,7 @@ struct told {
 	bool caught;	    /* has been near the end of the log */
 	bool asked;	    /* it was looked whether they are: */
 	bool expected;	    /* or is about to be told that they are */
-	bool resync;	    /* its tables are being copied again: */
-	int64_t copied_us;  /* since when the copies are in the log; 0: not yet */
-	uint64_t resync_to; /* it has them when it is there; 0: not known yet */
+	bool resync;	    /* its tables are being copied again */
 	uint64_t rows, seq; /* at told_us */
 	double rows_s, entries_s;
 };
@@ -184,9 +181,9 @@ report_expect_resync(struct report *r, const char *sink, bool expected)
 }
 
 bool
-report_resync(struct report *r, const char *sink, enum resync_state state)
+report_resync(struct report *r, const char *sink, enum resync_state state, struct copy_place upto)
 {
-	struct gauge_at front, at;
+	struct gauge_at at;
 	bool over = false;
 
 	pthread_mutex_lock(&r->lock);
@@ -199,16 +196,7 @@ report_resync(struct report *r, const char *sink, enum resync_state state)
 		if (state != RESYNC_NONE)
 			t->expected = false;
 		t->resync = state != RESYNC_NONE || t->expected;
-		if (state != RESYNC_COPIED) {
-			t->copied_us = 0;
-			t->resync_to = 0;
-			continue;
-		}
-		if (!t->copied_us)
-			t->copied_us = now_us();
-		if (!t->resync_to && now_us() - t->copied_us > FRONT_US && front_of(r, &front))
-			t->resync_to = front.seq;
-		over = t->resync_to && gauge_least(t->gauge, &at) && at.seq >= t->resync_to;
+		over = state == RESYNC_COPIED && gauge_least(t->gauge, &at) && copy_behind((struct copy_place){ at.gen, at.no }, upto);
 	}
 	pthread_mutex_unlock(&r->lock);
 	return over;

@@ -37,10 +37,10 @@ void report_watched(struct report *r);
 void report_expect_resync(struct report *r, const char *sink, bool expected);
 
 /*
- * Where a resync of a sink stands (control/resync.h): it is syncing until then. True: the sink of this process has applied all of
- * the copies.
+ * Where a resync of a sink stands (control/resync.h): it is syncing until that is over. True: the sink of this process has applied all of
+ * the copies, which are in the spine up to there.
  */
-bool report_resync(struct report *r, const char *sink, enum resync_state state);
+bool report_resync(struct report *r, const char *sink, enum resync_state state, struct copy_place upto);
 
 /* Name of the pipeline. */
 const char *report_pipeline(const struct report *r);

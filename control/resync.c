@@ -7,7 +7,6 @@
 #include "core/now.h"
 #include "core/quorum.h"
 #include "core/sqlite.h"
-#include "producer/copy.h"
 #include "schemas/control.h"
 #include "schemas/spine_log.h"
 #include "schemas/topic.h"
@@ -26,7 +25,7 @@ enum { LOAD_MS = 10000, FLUSH_MS = 10000, WAIT_MS = 200, FETCH_KBYTES = 1024 };
 struct copied {
 	UT_hash_handle hh;
 	char *name; /* of its key, copy_name */
-	struct copy_place whole;
+	struct copy_place whole, upto;
 };
 
 struct resync {
@@ -109,6 +108,7 @@ note_copy(struct resync_watch *w, const char *name, const struct copy *c)
 		HASH_ADD_KEYPTR(hh, w->tables, t->name, strlen(t->name), t);
 	}
 	t->whole = c->whole;
+	t->upto = c->upto;
 }
 
 static void
@@ -168,18 +168,25 @@ wanted(const struct conf_sink *sink, const struct copied *t)
 }
 
 enum resync_state
-resync_state(const struct resync_watch *w, const struct conf_sink *sink)
+resync_state(const struct resync_watch *w, const struct conf_sink *sink, struct copy_place *upto)
 {
 	const struct resync *r = w->first;
 
+	*upto = (struct copy_place){ 0 };
 	while (r && strcmp(r->sink, sink->name) != 0)
 		r = r->next;
 	if (!r)
 		return RESYNC_NONE;
 	/* Its own copy, or anybody's: all that counts is that the rows came behind the place where the sink was put. */
-	for (const struct copied *t = w->tables; t; t = t->hh.next)
-		if (wanted(sink, t) && !copy_behind(t->whole, r->at))
+	for (const struct copied *t = w->tables; t; t = t->hh.next) {
+		if (!wanted(sink, t))
+			continue;
+		/* No `upto`: of a producer of a version before there was one. It says it when it is started with this one. */
+		if (!copy_behind(t->whole, r->at) || !t->upto.gen)
 			return RESYNC_COPYING;
+		if (!copy_behind(*upto, t->upto))
+			*upto = t->upto;
+	}
 	return RESYNC_COPIED;
 }
 
@@ -201,11 +208,12 @@ resync_stands(const struct kafka *k, const struct conf_sink *sink, bool *stands,
 {
 	struct resync_watch *w = resync_watch_new();
 	struct control *c = NULL;
+	struct copy_place upto;
 	enum rc rc = control_open(k, CONTROL_ALL, false, &c, err);
 
 	if (rc == OK)
 		rc = load(c, w, err);
-	*stands = rc == OK && resync_state(w, sink) != RESYNC_NONE;
+	*stands = rc == OK && resync_state(w, sink, &upto) != RESYNC_NONE;
 	control_close(c);
 	resync_watch_free(w);
 	return rc;

@@ -10,12 +10,14 @@
  *   resync/SINK  {"id":"...","gen":3,"no":810}: as long as it stands the sink is syncing, and is not read from
  *
  * gen and no: the generation and the group where the sink was put. A table is there when a copy of all its rows came behind that, whoever
- * asked for it (`whole` of producer/copy.h): the order of the spine alone tells, no clock does.
+ * asked for it (`whole` of producer/copy.h), and the sink has committed the spine up to where that copy ends (`upto`): the order of the
+ * spine alone tells, no clock and nobody's progress does.
  */
 #ifndef CONTROL_RESYNC_H
 #define CONTROL_RESYNC_H
 
 #include "core/kafka.h"
+#include "producer/copy.h"
 
 /*
  * Do all of the above but the last; *tables: how many are copied. FATAL: nothing was changed. RETRY: Kafka, the sink, or
@@ -40,8 +42,8 @@ void resync_note(struct resync_watch *w, struct slice key, struct slice value);
 enum resync_state {
 	RESYNC_NONE = 0, /* the sink is not in one */
 	RESYNC_COPYING,
-	RESYNC_COPIED,   /* all rows are in the log */
+	RESYNC_COPIED,   /* all rows are in the log, up to *upto: who has committed that has them */
 };
-enum resync_state resync_state(const struct resync_watch *w, const struct conf_sink *sink);
+enum resync_state resync_state(const struct resync_watch *w, const struct conf_sink *sink, struct copy_place *upto);
 
 #endif

@@ -23,7 +23,7 @@ enum gauge_state {
 
 /* Where a stage is: by what was read back (producer), or by what the sink has committed. */
 struct gauge_at {
-	uint64_t gen, seq, lsn;
+	uint64_t gen, no, seq, lsn; /* no: group */
 	int64_t commit_us;
 };
 

@@ -98,21 +98,33 @@ copy_free(struct copy *c)
 void
 copy_restart(struct copy *c, const char *where, struct copy_place begun)
 {
-	struct copy_place was = c->whole;
+	struct copy_place whole = c->whole, upto = c->upto;
 	char *command = c->command, *condition = where ? strdup(where) : NULL;
 
 	if (where && !condition)
 		die("out of memory");
 	c->command = NULL;
 	copy_free(c);
-	*c = (struct copy){ .state = COPY_WAITING, .where = condition, .command = command, .begun = begun, .whole = was };
+	*c = (struct copy){ .state = COPY_WAITING, .where = condition, .command = command, .begun = begun, .whole = whole,
+		.upto = upto };
 }
 
 void
-copy_complete(struct copy *c)
+copy_complete(struct copy *c, struct copy_place upto)
 {
-	if (!c->where)
-		c->whole = c->begun;
+	if (c->where)
+		return;
+	c->whole = c->begun;
+	c->upto = upto;
+}
+
+bool
+copy_adopt(struct copy *c, struct copy_place upto)
+{
+	if (!c->whole.gen || c->upto.gen)
+		return false;
+	c->upto = upto;
+	return true;
 }
 
 static void
@@ -172,12 +184,13 @@ copy_put(struct buf *out, const struct copy *c)
 		    array_of(r->at), "done", r->done);
 		json_array_append_new(ranges, o);
 	}
-	o = json_pack("{s:s,s:s,s:s?,s:I,s:b,s:s?,s:s,s:o,s:I,s:I,s:I,s:I,s:s?,s:o,s:[I,I],s:[I,I]}",
+	o = json_pack("{s:s,s:s,s:s?,s:I,s:b,s:s?,s:s,s:o,s:I,s:I,s:I,s:I,s:s?,s:o,s:[I,I],s:[I,I],s:[I,I]}",
 	    "state", names[c->state], "reason", c->reason ? c->reason : "", "where", c->where, "relid", (json_int_t)c->relid,
 	    "again", c->again, "seen", c->seen, "since", since,
 	    "key", array_of(c->key), "rows", (json_int_t)c->rows, "estimate", (json_int_t)c->estimate,
 	    "began_ms", (json_int_t)c->began_ms, "ended_ms", (json_int_t)c->ended_ms, "command", c->command, "ranges", ranges,
-	    "begun", (json_int_t)c->begun.gen, (json_int_t)c->begun.no, "whole", (json_int_t)c->whole.gen, (json_int_t)c->whole.no);
+	    "begun", (json_int_t)c->begun.gen, (json_int_t)c->begun.no, "whole", (json_int_t)c->whole.gen, (json_int_t)c->whole.no,
+	    "upto", (json_int_t)c->upto.gen, (json_int_t)c->upto.no);
 	dump(out, o);
 }
 
@@ -254,6 +267,7 @@ copy_take(struct slice json, struct copy *c, struct err *err)
 	c->ended_ms = json_integer_value(json_object_get(o, "ended_ms"));
 	c->begun = place_of(json_object_get(o, "begun"));
 	c->whole = place_of(json_object_get(o, "whole"));
+	c->upto = place_of(json_object_get(o, "upto"));
 	if (ranges && json_array_size(ranges))
 		take_ranges(ranges, c);
 	json_decref(o);

@@ -3,14 +3,15 @@
  *
  *   {"state":"copying","reason":"","where":"...","relid":16384,"again":false,"seen":null,"since":"812",
  *    "key":["id bigint -"],"rows":81920,"estimate":200000,"began_ms":...,"ended_ms":0,"command":"...",
- *    "begun":[3,810],"whole":[2,17],
+ *    "begun":[3,810],"whole":[2,17],"upto":[2,40],
  *    "ranges":[{"from":null,"to":["50000"],"at":["20480"],"done":false}, ...]}
  *
  * A range is the rows with from < key <= to; null: open. Up to `at` its rows are in Kafka, and stay there: a producer that
  * starts anew goes on behind it. Values of keys are texts as PostgreSQL prints them. Pure.
  *
  * `begun` and `whole` are places in the spine, generation and group: all rows of this copy come behind `begun`, and all rows of the newest
- * copy that was finished, and had no `where`, behind `whole`. A sink that follows the spine from `whole` or before has had every row.
+ * copy that was finished, and had no `where`, behind `whole` and not behind `upto`. A sink that follows the spine from `whole` or before to
+ * `upto` has had every row. (Records of versions before there was `upto` get it when their producer starts: by then all is in the spine.)
  *
  * A schema may hold a dot: in the keys a backslash stands before each dot and backslash of the schema, `a\.b.c` is "c" in "a.b".
  *
@@ -62,7 +63,7 @@ struct copy {
 	uint64_t since;         /* transactions older than this one (xid) are to be over before the first row is read; 0: not known yet */
 	int64_t rows, estimate; /* in Kafka; of the table, about */
 	int64_t began_ms, ended_ms; /* since 1970; to be shown, never compared between machines */
-	struct copy_place begun, whole;
+	struct copy_place begun, whole, upto;
 	struct copy_range *ranges;
 	int nranges;
 };
@@ -81,11 +82,14 @@ bool copy_open(const struct copy *c);
 
 const char *copy_state_name(enum copy_state state);
 
-/* From the beginning again, with that condition (NULL: none); its rows come behind `begun`. Keeps the command, and `whole`. */
+/* From the beginning again, with that condition (NULL: none); its rows come behind `begun`. Keeps the command, `whole` and `upto`. */
 void copy_restart(struct copy *c, const char *where, struct copy_place begun);
 
-/* All rows that it is to have are in the spine. */
-void copy_complete(struct copy *c);
+/* All rows that it is to have are in the spine, which has been read back up to `upto`. */
+void copy_complete(struct copy *c, struct copy_place upto);
+
+/* A record was read that is from before there was `upto`; the spine has been read back up to `upto`. True: the record has changed. */
+bool copy_adopt(struct copy *c, struct copy_place upto);
 
 /* Do all that come behind `later` come behind `place` as well? */
 static inline bool

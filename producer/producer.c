@@ -97,7 +97,8 @@ show_place(struct session *s)
 {
 	const struct spine_state *st = &s->g.state;
 
-	gauge_at(s->gauge, 0, &(struct gauge_at){ .gen = st->gen, .seq = st->seq, .lsn = st->lsn, .commit_us = st->commit_us });
+	gauge_at(s->gauge, 0,
+	    &(struct gauge_at){ .gen = st->gen, .no = st->no, .seq = st->seq, .lsn = st->lsn, .commit_us = st->commit_us });
 }
 
 static enum rc

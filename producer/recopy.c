@@ -163,7 +163,7 @@ static void
 join(struct recopy *r, struct member *m)
 {
 	copy_restart(&m->copy, NULL, r->source->accepted);
-	copy_complete(&m->copy);
+	copy_complete(&m->copy, r->source->accepted);
 	m->copy.state = is_outbox(r, m->name) ? COPY_NONE : COPY_DONE;
 	m->copy.began_ms = m->copy.ended_ms = wall_us() / 1000;
 }
@@ -228,8 +228,11 @@ recopy_begin(struct recopy *r, struct source *source, struct err *err)
 	r->looked = source->tables_no - 1;
 	rc = load(r, err);
 	/* Where in the log its rows are was not written down; but they are there. */
-	for (struct member *m = r->members; m; m = m->next)
+	for (struct member *m = r->members; m && rc == OK; m = m->next) {
 		m->lsn = source->end_lsn;
+		if (copy_adopt(&m->copy, source->accepted))
+			rc = put(r, m, err);
+	}
 	return rc == OK ? recopy_look(r, err) : rc;
 }
 
@@ -243,7 +246,7 @@ obey(struct recopy *r, struct member *m, const struct copy_command *c, struct er
 	if (is_outbox(r, m->name)) {
 		copy_text(&m->copy.reason, "rows of an outbox are events, and are not copied");
 		m->copy.begun = r->source->sent;
-		copy_complete(&m->copy);
+		copy_complete(&m->copy, r->source->accepted);
 	} else if (strcmp(c->verb, "again") == 0 || strcmp(c->verb, "add") == 0) {
 		rc = r->source->ops->copy(r->source, m->name, &m->lsn, err);
 		if (rc != OK)
@@ -294,7 +297,7 @@ recopy_turn(struct recopy *r, uint64_t safe, struct err *err)
 			rc = obey_one(r, m, err);
 		} else if (m->copy.state == COPY_RUNNING && safe >= m->lsn) {
 			m->copy.state = COPY_DONE;
-			copy_complete(&m->copy);
+			copy_complete(&m->copy, r->source->accepted);
 			m->copy.ended_ms = wall_us() / 1000;
 			rc = put(r, m, err);
 		}

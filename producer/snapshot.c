@@ -216,7 +216,7 @@ obey(struct snapshot *s, struct member *m, const struct copy_command *c)
 	if (conf_lists(s->conf->outbox_tables, slice_of(m->schema), slice_of(m->name))) {
 		copy_text(&m->copy.reason, "rows of an outbox are events, and are not copied");
 		m->copy.begun = s->source->sent;
-		copy_complete(&m->copy);
+		copy_complete(&m->copy, s->source->accepted);
 		snapshot_written(s, m, true);
 		return;
 	}
@@ -295,6 +295,8 @@ take_record(struct snapshot *s, const struct control_record *rec, bool loading, 
 	else if (copy_take(rec->value, &m->copy, &why) != OK)
 		log_warn("producer", why.text, "table=\"%s.%s\"", m->schema, m->name);
 	m->recorded = rec->value.n > 0;
+	if (copy_adopt(&m->copy, s->source->accepted))
+		snapshot_written(s, m, true);
 	free(m->seen.running);
 	m->seen = (struct copy_snapshot){ 0 };
 	if (m->copy.seen && !copy_snapshot_parse(m->copy.seen, &m->seen))
@@ -326,11 +328,11 @@ join(struct snapshot *s, struct member *m, const struct publication_table *t, bo
 	leave(s, m);
 	whole_forget(m);
 	copy_restart(&m->copy, NULL, s->source->accepted);
-	m->copy.whole = (struct copy_place){ 0 };
+	m->copy.whole = m->copy.upto = (struct copy_place){ 0 };
 	m->copy.relid = t->oid;
 	m->copy.state = wanted ? COPY_WAITING : COPY_NONE;
 	if (!wanted) /* its stream is all there will be */
-		copy_complete(&m->copy);
+		copy_complete(&m->copy, s->source->accepted);
 	m->recorded = true;
 	snapshot_written(s, m, true);
 }
@@ -532,7 +534,7 @@ snapshot_slot_made(struct snapshot *s, struct err *err)
 		if (m->copy.state != COPY_WAITING || !is_empty(s, m))
 			continue;
 		m->copy.state = COPY_DONE;
-		copy_complete(&m->copy);
+		copy_complete(&m->copy, s->source->accepted);
 		m->copy.began_ms = m->copy.ended_ms = wall_us() / 1000;
 		snapshot_written(s, m, true);
 	}

@@ -282,7 +282,7 @@ complete(struct snapshot *s, struct chunk *c)
 	    c->number, c->rows, m->copy.rows);
 	if (done) {
 		m->copy.state = COPY_DONE;
-		copy_complete(&m->copy);
+		copy_complete(&m->copy, s->source->accepted);
 		m->copy.ended_ms = wall_us() / 1000;
 		log_info("producer", "table copied", "table=\"%s.%s\" rows=%" PRId64 " ms=%" PRId64, m->schema, m->name, m->copy.rows,
 		    m->copy.ended_ms - m->copy.began_ms);

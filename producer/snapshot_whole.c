@@ -216,7 +216,7 @@ whole_turn(struct snapshot *s, uint64_t accepted, struct err *err)
 	if (rc == OK && s->whole.state == WHOLE_SENT && s->whole.no <= accepted) {
 		m->copy.ranges[0].done = true;
 		m->copy.state = COPY_DONE;
-		copy_complete(&m->copy);
+		copy_complete(&m->copy, s->source->accepted);
 		m->copy.ended_ms = wall_us() / 1000;
 		log_info("producer", "table copied", "table=\"%s.%s\" rows=%" PRId64 " ms=%" PRId64, m->schema, m->name, m->copy.rows,
 		    m->copy.ended_ms - m->copy.began_ms);

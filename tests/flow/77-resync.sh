@@ -76,14 +76,6 @@ wait_for 60 'lite_same third'
 
 say 'then they may be read from again, and stay equal'
 for r in edge third copy; do wait_for 30 '[ "$(syncing '$r')" = False ]'; done
-# Not before, although nothing was behind.
-kcat -b "$BROKERS" -C -t "$NAME.towline.progress" -e -q -f '%s\n' >"$DIR/data/progress"
-python3 - "$DIR/data/progress" <<'E2'
-import json, sys
-said = [json.loads(line) for line in open(sys.argv[1]) if line.strip()]
-waited = {p["sink"] for p in said if p["role"] == "sink" and p["state"] == "running" and p["lag"]["entries"] == 0 and p["syncing"]}
-assert "copy" in waited, waited
-E2
 t wait --lsn "$(t write update t id=5000 v=after)"
 same_pg src dst t u
 lite_same edge

@@ -27,7 +27,7 @@ static void
 there_and_back(void **state)
 {
 	struct copy c = { .state = COPY_RUNNING, .relid = 4000000000u, .since = UINT64_C(1) << 40, .rows = 7, .estimate = 9,
-		.began_ms = 3, .ended_ms = 4, .begun = { 5, 1 }, .whole = { 4, 99 } };
+		.began_ms = 3, .ended_ms = 4, .begun = { 5, 1 }, .whole = { 4, 99 }, .upto = { 4, 120 } };
 	struct copy got = { .state = COPY_DONE };
 	char low[] = "[\"5\",\"a\\\"b\"]", high[] = "[\"9\",\"\xc3\xa9\"]", *bounds[] = { low, high };
 	struct buf b = { 0 };
@@ -62,14 +62,18 @@ there_and_back(void **state)
 	assert_true(!got.ranges[0].from && !got.ranges[2].to);
 	expect_text(got.ranges[1].from, low);
 	assert_true(got.begun.gen == 5 && got.begun.no == 1 && got.whole.gen == 4 && got.whole.no == 99);
+	assert_true(got.upto.gen == 4 && got.upto.no == 120);
 	/* A part of the rows is no copy of all. */
 	copy_restart(&got, "w", (struct copy_place){ 5, 7 });
-	copy_complete(&got);
-	assert_true(got.begun.no == 7 && got.whole.gen == 4 && got.whole.no == 99);
+	copy_complete(&got, (struct copy_place){ 5, 20 });
+	assert_true(got.begun.no == 7 && got.whole.gen == 4 && got.whole.no == 99 && got.upto.gen == 4 && got.upto.no == 120);
 	copy_restart(&got, NULL, (struct copy_place){ 5, 8 });
 	assert_int_equal(got.whole.no, 99);
-	copy_complete(&got);
-	assert_true(got.whole.gen == 5 && got.whole.no == 8);
+	copy_complete(&got, (struct copy_place){ 5, 30 });
+	assert_true(got.whole.gen == 5 && got.whole.no == 8 && got.upto.gen == 5 && got.upto.no == 30);
+	assert_false(copy_adopt(&got, (struct copy_place){ 5, 31 }));
+	got.upto = (struct copy_place){ 0 }; /* as a version wrote it that did not tell the end */
+	assert_true(copy_adopt(&got, (struct copy_place){ 5, 32 }) && got.upto.no == 32);
 	assert_true(copy_behind(got.whole, (struct copy_place){ 5, 8 }) && copy_behind(got.whole, (struct copy_place){ 4, 99 }));
 	assert_false(copy_behind(got.whole, (struct copy_place){ 5, 9 }) || copy_behind(got.whole, (struct copy_place){ 6, 1 }));
 	copy_restart(&got, "w", (struct copy_place){ 5, 9 });
