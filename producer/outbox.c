@@ -15,6 +15,7 @@ enum {
 /* A topic that was written to, and how its records begin (outbox.format: avro). */
 struct destination {
 	struct topic *topic;
+	bool tables; /* a table may come that has this topic */
 	struct frame key, value;
 	struct destination *next;
 };
@@ -142,13 +143,13 @@ static enum rc
 destination_make(struct publisher *p, struct outbox *o, const char *name, struct destination **out, struct err *err)
 {
 	struct destination *d = arena_new(&p->arena, struct destination);
-	enum rc rc = publisher_topic(p, name, p->kafka->broker ? 1 : (int)p->kafka->conf->partitions, TOPIC_STANDARD,
-	    SLICE_LIT("the outbox"), &d->topic, err);
+	enum rc rc = publisher_topic_lend(p, name, p->kafka->broker ? 1 : (int)p->kafka->conf->partitions, &d->topic, err);
 
 	if (rc == OK)
 		rc = frames(p, o, d, name, err);
 	if (rc != OK)
-		return rc == REJECT ? fail(err, FATAL, "outbox: %s", err->text) : rc;
+		return rc;
+	d->tables = topic_fits_table(p->kafka->conf, name);
 	d->next = o->destinations;
 	o->destinations = d;
 	*out = d;
@@ -159,17 +160,11 @@ static enum rc
 destination(struct publisher *p, struct outbox *o, struct slice route, struct destination **out, struct err *err)
 {
 	const char *name = topic_of(p->kafka->conf->outbox_topic, route, &p->row);
-
-	const char *own = topic_own(&p->row, p->kafka->conf->name, "");
 	enum rc rc;
 
 	for (*out = o->destinations; *out; *out = (*out)->next)
-		if (strcmp((*out)->topic->name, name) == 0)
+		if ((*out)->topic->lent && strcmp((*out)->topic->name, name) == 0)
 			return OK;
-	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return fail(err, REJECT, "Kafka takes no topic named '%s'", name);
-	if (strncmp(name, own, strlen(own)) == 0)
-		return fail(err, REJECT, "topic %s is Towline's own", name);
 	rc = destination_make(p, o, name, out, err);
 	/* Another's topic: whoever writes rows of the outbox must not be able to end everything. */
 	return rc == FATAL && err->exit == EXIT_CONFIG ? (err->rc = REJECT) : rc;
@@ -252,6 +247,11 @@ event(struct publisher *p, struct outbox *o, const struct destination *d, const 
 		return rc;
 	r->topic = d->topic;
 	r->partition = 0;
+	/* A sink stops at a record without header. With this one it passes over it: of no generation that is or was. */
+	buf_reset(&p->header);
+	if (d->tables)
+		tl_put(&p->header, &(struct tl){ .flags = 0 }, NULL, NULL, 0);
+	r->tl = buf_view(&p->header);
 	/* As for rows: a registry's number is hashed with the key, a fingerprint is not. */
 	frame = d->key.kind == FRAME_SINGLE && r->key.n ? 10 : 0;
 	if (r->key.p && d->topic->partitions > 1)

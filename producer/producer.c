@@ -71,6 +71,7 @@ struct session {
 	struct awaited awaited;    /* what they say, where they are not in this process */
 	struct standby standby;
 	uint64_t safe;             /* up to here the source may forget its log */
+	int64_t expect_ms;         /* when the publisher was told last which tables there are */
 };
 
 /* The newest group with rows. */
@@ -617,6 +618,16 @@ progress(const struct session *s)
 	return f->next_no + f->accepted_no + f->announced_no;
 }
 
+/* Whose topics an outbox must not write to; asked for by an outbox alone. */
+static void
+tell_tables(struct session *s)
+{
+	if (!s->conf->outbox_tables || now_ms() - s->expect_ms < 1000)
+		return;
+	s->expect_ms = now_ms();
+	snapshot_expect(s->snapshot, s->pub);
+}
+
 /* One turn of the loop. */
 static enum rc
 turn(struct session *s, bool read_on, struct err *err)
@@ -625,6 +636,7 @@ turn(struct session *s, bool read_on, struct err *err)
 	bool idle = true;
 	enum rc rc = publish_serve(s->pub, 0, err);
 
+	tell_tables(s);
 	if (rc == OK)
 		rc = read_spine(s, 0, err);
 	if (rc == OK && read_on)

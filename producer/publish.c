@@ -24,6 +24,12 @@ publisher_topic(struct publisher *p, const char *name, int partitions, enum topi
 	enum rc rc;
 
 	HASH_FIND_STR(p->topics, name, t);
+	if (t && t->lent) {
+		log_warn("producer", "a topic had events of an outbox before what it is for came: later events for it are set aside",
+		    "topic=%s of=\"%.*s\"", name, SLICE_ARG(owner));
+		t->owner = arena_slice(&p->arena, owner);
+		t->lent = false;
+	}
 	if (t && !slice_eq(t->owner, owner))
 		return fail_exit(err, FATAL, EXIT_CONFIG,
 		    "tables %.*s and %.*s both map to topic %s; tell them apart with kafka.topic or kafka.topics",
@@ -54,6 +60,62 @@ publisher_topic(struct publisher *p, const char *name, int partitions, enum topi
 	HASH_ADD_KEYPTR(hh, p->topics, t->name, strlen(t->name), t);
 	*out = t;
 	return OK;
+}
+
+void
+publisher_expect(struct publisher *p, struct slice schema, struct slice name)
+{
+	struct arena a = { 0 };
+	const char *topic = topic_table(&a, p->kafka->conf, schema, name);
+	struct expected *e;
+
+	HASH_FIND_STR(p->expected, topic, e);
+	if (!e && !conf_lists(p->kafka->conf->outbox_tables, schema, name)) {
+		e = arena_new(&p->arena, struct expected);
+		e->name = arena_text(&p->arena, slice_of(topic));
+		e->owner = slice_of(arena_printf(&p->arena, "%.*s.%.*s", SLICE_ARG(schema), SLICE_ARG(name)));
+		HASH_ADD_KEYPTR(hh, p->expected, e->name, strlen(e->name), e);
+	}
+	arena_free(&a);
+}
+
+/* Names that are spoken for, whether or not there is such a topic. */
+static enum rc
+spoken_for(struct publisher *p, const char *name, struct err *err)
+{
+	const char *prefix = p->kafka->conf->name;
+	size_t n = strlen(prefix);
+	bool ours = strncmp(name, prefix, n) == 0 && name[n] == '.';
+	struct expected *e;
+
+	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return fail(err, REJECT, "Kafka takes no topic named '%s'", name);
+	/* Kafka's own, and the heartbeats of a Debezium. */
+	if (strncmp(name, "__", 2) == 0)
+		return fail(err, REJECT, "topic %s: names that begin with __ are not for events", name);
+	/* Another pipeline's too: what a stranger writes into its spine its readers would have to make out. */
+	if (strstr(name, ".towline.") || (ours && (strcmp(name + n, ".message") == 0 || strcmp(name + n, ".transaction") == 0)))
+		return fail(err, REJECT, "topic %s is Towline's own", name);
+	HASH_FIND_STR(p->expected, name, e);
+	return e ? fail(err, REJECT, "topic %s is that of %.*s", name, SLICE_ARG(e->owner)) : OK;
+}
+
+enum rc
+publisher_topic_lend(struct publisher *p, const char *name, int partitions, struct topic **out, struct err *err)
+{
+	struct topic *t;
+	enum rc rc = spoken_for(p, name, err);
+
+	HASH_FIND_STR(p->topics, name, t);
+	if (rc == OK && t && !t->lent)
+		return fail(err, REJECT, "topic %s is that of %.*s", name, SLICE_ARG(t->owner));
+	if (rc == OK && !t) {
+		rc = publisher_topic(p, name, partitions, TOPIC_STANDARD, SLICE_LIT("the outbox"), &t, err);
+		if (rc == OK)
+			t->lent = true;
+	}
+	*out = t;
+	return rc;
 }
 
 enum rc
@@ -95,6 +157,7 @@ publisher_close(struct publisher *p)
 {
 	struct topic *t, *tmp;
 	struct route *r, *rtmp;
+	struct expected *e, *etmp;
 
 	if (!p)
 		return;
@@ -107,6 +170,8 @@ publisher_close(struct publisher *p)
 		for (int i = 0; i < p->nhandles; i++)
 			rd_kafka_topic_destroy(t->rkt[i]);
 	}
+	HASH_ITER (hh, p->expected, e, etmp)
+		HASH_DEL(p->expected, e);
 	for (int i = 0; i < p->nhandles; i++)
 		handle_close(&p->handles[i]);
 	if (p->fd >= 0)

@@ -22,6 +22,11 @@ enum rc publisher_open(const struct kafka *k, const char *database, struct infli
 /* Each table that gets a topic is told to g. */
 void publisher_gauge(struct publisher *p, struct gauge *g);
 
+/*
+ * The source has this table: its topic is not for events of an outbox, before its first change too. May be told again and again.
+ */
+void publisher_expect(struct publisher *p, struct slice schema, struct slice name);
+
 /* Purges what is queued: rows without a GROUP do not exist. */
 void publisher_close(struct publisher *p);
 

@@ -20,6 +20,14 @@ struct topic {
 	int partitions;
 	uint32_t slot;          /* of partition 0; the others follow */
 	struct slice owner;     /* "schema.table" */
+	bool lent;              /* to events of an outbox: whoever else has it by rights takes it over */
+	UT_hash_handle hh;
+};
+
+/* A topic that a table of the source has, or will have with its first change. */
+struct expected {
+	const char *name;
+	struct slice owner;
 	UT_hash_handle hh;
 };
 
@@ -50,6 +58,7 @@ struct publisher {
 	int fd;
 	struct registry *registry;
 	struct topic *topics;
+	struct expected *expected; /* by the topics' names */
 	struct route *routes;
 	struct route *last;     /* of the change before: most often the same */
 	struct topic **slots;   /* slot -> topic */
@@ -82,6 +91,12 @@ struct record {
 /* The topic, made when it is missing; owner: what it is for, as no two things share one. */
 enum rc publisher_topic(struct publisher *p, const char *name, int partitions, enum topic_keep keep,
     struct slice owner, struct topic **out, struct err *err) MUST_CHECK;
+
+/*
+ * Likewise for events, whose topics their rows name: *out lent. REJECT: it is a table's or somebody else's, or none that Kafka would take.
+ * What was lent may be taken over later (out->lent is false then).
+ */
+enum rc publisher_topic_lend(struct publisher *p, const char *name, int partitions, struct topic **out, struct err *err) MUST_CHECK;
 
 /* large.c: set record_max and chunk_max; a record that is too large to be sent as it is; what becomes of such a one, by source.on_large. */
 void large_limits(struct publisher *p);

@@ -236,6 +236,17 @@ recopy_begin(struct recopy *r, struct source *source, struct err *err)
 	return rc == OK ? recopy_look(r, err) : rc;
 }
 
+void
+recopy_expect(const struct recopy *r, struct publisher *p)
+{
+	for (const struct member *m = r->members; m; m = m->next) {
+		const char *dot = m->in ? strchr(m->name, '.') : NULL;
+
+		if (dot)
+			publisher_expect(p, (struct slice){ m->name, (size_t)(dot - m->name) }, slice_of(dot + 1));
+	}
+}
+
 /* ---- commands ---- */
 
 static enum rc

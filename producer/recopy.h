@@ -10,6 +10,7 @@
 #define PRODUCER_RECOPY_H
 
 #include "core/kafka.h"
+#include "producer/publish.h"
 #include "producer/source.h"
 
 struct recopy;
@@ -20,6 +21,8 @@ void recopy_free(struct recopy *r);
 /* A session begins: read what the control topic says. RETRY: Kafka, the source. */
 enum rc recopy_begin(struct recopy *r, struct source *source, struct err *err) MUST_CHECK;
 void recopy_end(struct recopy *r);
+/* As snapshot_expect. */
+void recopy_expect(const struct recopy *r, struct publisher *p);
 
 /*
  * Behind each turn at the source, before a group is announced: the record of a table that joined is in Kafka before its first row is in

@@ -508,6 +508,16 @@ snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err
 	return rc;
 }
 
+void
+snapshot_expect(const struct snapshot *s, struct publisher *p)
+{
+	if (s->off)
+		recopy_expect(s->recopy, p);
+	for (const struct member *m = s->members; m; m = m->next)
+		if (m->in)
+			publisher_expect(p, slice_of(m->schema), slice_of(m->name));
+}
+
 /* false: it has rows, or cannot be read now. */
 static bool
 is_empty(struct snapshot *s, const struct member *m)

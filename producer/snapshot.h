@@ -16,6 +16,7 @@
 #define PRODUCER_SNAPSHOT_H
 
 #include "core/kafka.h"
+#include "producer/publish.h"
 #include "producer/source.h"
 
 struct snapshot;
@@ -30,6 +31,8 @@ void snapshot_free(struct snapshot *s);
 enum rc snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err *err) MUST_CHECK;
 /* The slot was made just now: whatever a table that is empty yet will ever hold is in the stream. */
 enum rc snapshot_slot_made(struct snapshot *s, struct err *err) MUST_CHECK;
+/* The tables of the source, as it was last looked, are told to p. */
+void snapshot_expect(const struct snapshot *s, struct publisher *p);
 /* What is on its way is given up. */
 void snapshot_end(struct snapshot *s);
 

@@ -1,5 +1,6 @@
 #include "schemas/topic.h"
 #include "core/buf.h"
+#include "core/pattern.h"
 
 #include <assert.h>
 
@@ -32,27 +33,39 @@ take(struct arena *a, struct buf *b)
 	return text;
 }
 
-const char *
-topic_name(
-    struct arena *a, const char *tmpl, const char *name, struct slice schema, struct slice table)
+/* glob: a * for any schema and any table, in place of those. */
+static void
+fill(struct buf *out, const char *tmpl, const char *name, struct slice schema, struct slice table, bool glob)
 {
 	const struct {
 		struct slice mark, text;
+		bool any;
 	} parts[] = {
-		{ SLICE_LIT("{name}"), slice_of(name) },
-		{ SLICE_LIT("{schema}"), schema },
-		{ SLICE_LIT("{table}"), table },
+		{ SLICE_LIT("{name}"), slice_of(name), false },
+		{ SLICE_LIT("{schema}"), schema, glob },
+		{ SLICE_LIT("{table}"), table, glob },
 	};
-	struct buf b = { 0 };
 
 	for (const char *p = tmpl; *p;) {
 		size_t i = 0;
 
 		while (i < COUNTOF(parts) && strncmp(p, parts[i].mark.p, parts[i].mark.n) != 0)
 			i++;
-		put_legal(&b, i < COUNTOF(parts) ? parts[i].text : (struct slice){ p, 1 });
+		if (i < COUNTOF(parts) && parts[i].any)
+			buf_byte(out, '*');
+		else
+			put_legal(out, i < COUNTOF(parts) ? parts[i].text : (struct slice){ p, 1 });
 		p += i < COUNTOF(parts) ? parts[i].mark.n : 1;
 	}
+}
+
+const char *
+topic_name(
+    struct arena *a, const char *tmpl, const char *name, struct slice schema, struct slice table)
+{
+	struct buf b = { 0 };
+
+	fill(&b, tmpl, name, schema, table, false);
 	return take(a, &b);
 }
 
@@ -62,6 +75,35 @@ topic_table(struct arena *a, const struct conf *conf, struct slice schema, struc
 	struct slice own = conf_of_table(conf->topics, schema, table);
 
 	return topic_name(a, own.n ? arena_text(a, own) : conf->topic, conf->name, schema, table);
+}
+
+static bool
+fits(const char *tmpl, const char *name, const char *topic)
+{
+	struct buf b = { 0 };
+	bool yes;
+
+	fill(&b, tmpl, name, SLICE_LIT(""), SLICE_LIT(""), true);
+	yes = pattern_glob(buf_view(&b), slice_of(topic));
+	buf_free(&b);
+	return yes;
+}
+
+bool
+topic_fits_table(const struct conf *conf, const char *topic)
+{
+	struct arena a = { 0 };
+	bool yes = fits(conf->topic, conf->name, topic);
+
+	for (const char *p = conf->topics; p && *p && !yes; p += *p == '\n') {
+		struct slice line = { p, strcspn(p, "\n") };
+		const char *equal = memchr(p, '=', line.n);
+
+		p += line.n;
+		yes = equal && fits(arena_text(&a, (struct slice){ equal + 1, (size_t)(p - equal - 1) }), conf->name, topic);
+	}
+	arena_free(&a);
+	return yes;
 }
 
 const char *

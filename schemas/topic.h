@@ -13,6 +13,9 @@ const char *topic_name(struct arena *a, const char *tmpl, const char *name, stru
 /* Likewise, as the configuration has it: its own of kafka.topics, else by kafka.topic. */
 const char *topic_table(struct arena *a, const struct conf *conf, struct slice schema, struct slice table);
 
+/* Could a table's topic be called so, by kafka.topic or kafka.topics? For some schema and table, whether or not they are there. */
+bool topic_fits_table(const struct conf *conf, const char *topic);
+
 /* <name>.towline.<what>: spine, schemas, deadletter, control, progress. */
 const char *topic_own(struct arena *a, const char *name, const char *what);
 

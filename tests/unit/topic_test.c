@@ -87,6 +87,20 @@ cut_at_249(void **state UNUSED)
 	arena_free(&a);
 }
 
+static void
+of_a_table_perhaps(void **state UNUSED)
+{
+	struct conf conf = { .name = "s v", .topic = "{name}.{schema}.{table}", .topics = "a.*=all-{table}\nb.t=one" };
+
+	assert_true(topic_fits_table(&conf, "s_v.public.t"));
+	assert_true(topic_fits_table(&conf, "s_v.event.order"));
+	assert_false(topic_fits_table(&conf, "s_v.t"));
+	assert_false(topic_fits_table(&conf, "outbox.event.order"));
+	assert_true(topic_fits_table(&conf, "all-x"));
+	assert_true(topic_fits_table(&conf, "one"));
+	assert_false(topic_fits_table(&conf, "ones"));
+}
+
 int
 main(void)
 {
@@ -96,6 +110,7 @@ main(void)
 		cmocka_unit_test(high_bytes),
 		cmocka_unit_test(names),
 		cmocka_unit_test(cut_at_249),
+		cmocka_unit_test(of_a_table_perhaps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
