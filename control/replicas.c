@@ -449,6 +449,7 @@ look_after_one(struct replicas *r, struct control *c, const struct conf_sink *si
 {
 	struct arena a = { 0 };
 	struct copy_place upto;
+	const char *table;
 	enum resync_state state = resync_state(r->watch, sink, &upto);
 	enum rc rc = OK;
 
@@ -457,6 +458,10 @@ look_after_one(struct replicas *r, struct control *c, const struct conf_sink *si
 		rc = control_put(c, arena_printf(&a, "%s%s", CONTROL_RESYNC, sink->name), (struct slice){ NULL, 0 }, err);
 		if (rc == OK)
 			rc = control_flush(c, FLUSH_MS, err);
+	}
+	while (rc == OK && c && (table = resync_unasked(r->watch, sink))) {
+		log_info("replicas", "joined while the sink began anew: asks for its copy", "sink=%s table=\"%s\"", sink->name, table);
+		rc = resync_ask(c, r->watch, table, err);
 	}
 	arena_free(&a);
 	return rc;

@@ -7,7 +7,6 @@
 #include "core/now.h"
 #include "core/quorum.h"
 #include "core/sqlite.h"
-#include "schemas/control.h"
 #include "schemas/spine_log.h"
 #include "schemas/topic.h"
 
@@ -25,7 +24,8 @@ enum { LOAD_MS = 10000, FLUSH_MS = 10000, WAIT_MS = 200, FETCH_KBYTES = 1024 };
 struct copied {
 	UT_hash_handle hh;
 	char *name; /* of its key, copy_name */
-	struct copy_place whole, upto;
+	bool recorded, asked; /* there is a record of its copy; a command */
+	struct copy_place begun, whole, upto;
 };
 
 struct resync {
@@ -67,6 +67,22 @@ drop_table(struct resync_watch *w, struct copied *t)
 	free(t);
 }
 
+static struct copied *
+table_of(struct resync_watch *w, const char *name)
+{
+	struct copied *t;
+
+	HASH_FIND_STR(w->tables, name, t);
+	if (t)
+		return t;
+	t = calloc(1, sizeof *t);
+	if (!t)
+		die("out of memory");
+	t->name = copy_of(name);
+	HASH_ADD_KEYPTR(hh, w->tables, t->name, strlen(t->name), t);
+	return t;
+}
+
 static void
 drop_resync(struct resync_watch *w, const char *sink)
 {
@@ -94,21 +110,30 @@ resync_watch_free(struct resync_watch *w)
 	free(w);
 }
 
+/* c NULL: there is no record any more. */
 static void
 note_copy(struct resync_watch *w, const char *name, const struct copy *c)
 {
-	struct copied *t;
+	struct copied *t = table_of(w, name);
 
-	HASH_FIND_STR(w->tables, name, t);
-	if (!t) {
-		t = calloc(1, sizeof *t);
-		if (!t)
-			die("out of memory");
-		t->name = copy_of(name);
-		HASH_ADD_KEYPTR(hh, w->tables, t->name, strlen(t->name), t);
+	t->recorded = c != NULL;
+	if (c) {
+		t->begun = c->begun;
+		t->whole = c->whole;
+		t->upto = c->upto;
+	} else if (!t->asked) {
+		drop_table(w, t);
 	}
-	t->whole = c->whole;
-	t->upto = c->upto;
+}
+
+static void
+note_command(struct resync_watch *w, const char *name, bool there)
+{
+	struct copied *t = table_of(w, name);
+
+	t->asked = there;
+	if (!t->recorded && !t->asked)
+		drop_table(w, t);
 }
 
 static void
@@ -139,19 +164,18 @@ resync_note(struct resync_watch *w, struct slice key, struct slice value)
 	struct arena a = { 0 };
 	struct slice name;
 	struct copy c = { 0 };
-	struct copied *t;
 	struct err err;
 
 	if (control_about(key, CONTROL_RESYNC, &name)) {
 		note_resync(w, arena_text(&a, name), value);
+	} else if (control_about(key, COPY_COMMAND_PREFIX, &name)) {
+		note_command(w, arena_text(&a, name), value.n > 0);
 	} else if (control_about(key, COPY_PREFIX, &name) && value.n) {
 		if (copy_take(value, &c, &err) == OK)
 			note_copy(w, arena_text(&a, name), &c);
 		copy_free(&c);
 	} else if (control_about(key, COPY_PREFIX, &name)) {
-		HASH_FIND(hh, w->tables, name.p, name.n, t);
-		if (t)
-			drop_table(w, t);
+		note_copy(w, arena_text(&a, name), NULL);
 	}
 	arena_free(&a);
 }
@@ -161,20 +185,28 @@ wanted(const struct conf_sink *sink, const struct copied *t)
 {
 	struct slice schema, table;
 	struct arena a = { 0 };
-	bool yes = copy_name_split(slice_of(t->name), &a, &schema, &table) && conf_sink_wants(sink, schema, table);
+	bool yes = t->recorded && copy_name_split(slice_of(t->name), &a, &schema, &table) && conf_sink_wants(sink, schema, table);
 
 	arena_free(&a);
 	return yes;
 }
 
-enum resync_state
-resync_state(const struct resync_watch *w, const struct conf_sink *sink, struct copy_place *upto)
+static const struct resync *
+resync_of(const struct resync_watch *w, const struct conf_sink *sink)
 {
 	const struct resync *r = w->first;
 
-	*upto = (struct copy_place){ 0 };
 	while (r && strcmp(r->sink, sink->name) != 0)
 		r = r->next;
+	return r;
+}
+
+enum resync_state
+resync_state(const struct resync_watch *w, const struct conf_sink *sink, struct copy_place *upto)
+{
+	const struct resync *r = resync_of(w, sink);
+
+	*upto = (struct copy_place){ 0 };
 	if (!r)
 		return RESYNC_NONE;
 	/* Its own copy, or anybody's: all that counts is that the rows came behind the place where the sink was put. */
@@ -188,6 +220,55 @@ resync_state(const struct resync_watch *w, const struct conf_sink *sink, struct 
 			*upto = t->upto;
 	}
 	return RESYNC_COPIED;
+}
+
+/*
+ * A copy that a command of the resync made began behind its place, as the command was written when the spine had come so far. So one that
+ * did not, with no command on its way, was never asked for. (The places of a version that did not tell them are behind everything.)
+ */
+const char *
+resync_unasked(const struct resync_watch *w, const struct conf_sink *sink)
+{
+	const struct resync *r = resync_of(w, sink);
+
+	if (!r || r->at.gen == UINT64_MAX)
+		return NULL;
+	for (const struct copied *t = w->tables; t; t = t->hh.next)
+		if (wanted(sink, t) && !t->asked && !copy_behind(t->whole, r->at) && !copy_behind(t->begun, r->at))
+			return t->name;
+	return NULL;
+}
+
+/* All rows, from the beginning: a copy that runs began before the sink was emptied. */
+static enum rc
+ask(struct control *c, const char *table, const char *id, struct err *err)
+{
+	struct copy_command cmd = { .verb = "again" };
+	struct arena a = { 0 };
+	struct buf json = { 0 };
+	enum rc rc;
+
+	snprintf(cmd.id, sizeof cmd.id, "%s", id);
+	copy_command_put(&json, &cmd);
+	rc = control_put(c, arena_printf(&a, "%s%s", COPY_COMMAND_PREFIX, table), buf_view(&json), err);
+	buf_free(&json);
+	arena_free(&a);
+	return rc;
+}
+
+enum rc
+resync_ask(struct control *c, struct resync_watch *w, const char *table, struct err *err)
+{
+	char id[24];
+	enum rc rc;
+
+	snprintf(id, sizeof id, "%" PRIx64, (uint64_t)wall_us());
+	rc = ask(c, table, id, err);
+	if (rc == OK)
+		rc = control_flush(c, FLUSH_MS, err);
+	if (rc == OK)
+		note_command(w, table, true);
+	return rc;
 }
 
 /* ---- beginning ---- */
@@ -270,20 +351,15 @@ announce(struct control *c, const struct resync_watch *w, const struct conf_sink
 {
 	struct arena a = { 0 };
 	struct buf json = { 0 };
-	/* All rows, from the beginning: a copy that runs began before the sink was emptied. */
-	struct copy_command cmd = { .verb = "again" };
+	char id[24];
 	enum rc rc;
 
-	snprintf(cmd.id, sizeof cmd.id, "%" PRIx64, (uint64_t)wall_us());
-	buf_printf(&json, "{\"id\":\"%s\",\"gen\":%" PRIu64 ",\"no\":%" PRIu64 "}", cmd.id, at->gen, at->no);
+	snprintf(id, sizeof id, "%" PRIx64, (uint64_t)wall_us());
+	buf_printf(&json, "{\"id\":\"%s\",\"gen\":%" PRIu64 ",\"no\":%" PRIu64 "}", id, at->gen, at->no);
 	rc = control_put(c, arena_printf(&a, "%s%s", CONTROL_RESYNC, conf->name), buf_view(&json), err);
-	for (const struct copied *t = w->tables; t && rc == OK; t = t->hh.next) {
-		if (!wanted(conf, t))
-			continue;
-		buf_reset(&json);
-		copy_command_put(&json, &cmd);
-		rc = control_put(c, arena_printf(&a, "%s%s", COPY_COMMAND_PREFIX, t->name), buf_view(&json), err);
-	}
+	for (const struct copied *t = w->tables; t && rc == OK; t = t->hh.next)
+		if (wanted(conf, t))
+			rc = ask(c, t->name, id, err);
 	if (rc == OK)
 		rc = control_flush(c, FLUSH_MS, err);
 	buf_free(&json);
@@ -319,10 +395,33 @@ check(const struct kafka *k, const struct conf_sink *conf, struct err *err)
 	return OK;
 }
 
+/* The control topic from its beginning, and the tables that it has for the sink; c, w and names are renewed. FATAL: none. */
+static enum rc
+look(const struct kafka *k, const struct conf_sink *conf, struct control **c, struct resync_watch **w, struct arena *a,
+    struct sink_name **names, int *tables, struct err *err)
+{
+	enum rc rc;
+
+	control_close(*c);
+	*c = NULL;
+	resync_watch_free(*w);
+	*w = resync_watch_new();
+	rc = control_open(k, CONTROL_ALL, false, c, err);
+	if (rc == OK && control_there(*c))
+		rc = load(*c, *w, err);
+	*tables = rc == OK ? list_tables(*w, conf, a, names) : 0;
+	if (rc == OK && !*tables)
+		rc = fail_exit(err, FATAL, EXIT_CONFIG,
+		    sqlite_url_path(k->conf->source_url)
+		    ? "the producer knows no table that sink %s takes; start it once, and see towline source ls"
+		    : "no table of sink %s was ever copied; set snapshot: initial, or use towline snapshot add", conf->name);
+	return rc;
+}
+
 enum rc
 resync_start(const struct kafka *k, const struct conf_sink *conf, int *tables, struct err *err)
 {
-	struct resync_watch *w = resync_watch_new();
+	struct resync_watch *w = NULL;
 	struct arena a = { 0 };
 	struct sink *sink = NULL;
 	struct sink_name *names = NULL;
@@ -332,17 +431,7 @@ resync_start(const struct kafka *k, const struct conf_sink *conf, int *tables, s
 
 	*tables = 0;
 	if (rc == OK)
-		rc = control_open(k, CONTROL_ALL, false, &c, err);
-	if (rc == OK && control_there(c))
-		rc = load(c, w, err);
-	if (rc == OK) {
-		*tables = list_tables(w, conf, &a, &names);
-		if (!*tables)
-			rc = fail_exit(err, FATAL, EXIT_CONFIG,
-			    sqlite_url_path(k->conf->source_url)
-			    ? "the producer knows no table that sink %s takes; start it once, and see towline source ls"
-			    : "no table of sink %s was ever copied; set snapshot: initial, or use towline snapshot add", conf->name);
-	}
+		rc = look(k, conf, &c, &w, &a, &names, tables, err);
 	/* Who applies to it keeps us away; from here on we do. */
 	if (rc == OK)
 		rc = sink_open(k->conf->name, conf, &sink, err);
@@ -350,6 +439,9 @@ resync_start(const struct kafka *k, const struct conf_sink *conf, int *tables, s
 		rc = sink->ops->marker(sink, &old, err);
 	if (rc == OK)
 		rc = find_end(k, &end, err);
+	/* Again: a table that joins later has all of its rows behind the end, or is asked for by who runs the sink (resync_unasked). */
+	if (rc == OK)
+		rc = look(k, conf, &c, &w, &a, &names, tables, err);
 	if (rc == OK)
 		rc = announce(c, w, conf, &end, err);
 	if (rc == OK)

@@ -1,7 +1,7 @@
 /*
  * resync.h - a sink whose place in the log is lost gets its tables anew, while the log goes on.
  *
- *   spine's end noted -> record resync/SINK -> command/snapshot/TABLE of each table (producer/copy.h)
+ *   spine's end noted -> what tables there are -> record resync/SINK -> command/snapshot/TABLE of each table (producer/copy.h)
  *   -> the sink: emptied, marker at that end -> it follows from there, and the copies come with the log -> all are there: the record goes
  *
  * In this order a crash anywhere is mended by beginning again: copies that nobody waits for harm no one. Other sinks get the copied rows
@@ -18,6 +18,7 @@
 
 #include "core/kafka.h"
 #include "producer/copy.h"
+#include "schemas/control.h"
 
 /*
  * Do all of the above but the last; *tables: how many are copied. FATAL: nothing was changed. RETRY: Kafka, the sink, or
@@ -45,5 +46,13 @@ enum resync_state {
 	RESYNC_COPIED,   /* all rows are in the log, up to *upto: who has committed that has them */
 };
 enum resync_state resync_state(const struct resync_watch *w, const struct conf_sink *sink, struct copy_place *upto);
+
+/*
+ * A table that the sink waits for although nobody copies it again: it joined while the resync began, so that its rows may be before the
+ * place where the sink was put, and no copy was asked for. Its name in the keys, good until the next note; NULL: none. Who runs the sink
+ * asks, by resync_ask.
+ */
+const char *resync_unasked(const struct resync_watch *w, const struct conf_sink *sink);
+enum rc resync_ask(struct control *c, struct resync_watch *w, const char *table, struct err *err) MUST_CHECK;
 
 #endif

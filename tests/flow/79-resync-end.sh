@@ -1,5 +1,6 @@
 #!/bin/bash
-# When a sink that is made anew has all: by places in the spine alone, whatever late records of progress say.
+# When a sink that is made anew has all: by places in the spine alone, whatever late records of progress say; and with a table whose copy
+# nobody has asked for, as one that joined while the resync began.
 # limit: 150
 . "$(dirname "$0")/lib.sh"
 
@@ -62,3 +63,13 @@ exec 7>&-
 wait_for 30 over
 same_pg src dst a b c
 wait_for 20 '[ "$(told $n "\"syncing\":false")" -ge 1 ]'
+towline_kill consumer
+
+say 'a table that joins while it begins: nobody has asked for its copy, and yet it comes'
+t resync copy >"$DIR/data/out"
+printf 'command/snapshot/public.b|\n' | kcat -b "$BROKERS" -P -Z -t "$NAME.towline.control" -K '|'
+towline_start producer producer -c "$DIR/towline.yaml"
+towline_start consumer consumer -c "$DIR/towline.yaml"
+wait_for 40 over
+same_pg src dst a b c
+[ "$(pg_sql dst 'select count(*) from b')" = 50 ]

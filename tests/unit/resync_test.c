@@ -111,10 +111,61 @@ ends(void **state)
 	resync_watch_free(w);
 }
 
+/* A table of whose copy nobody knows that it is needed: asked for once, by who runs the sink. */
+static void
+joins(void **state)
+{
+	struct resync_watch *w = resync_watch_new();
+
+	(void)state;
+	note(w, "resync/edge", "{\"id\":\"x1\",\"gen\":2,\"no\":10}");
+	note(w, "command/snapshot/public.a", "{\"id\":\"x1\",\"verb\":\"again\"}");
+	assert_null(resync_unasked(w, &edge));
+	/* The command is on its way, then it is obeyed: the copy began behind the place of the sink. */
+	note(w, "snapshot/public.a", "{\"state\":\"done\",\"begun\":[2,3],\"whole\":[2,3],\"upto\":[2,4]}");
+	assert_null(resync_unasked(w, &edge));
+	note(w, "snapshot/public.a", "{\"state\":\"waiting\",\"begun\":[2,11],\"whole\":[2,3],\"upto\":[2,4]}");
+	note(w, "command/snapshot/public.a", NULL);
+	assert_null(resync_unasked(w, &edge));
+	/* It was given up since: by somebody who knows why. */
+	note(w, "snapshot/public.a", "{\"state\":\"cancelled\",\"begun\":[2,11],\"whole\":[2,3],\"upto\":[2,4]}");
+	assert_null(resync_unasked(w, &edge));
+	/* One that joined before that place, and is copied from there, or is not at all. */
+	note(w, "snapshot/public.b", "{\"state\":\"copying\",\"begun\":[2,9],\"whole\":[0,0],\"upto\":[0,0]}");
+	assert_string_equal(resync_unasked(w, &edge), "public.b");
+	assert_null(resync_unasked(w, &(struct conf_sink){ .name = "other", .url = "sqlite:o" }));
+	note(w, "command/snapshot/public.b", "{\"id\":\"x2\",\"verb\":\"again\"}");
+	assert_null(resync_unasked(w, &edge));
+	note(w, "command/snapshot/public.b", NULL);
+	assert_string_equal(resync_unasked(w, &edge), "public.b");
+	note(w, "snapshot/public.b", "{\"state\":\"none\",\"begun\":[2,9],\"whole\":[2,9],\"upto\":[2,9]}");
+	assert_string_equal(resync_unasked(w, &edge), "public.b");
+	/* Or behind it. */
+	note(w, "snapshot/public.b", "{\"state\":\"none\",\"begun\":[2,10],\"whole\":[2,10],\"upto\":[2,10]}");
+	assert_null(resync_unasked(w, &edge));
+	/* A record of a version that did not tell the place. */
+	note(w, "snapshot/public.b", "{\"state\":\"none\",\"begun\":[2,9],\"whole\":[2,9],\"upto\":[2,9]}");
+	note(w, "resync/edge", "{\"id\":\"x1\"}");
+	assert_null(resync_unasked(w, &edge));
+	/* A command about a table that is no more makes none. */
+	note(w, "resync/edge", "{\"id\":\"x1\",\"gen\":2,\"no\":10}");
+	note(w, "snapshot/public.b", NULL);
+	note(w, "snapshot/public.a", NULL);
+	note(w, "command/snapshot/public.b", "{\"id\":\"x3\",\"verb\":\"again\"}");
+	assert_null(resync_unasked(w, &edge));
+	assert_int_equal(state_of(w, &edge), RESYNC_COPIED);
+	resync_watch_free(w);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(runs), cmocka_unit_test(comes_later), cmocka_unit_test(ends) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(runs),
+		cmocka_unit_test(comes_later),
+		cmocka_unit_test(ends),
+		cmocka_unit_test(joins),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
