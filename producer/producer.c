@@ -384,16 +384,19 @@ no_room(const struct session *s)
 	return !grouping_room(&s->g) || publisher_full(s->pub) || (s->kafka->broker && unread_bytes(s) > EMBEDDED_BYTES);
 }
 
-/* There was room when the change was read, but a barrier has closed the group since. */
+/* There was room when the change was read, but a barrier has closed the group since: the source waits, and is told that we live. */
 static enum rc
 make_room(struct session *s, struct err *err)
 {
+	const struct source_ops *ops = s->source->ops;
 	enum rc rc = OK;
 
 	while (rc == OK && !s->g.group && !publisher_room(s->pub, s->g.inflight.next_no)) {
 		rc = announce(s, err);
 		if (rc == OK)
 			rc = publish_serve(s->pub, 100, err);
+		if (rc == OK && ops->answer)
+			rc = ops->answer(s->source, now_ms(), err);
 		if (rc == OK && stop_requested())
 			rc = fail(err, RETRY, "stopped while Kafka took no more");
 	}

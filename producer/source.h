@@ -68,6 +68,8 @@ struct source_ops {
 	 * nothing, both are the same). Cheap; what is sent when is the source's affair, `now` (ms, monotonic) its clock.
 	 */
 	enum rc (*confirm)(struct source *s, uint64_t lsn, uint64_t applied, int64_t now_ms, struct err *err);
+	/* The same with nothing new, while an event is at hand that has to wait: so that the source hears from us. NULL: it need not. */
+	enum rc (*answer)(struct source *s, int64_t now_ms, struct err *err);
 	/* About each second: look after tables that joined the pipeline, heartbeats, ... */
 	enum rc (*tick)(struct source *s, int64_t now_ms, struct err *err);
 	void (*close)(struct source *s);

@@ -24,7 +24,7 @@
 
 enum {
 	FEEDBACK_MIN_MS = 100,  /* between two confirmations that moved */
-	FEEDBACK_MAX_MS = 5000, /* at least one in this time, or wal_sender_timeout ends the connection */
+	FEEDBACK_MAX_MS = 1000, /* at least one in this time, also while we do not read on, or wal_sender_timeout ends the connection */
 	TABLES_MS = 5000,       /* between two looks for new tables */
 	WAL_SEGMENT = 16 << 20,
 };
@@ -510,19 +510,12 @@ feedback_min_ms(const struct conf *conf)
 }
 
 static enum rc
-pg_confirm(struct source *base, uint64_t lsn, uint64_t applied, int64_t now_ms, struct err *err)
+pg_answer(struct source *base, int64_t now_ms, struct err *err)
 {
 	struct source_pg *s = self(base);
-	bool moved;
+	bool moved = s->confirmed > s->sent || s->applied > s->sent_applied;
 	char msg[34];
 
-	if (known_keep(base->known, lsn, err) != OK)
-		return err->rc;
-	if (lsn > s->confirmed)
-		s->confirmed = lsn;
-	if (applied > s->applied)
-		s->applied = applied;
-	moved = s->confirmed > s->sent || s->applied > s->sent_applied;
 	if (!s->reply && now_ms - s->feedback_ms < (moved ? feedback_min_ms(base->conf) : FEEDBACK_MAX_MS))
 		return OK;
 	/*
@@ -542,6 +535,20 @@ pg_confirm(struct source *base, uint64_t lsn, uint64_t applied, int64_t now_ms, 
 	s->feedback_ms = now_ms;
 	s->reply = false;
 	return OK;
+}
+
+static enum rc
+pg_confirm(struct source *base, uint64_t lsn, uint64_t applied, int64_t now_ms, struct err *err)
+{
+	struct source_pg *s = self(base);
+
+	if (known_keep(base->known, lsn, err) != OK)
+		return err->rc;
+	if (lsn > s->confirmed)
+		s->confirmed = lsn;
+	if (applied > s->applied)
+		s->applied = applied;
+	return pg_answer(base, now_ms, err);
 }
 
 /*
@@ -614,6 +621,7 @@ static const struct source_ops ops = {
 	.next = pg_next,
 	.fd = pg_fd,
 	.confirm = pg_confirm,
+	.answer = pg_answer,
 	.tick = pg_tick,
 	.close = pg_close,
 	.table = source_pg_table,
