@@ -93,7 +93,7 @@ bool
 publisher_spine_room(const struct publisher *p)
 {
 	for (int i = 0; i < p->nhandles; i++)
-		if (p->handles[i].state == HANDLE_SPINE)
+		if (p->handles[i].state >= HANDLE_SPINE)
 			return false;
 	return true;
 }
@@ -182,7 +182,13 @@ serve_handle(struct publisher *p, struct handle *handle, bool *any, struct err *
 		rd_kafka_event_destroy(ev);
 	}
 	if (rc == OK && handle->state == HANDLE_SPINE && !handle->spine)
-		rc = handle_commit(handle, err);
+		handle_commit(handle, p->committer);
+	if (rc == OK && handle->state == HANDLE_COMMITS) {
+		rc = handle_committed(handle, p->committer, err);
+		if (rc == AGAIN)
+			return OK;
+		*any = true;
+	}
 	return rc;
 }
 

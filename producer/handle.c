@@ -7,7 +7,6 @@
 
 enum {
 	INIT_MS = 15000,   /* the broker first ends what our predecessor left open */
-	COMMIT_MS = 15000, /* the loop stands still meanwhile */
 	ABORT_MS = 3000,
 };
 
@@ -106,15 +105,22 @@ handle_begin(struct handle *h, struct err *err)
 	return rc;
 }
 
-/*
- * Only once everything is acknowledged: the call waits first until nothing is on its way, and reports are events in our queue, which nobody
- * takes meanwhile.
- */
-enum rc
-handle_commit(struct handle *h, struct err *err)
+void
+handle_commit(struct handle *h, struct committer *c)
 {
-	enum rc rc = take_answer(h, rd_kafka_commit_transaction(h->rk, COMMIT_MS), "commit", err);
+	h->state = HANDLE_COMMITS;
+	committer_ask(c, h->rk);
+}
 
+enum rc
+handle_committed(struct handle *h, struct committer *c, struct err *err)
+{
+	rd_kafka_error_t *answer;
+	enum rc rc;
+
+	if (!committer_answer(c, &answer))
+		return AGAIN;
+	rc = take_answer(h, answer, "commit", err);
 	if (rc == OK)
 		h->state = HANDLE_IDLE;
 	return rc;

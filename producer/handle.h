@@ -1,7 +1,7 @@
 /*
  * handle.h - a producer's handle, and with kafka.transactions the Kafka transaction that is open on it.
  *
- *   idle -> first row: begun -> rows -> spine record -> acknowledged -> committed: idle
+ *   idle -> first row: begun -> rows -> spine record -> acknowledged -> commits, in a thread of its own -> committed: idle
  *
  * A handle has one transaction at a time, and after the commit the broker takes no new one from it for a moment. So there are two
  * handles, taken in turn: the rows of one group go out while the one before commits.
@@ -13,6 +13,7 @@
 #define PRODUCER_HANDLE_H
 
 #include "core/kafka.h"
+#include "producer/committer.h"
 
 enum { HANDLES = 2 };
 
@@ -20,6 +21,7 @@ enum handle_state {
 	HANDLE_IDLE = 0,
 	HANDLE_ROWS,  /* a transaction is open (without transactions: never) */
 	HANDLE_SPINE, /* its last spine record was sent: nothing more may come, and it is committed when that is acknowledged */
+	HANDLE_COMMITS, /* the committer has it */
 };
 
 struct handle {
@@ -38,9 +40,15 @@ enum rc handle_open(const struct kafka *k, int number, int *wake, struct handle 
 /* Purges what is queued: rows without a GROUP do not exist. */
 void handle_close(struct handle *h);
 
-/* All of these: RETRY, and the handle is broken. Without transactions they do nothing. */
+/* Begin a transaction where none is open. RETRY, and the handle is broken. Without transactions it does nothing. */
 enum rc handle_begin(struct handle *h, struct err *err) MUST_CHECK;
-enum rc handle_commit(struct handle *h, struct err *err) MUST_CHECK;
+
+/*
+ * Have the transaction committed, once all of it is acknowledged: only who takes the reports from the handle's queue knows that. Then
+ * handle_committed until it is idle: AGAIN: not yet; RETRY, and the handle is broken.
+ */
+void handle_commit(struct handle *h, struct committer *c);
+enum rc handle_committed(struct handle *h, struct committer *c, struct err *err) MUST_CHECK;
 
 /*
  * Before an orderly end: so that readers need not wait until the broker gives up a transaction that

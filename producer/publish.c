@@ -135,6 +135,8 @@ publisher_open(const struct kafka *k, const char *database, struct inflight *inf
 	p->nhandles = k->conf->transactions ? HANDLES : 1;
 	for (int i = 0; i < p->nhandles && rc == OK; i++)
 		rc = handle_open(k, i, &p->fd, &p->handles[i], err);
+	if (rc == OK && k->conf->transactions)
+		p->committer = committer_start(p->fd);
 	if (rc == OK)
 		rc = publisher_topic(p, topic_own(&p->arena, k->conf->name, "spine"), 1,
 		    TOPIC_FOREVER, SLICE_LIT("the spine"), &p->spine, err);
@@ -161,6 +163,7 @@ publisher_close(struct publisher *p)
 
 	if (!p)
 		return;
+	committer_stop(p->committer);
 	metadata_close(p);
 	registry_close(p->registry);
 	HASH_ITER (hh, p->routes, r, rtmp)

@@ -63,7 +63,10 @@ enum rc publish_end(struct publisher *p, struct group *g, const struct txn *txn,
 /* Debezium's heartbeat (debezium.heartbeat), when it is time. now_ms: monotonic. */
 enum rc publish_heartbeat(struct publisher *p, int64_t now_ms, struct err *err) MUST_CHECK;
 
-/* Take acknowledgements, waiting up to wait_ms for the first; commit the Kafka transaction that they complete. */
+/*
+ * Take acknowledgements, waiting up to wait_ms for the first; have the Kafka transaction committed that they complete, and take the
+ * answer to that. The commit itself is waited for by nobody.
+ */
 enum rc publish_serve(struct publisher *p, int wait_ms, struct err *err) MUST_CHECK;
 
 /* Send a spine record; parts of a group come from g (NULL for OPEN and BEAT). */

@@ -50,6 +50,7 @@ struct publisher {
 	struct arena arena;     /* topics, routes, writers: as long as the source's table versions */
 	struct handle handles[HANDLES];
 	int nhandles;           /* one without Kafka transactions */
+	struct committer *committer; /* NULL without */
 	int handle;             /* of the newest group */
 	uint64_t handle_no;     /* its number */
 	struct {

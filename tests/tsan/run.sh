@@ -1,5 +1,6 @@
 #!/bin/bash
-# The threads of `towline run` under ThreadSanitizer: a producer and two sinks in one process, on a real broker and on the embedded one.
+# The threads of `towline run` under ThreadSanitizer: a producer and two sinks in one process, on a real broker, with Kafka transactions and
+# without, and on the embedded one.
 # limit: 240
 . "$(dirname "$0")/../flow/lib.sh"
 
@@ -16,15 +17,19 @@ pg_start src SRC
 pg_start dst DST
 kafka_start
 pg_sql src "create table a(id int primary key, v text); create table b(id int primary key, n numeric)"
-for kafka in "$BROKERS" embedded; do
-	name=${NAME}x${kafka%%[:.]*}
+for kind in plain transactions embedded; do
+	case $kind in
+	plain) kafka=$BROKERS ;;
+	transactions) kafka="{brokers: \"$BROKERS\", transactions: on}" ;;
+	embedded) kafka=embedded ;;
+	esac
 	cat >"$DIR/conf.yaml" <<E2
-name: ${name//[^a-z0-9]/_}
+name: ${NAME}_$kind
 source: $SRC
 kafka: $kafka
 sinks:
-  copy: {url: "$DST", schema: ${kafka//[^a-z]/}x}
-  edge: sqlite:$DIR/data/$kafka.db
+  copy: {url: "$DST", schema: $kind}
+  edge: sqlite:$DIR/data/$kind.db
 E2
 	pg_sql src "truncate a, b"
 	rm -f "$DIR/run.log"
@@ -33,8 +38,8 @@ E2
 	for i in 1 2 3 4 5; do
 		pg_sql src "insert into a select i, 'x' from generate_series($i * 10000, $i * 10000 + 3000) i; update a set v = 'y' where id % 10 = $i; insert into b values ($i, $i.5); delete from a where id % 7 = $i"
 	done
-	wait_for 60 "[ \"\$(pg_sql dst \"select count(*), sum(id) from ${kafka//[^a-z]/}x.a\")\" = \"\$(pg_sql src 'select count(*), sum(id) from a')\" ]"
-	wait_for 60 "[ \"\$(sqlite3 $DIR/data/$kafka.db 'select count(*), sum(id) from a')\" = \"\$(pg_sql src 'select count(*), sum(id) from a')\" ]"
+	wait_for 60 "[ \"\$(pg_sql dst \"select count(*), sum(id) from $kind.a\")\" = \"\$(pg_sql src 'select count(*), sum(id) from a')\" ]"
+	wait_for 60 "[ \"\$(sqlite3 $DIR/data/$kind.db 'select count(*), sum(id) from a')\" = \"\$(pg_sql src 'select count(*), sum(id) from a')\" ]"
 	towline_kill run TERM
 	[ "$STATUS" = 0 ] || flunk "exit code $STATUS"
 done
