@@ -1,5 +1,6 @@
 #include "consumer/fetch.h"
 #include "core/log.h"
+#include "core/now.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@ enum {
 	QUEUE_KBYTES_MAX = 1024,
 	METADATA_MS = 15000,
 	BATCH_BYTES_MIN = 256 * 1024,
+	STARVED_MS = 2,  /* longer than a request that is under way takes to bring a record that is there */
+	NUDGE_MS = 100,
 };
 
 struct entry {
@@ -295,12 +298,49 @@ out_of_range(const rd_kafka_message_t *m)
 	return m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
 }
 
+/*
+ * Before 2.2.0 the thread of a broker whose partitions all have their queues full sleeps for up to a second, however soon one of
+ * them is empty (https://github.com/confluentinc/librdkafka/pull/4284, fetch.queue.backoff.ms): a backlog in many tables would come
+ * at one queue of a table a second. Any request to the partition's leader wakes that thread, and it fetches at once.
+ */
+static void
+nudge(struct fetch *f, const struct fetch_part *p)
+{
+	int64_t low, high;
+
+	if (rd_kafka_version() < 0x02020000 &&
+	    rd_kafka_get_watermark_offsets(f->rk, p->topic, p->partition, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR && high > p->at)
+		rd_kafka_query_watermark_offsets(f->rk, p->topic, p->partition, &low, &high, NUDGE_MS);
+}
+
+/* The next record of p, or NULL after wait_ms. */
+static rd_kafka_message_t *
+consume(struct fetch *f, struct fetch_part *p, int wait_ms)
+{
+	int first = wait_ms < STARVED_MS ? wait_ms : STARVED_MS;
+	rd_kafka_message_t *m = rd_kafka_consume(p->rkt, p->partition, first);
+	int64_t now;
+
+	if (m) {
+		p->empty_ms = 0;
+		return m;
+	}
+	now = now_ms();
+	if (!p->empty_ms)
+		p->empty_ms = now - first;
+	if (now - p->empty_ms >= STARVED_MS) {
+		nudge(f, p);
+		p->empty_ms = now;
+	}
+	return wait_ms > first ? rd_kafka_consume(p->rkt, p->partition, wait_ms - first) : NULL;
+}
+
 enum rc
 fetch_next(struct fetch *f, struct fetch_part *p, int wait_ms, rd_kafka_message_t **out, bool *end, struct err *err)
 {
 	*end = false;
 	for (;;) {
-		rd_kafka_message_t *m = rd_kafka_consume(p->rkt, p->partition, wait_ms);
+		rd_kafka_message_t *m = consume(f, p, wait_ms);
 		enum rc rc;
 
 		if (!m)

@@ -8,9 +8,10 @@ if [ -z "${TOWLINE:-}" ] && [ -x "$(dirname "$0")/../../build/release/towline" ]
 fi
 # shellcheck source-path=SCRIPTDIR source=../flow/lib.sh
 . "$(dirname "$0")/../flow/lib.sh"
+patience=900
 case ${SIZE:-small} in
 full) rows=4000000 huge=5000000 ;;
-huge) rows=20000000 huge=5000000 ;;
+huge) rows=20000000 huge=5000000 patience=3600 ;;
 *) rows=640000 huge=1000000 ;;
 esac
 tables=8
@@ -73,17 +74,17 @@ done
 lag=$(pg_sql src "select pg_size_pretty(sum(pg_total_relation_size(c.oid))) from pg_class c where relname like 'wide\__'")
 pg_sql src "checkpoint"
 end=$(pg_sql src "select pg_current_wal_lsn()")
-wait_for 900 "[ \"\$(pg_sql src \"select confirmed_flush_lsn >= '$end' from pg_replication_slots\")\" = t ]"
+wait_for $patience "[ \"\$(pg_sql src \"select confirmed_flush_lsn >= '$end' from pg_replication_slots\")\" = t ]"
 say "$rows rows, $lag, in Kafka after $(seconds "$begun") s; the topics: $(du -sh "$DIR/data/kafka/data" | cut -f1)"
 judge "lag, produced"
 towline_alive copy || flunk "the consumer of the sink that is down ended: $(tail -n 1 "$DIR/copy.log")"
 begun=${EPOCHREALTIME/./}
 pg_up dst
-wait_for 900 "[ \"\$(count)\" = $((rows + tables)) ]"
+wait_for $patience "[ \"\$(count)\" = $((rows + tables)) ]"
 say "PostgreSQL caught up in $(seconds "$begun") s"
 begun=${EPOCHREALTIME/./}
 towline_start edge consumer -c "$DIR/conf.yaml" edge
-wait_for 900 "[ \"\$(count_edge)\" = $((rows + tables)) ]"
+wait_for $patience "[ \"\$(count_edge)\" = $((rows + tables)) ]"
 say "SQLite caught up in $(seconds "$begun") s"
 judge "lag, applied"
 
@@ -98,9 +99,9 @@ whole() {
 	[ "$n" = 1 ] || [ "$n" = $((huge + 1)) ] || flunk "$n rows of the large transaction are to be seen"
 	[ "$n" != 1 ]
 }
-wait_for 900 whole
+wait_for $patience whole
 say "at PostgreSQL after $(seconds "$begun") s"
-wait_for 900 "[ \"\$(sqlite3 -cmd '.timeout 10000' $DIR/data/edge.db 'select count(*) from big')\" = $((huge + 1)) ]"
+wait_for $patience "[ \"\$(sqlite3 -cmd '.timeout 10000' $DIR/data/edge.db 'select count(*) from big')\" = $((huge + 1)) ]"
 say "at SQLite after $(seconds "$begun") s"
 judge "one large transaction"
 wait_for 60 "same_pg src dst ${names[*]} big"
