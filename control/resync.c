@@ -456,6 +456,21 @@ resync_start(const struct kafka *k, const struct conf_sink *conf, int *tables, s
 
 /* ---- towline resync ---- */
 
+static void
+say(const struct conf *conf, const struct conf_sink *sink, int n)
+{
+	struct arena a = { 0 };
+	struct quorum q;
+	struct err why;
+
+	printf("%s begins anew; %d %s being copied: start its consumer, and see towline snapshot ls\n", sink->name, n,
+	    n == 1 ? "table is" : "tables are");
+	if (sink->awaited && quorum_of(conf, &a, &q, &why) == OK && q.nmembers)
+		printf("until it has them commits wait for %d of the other sinks, and the copies wait for those commits:"
+		       " let these sinks run\n", q.need);
+	arena_free(&a);
+}
+
 int
 cmd_resync(struct call *call)
 {
@@ -472,8 +487,7 @@ cmd_resync(struct call *call)
 	if (rc == OK && call->json)
 		printf("{\"sink\":\"%s\",\"tables\":%d}\n", call->argv[0], n);
 	else if (rc == OK)
-		printf("%s begins anew; %d %s being copied: start its consumer, and see towline snapshot ls\n", call->argv[0], n,
-		    n == 1 ? "table is" : "tables are");
+		say(call->conf, r->sink, n);
 	replicas_free(&l);
 	return rc == OK ? EXIT_DONE : (int)call->err.exit;
 }

@@ -118,7 +118,7 @@ leave(struct snapshot *s, struct member *m)
 	chunks_drop(s, m);
 	snapshot_forget_reaches(m);
 	m->stale = true;
-	m->retry_ms = m->early_ms = 0;
+	m->retry_ms = m->early_ms = m->unseen_ms = 0;
 }
 
 void

@@ -190,17 +190,43 @@ chunk_of(struct snapshot *s, uint64_t number)
 	return NULL;
 }
 
+/*
+ * Where commits wait for sinks, and one of these for this copy, they wait for each other: the copy begins behind transactions that have
+ * not ended, and sees none that waits. Nobody but the operator can end that, so it is said what does.
+ */
+static void
+tell_wait(struct snapshot *s, struct member *m, const char *what)
+{
+	struct arena a = { 0 };
+	const char *out = "";
+
+	if (s->conf->synchronous == SYNC_APPLIED)
+		out = "; where those are commits that wait for sinks (synchronous: applied), start the sinks that do not answer (towline"
+		      " check names them) or, until the copy is done, the producer with --set synchronous.mode=kafka";
+	snapshot_waits(s, m, arena_printf(&a, "the copy of a table waits for %s%s", what, out));
+	arena_free(&a);
+}
+
 void
-snapshot_tell_early(struct member *m)
+snapshot_tell_early(struct snapshot *s, struct member *m)
 {
 	int64_t now = now_ms();
 
 	m->early_ms = m->early_ms ? m->early_ms : now;
 	if (now - m->early_ms < SLOW_MS)
 		return;
-	log_warn("producer", "the copy of a table waits for older transactions to end", "table=\"%s.%s\" older_than=%" PRIu64, m->schema,
-	    m->name, m->copy.since);
-	m->early_ms = now + 60000 - SLOW_MS;
+	tell_wait(s, m, "older transactions to end");
+}
+
+void
+snapshot_tell_unseen(struct snapshot *s, struct member *m)
+{
+	int64_t now = now_ms();
+
+	m->unseen_ms = m->unseen_ms ? m->unseen_ms : now;
+	if (now - m->unseen_ms < SLOW_MS)
+		return;
+	tell_wait(s, m, "commits that wait for a synchronous standby, as nobody sees their rows before");
 }
 
 /* It was read: does the snapshot see all that was streamed before? */
@@ -213,10 +239,11 @@ take_rows(struct snapshot *s, struct chunk *c)
 	streamed_prune(s, &j->snapshot);
 	if (streamed_unseen(s, c->place)) {
 		reach->retry_ms = now_ms() + UNSEEN_MS;
+		snapshot_tell_unseen(s, c->m);
 		chunk_free(s, c);
 		return;
 	}
-	c->m->early_ms = 0;
+	c->m->early_ms = c->m->unseen_ms = 0;
 	if (c->m->copy.reason)
 		copy_text(&c->m->copy.reason, NULL);
 	c->state = CHUNK_AWAITED; /* without a row too: what is streamed before its mark may have moved one to where the copy has been */
@@ -256,7 +283,7 @@ chunk_read(struct snapshot *s, struct job *j)
 		look_again(s, m);
 		chunk_free(s, c);
 	} else if (j->early) {
-		snapshot_tell_early(m);
+		snapshot_tell_early(s, m);
 		reach->retry_ms = now_ms() + EARLY_MS;
 		chunk_free(s, c);
 	} else {

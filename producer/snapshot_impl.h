@@ -41,7 +41,7 @@ struct member {
 	struct reach *reaches;    /* copy.nranges; NULL: not begun */
 	int chunks;               /* that refer to table */
 	int rows_max;             /* of the next chunk */
-	int64_t retry_ms, early_ms, told_ms, told_rows;
+	int64_t retry_ms, early_ms, unseen_ms, told_ms, told_rows; /* unseen_ms: since when no chunk sees what was streamed; 0: it does */
 	char *pending;            /* a command that came while nobody was there */
 	bool recorded;            /* the record is there */
 	bool in;                  /* the publication had it at the last look */
@@ -163,7 +163,9 @@ void chunks_accept(struct snapshot *s, uint64_t accepted);
 void chunks_drop(struct snapshot *s, const struct member *m); /* NULL: all; those being read are only given up */
 void streamed_prune(struct snapshot *s, const struct copy_snapshot *seen);
 
-void snapshot_tell_early(struct member *m);
+/* It waits for transactions older than the copy; for what was streamed to be seen by others. Once it is long, say why. */
+void snapshot_tell_early(struct snapshot *s, struct member *m);
+void snapshot_tell_unseen(struct snapshot *s, struct member *m);
 
 /* snapshot_whole.c */
 enum rc whole_ask(struct snapshot *s, struct member *m, struct err *err) MUST_CHECK; /* unless another one is at it */

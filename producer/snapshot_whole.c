@@ -57,7 +57,7 @@ whole_ask(struct snapshot *s, struct member *m, struct err *err)
 		return OK;
 	rc = is_early(s, m, &early, err);
 	if (rc == OK && early) {
-		snapshot_tell_early(m);
+		snapshot_tell_early(s, m);
 		m->retry_ms = now_ms() + 200;
 		return OK;
 	}
@@ -161,6 +161,8 @@ begun(struct snapshot *s, struct job *j, struct err *err)
 	enum rc rc;
 
 	if (j->rc == RETRY || j->early || j->changed || (j->rc == OK && unseen(s, j))) {
+		if (j->rc == OK && !j->early && !j->changed)
+			snapshot_tell_unseen(s, m);
 		if (j->rc == OK && !j->early && !j->changed && now_ms() - s->whole.held_ms < HOLD_MS) {
 			s->whole.again_ms = now_ms() + AGAIN_MS;
 			return OK;
@@ -178,6 +180,7 @@ begun(struct snapshot *s, struct job *j, struct err *err)
 		snapshot_fail(s, m, COPY_FAILED, why.text);
 		return OK;
 	}
+	m->unseen_ms = 0;
 	now = s->source->ops->table(s->source, m->table->relation.relid);
 	rc = s->source->ops->adopt(s->source, &m->table->relation, m->table->text, now, &s->whole.tbl, err);
 	if (rc == AGAIN) {
