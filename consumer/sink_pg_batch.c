@@ -26,6 +26,24 @@ ensure_bufs(struct sink_pg *s, int n)
 
 /* ---- values ---- */
 
+/* A vector goes into an array of numbers too, which is what a sink makes for one of a Debezium. */
+static enum rc
+put_text(const struct pg_target *t, int col, const struct value *v, struct buf *out, struct err *err)
+{
+	enum { FLOAT4_ARRAY = 1021, FLOAT8_ARRAY };
+	const struct column *c = &t->tbl->cols[col];
+	uint32_t typid = t->t.cols[col].typid;
+	size_t from = out->n;
+	enum rc rc = sink_text(c, v, out, err);
+
+	if (rc == OK && c->type.wire == W_COMPOUND && (typid == FLOAT4_ARRAY || typid == FLOAT8_ARRAY) && out->n > from + 1 &&
+	    out->p[from] == '[') {
+		out->p[from] = '{';
+		out->p[out->n - 1] = '}';
+	}
+	return rc;
+}
+
 enum rc
 cell_put(const struct pg_target *t, int col, const struct value *v, bool text, struct buf *out, struct err *err)
 {
@@ -38,7 +56,7 @@ cell_put(const struct pg_target *t, int col, const struct value *v, bool text, s
 		return OK;
 	}
 	buf_be32(out, 0);
-	rc = text ? sink_text(c, v, out, err) : pgtype_binary_value(&c->type, t->t.cols[col].typid, v, out, err);
+	rc = text ? put_text(t, col, v, out, err) : pgtype_binary_value(&c->type, t->t.cols[col].typid, v, out, err);
 	if (rc != OK)
 		return rc;
 	if (out->failed)
@@ -50,7 +68,7 @@ cell_put(const struct pg_target *t, int col, const struct value *v, bool text, s
 enum rc
 cell_text(const struct pg_target *t, int col, const struct value *v, struct buf *out, struct err *err)
 {
-	enum rc rc = sink_text(&t->tbl->cols[col], v, out, err);
+	enum rc rc = put_text(t, col, v, out, err);
 
 	if (rc == OK && out->n && memchr(out->p, '\0', out->n))
 		rc = fail(err, REJECT, "a zero byte, which PostgreSQL's text cannot hold");

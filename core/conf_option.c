@@ -266,6 +266,13 @@ const struct conf_option conf_options[] = {
 	    AT(types.interval), .standard = "numeric", .choices = "numeric|string" },
 	{ "types.binary", "How bytea travels, as Debezium's binary.handling.mode.", CONF_INDEX, 0, AT(types.binary),
 	    .standard = "bytes", .choices = "bytes|base64|base64-url-safe|hex" },
+	{ "types.hstore", "How hstore travels, as Debezium's hstore.handling.mode: JSON text, or a map.", CONF_INDEX, 0, AT(types.hstore),
+	    .standard = "json", .choices = "json|map" },
+	{ "types.money", "Digits of money's fraction that travel, as Debezium's money.fraction.digits.", CONF_INT, 0, AT(types.money),
+	    .standard = "2", .max = 18 },
+	{ "types.structures",
+	    "How geometric types, PostGIS' and pgvector's travel: as Debezium's structures, or as PostgreSQL's text.", CONF_INDEX, 0,
+	    AT(types.structures), .standard = "debezium", .choices = "debezium|text" },
 
 	{ "columns.exclude", "Columns that are not published: SCHEMA.TABLE.COLUMN with * and ?.", CONF_LIST, 0, AT(columns_exclude),
 	    .sample = "[public.customer.notes]", .check = check_column },

@@ -55,7 +55,7 @@ wire_same(const struct wire_type *a, const struct wire_type *b)
 	return a->wire == b->wire && a->precision == b->precision && a->scale == b->scale &&
 	    a->length == b->length && text_same(a->semantic, b->semantic) &&
 	    text_same(a->allowed, b->allowed) && text_same(a->source_type, b->source_type) &&
-	    !a->item == !b->item && (!a->item || wire_same(a->item, b->item));
+	    a->compound == b->compound && !a->item == !b->item && (!a->item || wire_same(a->item, b->item));
 }
 
 static bool

@@ -22,6 +22,7 @@ enum wire {
 	W_DECIMAL,    /* bytes, org.apache.kafka.connect.data.Decimal, scale and precision below */
 	W_VARDECIMAL, /* record io.debezium.data.VariableScaleDecimal */
 	W_ARRAY,      /* array of ["null", item] of the wire type `item` */
+	W_COMPOUND,   /* a structure of Debezium's own (schemas/compound.h): value kind V_AVRO */
 	W_OTHER,      /* any other schema, as foreign topics have: value kind V_AVRO */
 };
 
@@ -30,13 +31,20 @@ enum decimal_mode { DECIMAL_PRECISE = 0, DECIMAL_DOUBLE, DECIMAL_STRING };
 enum time_mode { TIME_ADAPTIVE = 0, TIME_ADAPTIVE_MICRO, TIME_CONNECT, TIME_ISO, TIME_MICRO, TIME_NANO };
 enum interval_mode { INTERVAL_NUMERIC = 0, INTERVAL_STRING };
 enum coded { CODED_BYTES = 0, CODED_BASE64, CODED_BASE64_URL, CODED_HEX };
+enum hstore_mode { HSTORE_JSON = 0, HSTORE_MAP };
+enum structures_mode { STRUCTURES_DEBEZIUM = 0, STRUCTURES_TEXT };
 
 struct type_modes {
 	enum decimal_mode decimal;
 	enum time_mode time;
 	enum interval_mode interval;
 	enum coded binary;
+	enum hstore_mode hstore;
+	enum structures_mode structures; /* points, PostGIS, pgvector */
+	int64_t money; /* digits of its fraction: 2 at Debezium */
 };
+
+struct compound;
 
 struct wire_type {
 	enum wire wire;
@@ -47,6 +55,7 @@ struct wire_type {
 	const char *allowed;   /* parameter "allowed" of io.debezium.data.Enum: labels with commas; NULL: none */
 	const char *source_type; /* parameter __debezium.source.column.type: travels as text; NULL: none */
 	const struct wire_type *item; /* W_ARRAY */
+	const struct compound *compound; /* W_COMPOUND: which */
 	const struct wire_type *plain; /* in the form of another mode: the default one, which says what a sink makes of it; else NULL */
 	enum coded coded;      /* W_STRING: bytes, written so */
 };

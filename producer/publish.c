@@ -272,18 +272,50 @@ register_value(struct publisher *p, const char *topic, const struct table *tbl, 
 
 static enum rc route_table(struct publisher *p, const struct table *tbl, struct route *r, struct err *err) MUST_CHECK;
 
-/* source: as the source has the table; what follows is about the table as it leaves. */
+/* source: as the source has the table; what follows is about the table as it leaves. texts: see shape_make. */
 static enum rc
-route_make(struct publisher *p, const struct table *source, struct route **out, struct err *err)
+route_as(struct publisher *p, const struct table *source, bool texts, struct route *r, struct err *err)
 {
-	struct route *r = arena_new(&p->arena, struct route);
-	enum rc rc = shape_make(p->kafka->conf, source, &p->arena, &r->shape, err);
+	enum rc rc = shape_make(p->kafka->conf, source, texts, &p->arena, &r->shape, err);
 
 	r->tbl = source;
 	if (rc == OK)
 		rc = outbox_make(p, r->shape ? shape_table(r->shape) : source, &r->outbox, err);
 	if (rc == OK && !r->outbox)
 		rc = route_table(p, r->shape ? shape_table(r->shape) : source, r, err);
+	return rc;
+}
+
+static bool
+has_structures(const struct table *tbl)
+{
+	for (int i = 0; i < tbl->ncols; i++)
+		if (shape_is_structure(&tbl->cols[i]))
+			return true;
+	return false;
+}
+
+/*
+ * Points and the like were text before they were structures, and a registry that asks for compatibility (BACKWARD) does not take the one
+ * for the other: a table that has older versions there goes on as text.
+ */
+static enum rc
+route_make(struct publisher *p, const struct table *source, struct route **out, struct err *err)
+{
+	struct route *r = arena_new(&p->arena, struct route);
+	enum rc rc = route_as(p, source, false, r, err);
+	struct err second;
+
+	if (rc == REJECT && has_structures(source)) {
+		rc = route_as(p, source, true, r, &second);
+		if (rc == OK)
+			log_warn("producer", "geometric types and the like go on as text, as the registry takes no structures after it",
+			    "table=\"%s.%s\" reason=\"%s\"", source->schema.p, source->name.p, err->text);
+		else if (rc != REJECT) /* refused twice: the first reason says more */
+			*err = second;
+	}
+	if (rc == REJECT)
+		rc = fail(err, FATAL, "table %s.%s: %s", source->schema.p, source->name.p, err->text);
 	if (rc == OK)
 		HASH_ADD_PTR(p->routes, tbl, r);
 	*out = r;
@@ -318,7 +350,7 @@ route_table(struct publisher *p, const struct table *tbl, struct route *r, struc
 	if (rc == OK)
 		rc = mark_route(p, r, err);
 	if (rc != OK)
-		return rc == REJECT ? fail(err, FATAL, "table %s: %s", owner.p, err->text) : fail_in(err, "table %s", owner.p);
+		return rc == REJECT ? rc : fail_in(err, "table %s", owner.p);
 	r->writer = writer_compile(as, a);
 	gauge_table(p->gauge, tbl->schema, tbl->name);
 	log_info("producer", "topic ready", "table=\"%s\" topic=%s partitions=%d", owner.p, r->topic->name, r->topic->partitions);

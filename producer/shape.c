@@ -6,7 +6,7 @@
 #include <openssl/hmac.h>
 #include <stdlib.h>
 
-enum mask { MASK_NONE, MASK_OUT, MASK_HASH, MASK_FIXED, MASK_NULL, MASK_TRUNCATE };
+enum mask { MASK_NONE, MASK_OUT, MASK_HASH, MASK_FIXED, MASK_NULL, MASK_TRUNCATE, MASK_TEXT /* a structure of Debezium's as text */ };
 
 static const char fixed_text[] = "***";
 
@@ -105,6 +105,10 @@ column_shape(const struct shape *s, int i, struct column *out, struct err *err)
 	plain = out->type.wire == W_STRING && !out->type.semantic && !out->type.plain;
 	if (mask == MASK_NONE)
 		return OK;
+	if (mask == MASK_TEXT) {
+		out->type = (struct wire_type){ .wire = W_STRING, .source_type = out->type_name.p };
+		return OK;
+	}
 	if (key && mask != MASK_HASH)
 		return fail_exit(err, FATAL, EXIT_CONFIG,
 		    "columns: %.*s is of the key of %.*s.%.*s, and rows would lose their identity; leave it, or mask it by hash",
@@ -187,8 +191,14 @@ message_keys(struct shape *s, struct slice list, struct arena *a, struct err *er
 	return rc;
 }
 
+bool
+shape_is_structure(const struct column *col)
+{
+	return col->type.wire == W_COMPOUND && col->type.semantic;
+}
+
 enum rc
-shape_make(const struct conf *conf, const struct table *tbl, struct arena *a, struct shape **out,
+shape_make(const struct conf *conf, const struct table *tbl, bool texts, struct arena *a, struct shape **out,
     struct err *err)
 {
 	struct shape *s = arena_new(a, struct shape);
@@ -204,8 +214,11 @@ shape_make(const struct conf *conf, const struct table *tbl, struct arena *a, st
 		rc = rules_apply(s, conf->columns_mask, false, a, err);
 	if (rc == OK)
 		rc = message_keys(s, conf_of_table(conf->keys, tbl->schema, tbl->name), a, err);
-	for (int i = 0; i < tbl->ncols; i++)
+	for (int i = 0; i < tbl->ncols; i++) {
+		if (texts && s->cols[i].mask == MASK_NONE && shape_is_structure(&tbl->cols[i]))
+			s->cols[i].mask = MASK_TEXT;
 		any |= s->cols[i].mask != MASK_NONE;
+	}
 	any |= s->nmessage_keys > 0;
 	if (rc != OK || !any)
 		return rc;
@@ -246,6 +259,17 @@ hash(const struct shape *s, const struct column *c, const struct value *v, struc
 	return rc;
 }
 
+static enum rc
+text_of(const struct column *c, const struct value *v, struct arena *a, struct value *out, struct err *err)
+{
+	struct buf text = { 0 };
+	enum rc rc = pgtype_text(&c->type, v, &text, err);
+
+	*out = value_string(arena_slice(a, buf_view(&text)));
+	buf_free(&text);
+	return rc;
+}
+
 static struct value
 truncated(struct slice s, int characters)
 {
@@ -270,6 +294,7 @@ value_shape(const struct shape *s, int i, const struct value *v, struct arena *a
 	case MASK_FIXED: *out = value_string(SLICE_LIT(fixed_text)); return OK;
 	case MASK_NULL: *out = value_null(); return OK;
 	case MASK_TRUNCATE: *out = truncated(v->s, s->cols[i].characters); return OK;
+	case MASK_TEXT: return text_of(&s->from->cols[i], v, a, out, err);
 	case MASK_NONE:
 	case MASK_OUT: break;
 	}

@@ -19,11 +19,15 @@
 struct shape;
 
 /*
- * *out is NULL when the table goes as it is. All in a; tbl outlives it. FATAL/EXIT_CONFIG: a key
- * column is left out, or masked by other than hash; a column named without wildcards is none of tbl's; a mask does not fit its type.
+ * *out is NULL when the table goes as it is. All in a; tbl outlives it. texts: geometric types and the like go as text.
+ * FATAL/EXIT_CONFIG: a key column is left out, or masked by other than hash; a column named without wildcards is none of tbl's; a mask does
+ * not fit its type.
  */
-enum rc shape_make(const struct conf *conf, const struct table *tbl, struct arena *a,
+enum rc shape_make(const struct conf *conf, const struct table *tbl, bool texts, struct arena *a,
     struct shape **out, struct err *err) MUST_CHECK;
+
+/* Does it travel as a structure of Debezium's, where text would do? */
+bool shape_is_structure(const struct column *col);
 
 const struct table *shape_table(const struct shape *s);
 

@@ -5,6 +5,7 @@
  * arrays and vectors with items that cannot be null, and Avro allows ["item", "null"].
  */
 #include "schemas/codec_ops.h"
+#include "schemas/compound.h"
 #include "schemas/pgtypes.h"
 
 /*
@@ -125,6 +126,7 @@ array_placeholder(const struct wire_type *item, struct arena *a)
 static bool
 item_read(const struct wire_type *w, struct cursor *c, struct value *v)
 {
+	const uint8_t *from = c->p;
 	float f;
 
 	*v = (struct value){ .kind = V_INT };
@@ -162,6 +164,11 @@ item_read(const struct wire_type *w, struct cursor *c, struct value *v)
 	case W_DECIMAL:
 		v->kind = w->wire == W_STRING ? V_STRING : V_BYTES;
 		v->s = cursor_avro_bytes(c);
+		return true;
+	case W_COMPOUND:
+		compound_skip(w->compound, c);
+		v->kind = V_AVRO;
+		v->s = (struct slice){ (const char *)from, (size_t)(c->p - from) };
 		return true;
 	case W_ARRAY:
 	case W_OTHER:

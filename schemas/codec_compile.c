@@ -6,6 +6,7 @@
  * becomes a step that passes over it: so Debezium's layouts of 1.0, 2.6 and 2.7 need no case each.
  */
 #include "schemas/codec_ops.h"
+#include "schemas/compound.h"
 #include "schemas/schema.h"
 
 struct compile {
@@ -101,9 +102,9 @@ col_kind_of(enum wire wire, const struct node *t, enum col_kind *kind)
 		[W_VARDECIMAL] = { A_RECORD, COL_VARDECIMAL }, [W_ARRAY] = { A_ARRAY, COL_AVRO },
 	};
 
-	if (!t || wire == W_OTHER) {
+	if (!t || wire == W_OTHER || wire == W_COMPOUND) {
 		*kind = t ? COL_AVRO : COL_NULL;
-		return wire == W_OTHER;
+		return wire == W_OTHER || (wire == W_COMPOUND && t);
 	}
 	*kind = plain[wire].kind;
 	if (wire == W_INT64 && t->type == A_INT) { /* a key's int may be a long in the row, and the reverse */
@@ -138,6 +139,8 @@ col_compile(struct compile *cc, const struct node *record, int field, struct col
 		    SLICE_ARG(name), SLICE_ARG(record->name));
 	if (col->type.wire == W_ARRAY)
 		o->absent = array_placeholder(col->type.item, cc->a);
+	if (col->type.wire == W_COMPOUND)
+		o->absent = col->type.compound->absent;
 	return OK;
 }
 

@@ -13,6 +13,7 @@
  * each number counts as NUMBER_MAX bytes and a slice as its length besides.
  */
 #include "schemas/codec_ops.h"
+#include "schemas/compound.h"
 
 enum {
 	NUMBER_MAX = 11,  /* ten bytes, and put_long may touch one more */
@@ -26,6 +27,7 @@ struct col_write {
 	uint8_t kind;     /* the value kind that fits */
 	bool nullable;
 	uint8_t null_at, value_at; /* branch numbers as they are on the wire */
+	const struct compound *compound;
 };
 
 struct writer {
@@ -55,6 +57,7 @@ kind_of(enum wire wire)
 	case W_VARDECIMAL:
 		return V_DECIMAL;
 	case W_ARRAY:
+	case W_COMPOUND:
 	case W_OTHER:
 		return V_AVRO;
 	}
@@ -78,6 +81,7 @@ writer_compile(const struct table *tbl, struct arena *a)
 			.nullable = !col->notnull,
 			.null_at = value_first ? 2 : 0,
 			.value_at = value_first ? 0 : 2,
+			.compound = col->type.compound,
 		};
 	}
 	return w;
@@ -175,6 +179,8 @@ put_zero(char *p, const struct col_write *o)
 		return put_bytes(p, (struct slice){ "\0", 1 });
 	case W_VARDECIMAL:
 		return put_bytes(put_long(p, 0), (struct slice){ "\0", 1 });
+	case W_COMPOUND: /* they are shorter than the placeholder's room, COLUMN_MAX */
+		return put_raw(p, o->compound->zero);
 	default:
 		*p = 0; /* false, 0, "", no bytes, no items */
 		return p + 1;
@@ -234,6 +240,7 @@ put_column(char *p, const struct col_write *o, const struct value *v, bool place
 	case W_VARDECIMAL:
 		return put_bytes(put_long(p, v->scale), v->s);
 	case W_ARRAY:
+	case W_COMPOUND:
 	case W_OTHER:
 		return put_raw(p, v->s);
 	}

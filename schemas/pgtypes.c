@@ -1,3 +1,4 @@
+#include "schemas/compound.h"
 #include "schemas/lite.h"
 #include "schemas/pgtypes_impl.h"
 
@@ -71,22 +72,29 @@ static const struct {
 
 enum { FIRST_USER_OID = 16384 };
 
-/* "public.hstore" -> "hstore" */
+/* "public.geometry(Point,4326)" -> "geometry(Point,4326)" */
 static const char *
 base_name(const char *name)
 {
-	const char *dot = strrchr(name, '.');
+	const char *dot = memrchr(name, '.', strcspn(name, "("));
 
 	return dot ? dot + 1 : name;
+}
+
+bool
+pgtype_is_of(const struct pg_type *t, const char *name)
+{
+	const char *own = base_name(t->name);
+	size_t n = strlen(name);
+
+	return t->typtype == 'b' && t->oid >= FIRST_USER_OID && strncmp(own, name, n) == 0 && (!own[n] || own[n] == '(');
 }
 
 static int
 named_index(const struct pg_type *t)
 {
-	if (t->typtype != 'b' || t->oid < FIRST_USER_OID)
-		return -1;
 	for (size_t i = 0; i < COUNTOF(named); i++)
-		if (strcmp(base_name(t->name), named[i].name) == 0)
+		if (pgtype_is_of(t, named[i].name))
 			return (int)i;
 	return -1;
 }
@@ -195,6 +203,12 @@ wire_array(const struct pg_type *t, struct arena *a)
 }
 
 struct wire_type
+pgtype_wire_compound(const struct compound *k)
+{
+	return (struct wire_type){ .wire = W_COMPOUND, .semantic = k->name, .compound = k };
+}
+
+struct wire_type
 pgtype_wire(const struct pg_type *t, struct arena *a)
 {
 	struct wire_type w = { .wire = W_STRING };
@@ -228,6 +242,8 @@ pgtype_wire(const struct pg_type *t, struct arena *a)
 	}
 	if (is_array(t) && item_ok(t->item))
 		return wire_array(t, a);
+	if (compound_of(t, false))
+		return pgtype_wire_compound(compound_of(t, false));
 	w.source_type = arena_text(a, slice_of(t->name));
 	return w;
 }
@@ -412,6 +428,8 @@ create_plain(const struct wire_type *w, struct arena *a)
 	case W_ARRAY:
 		return arena_printf(
 		    a, "%s[]", pgtype_create(w->item, (struct slice){ NULL, 0 }, a));
+	case W_COMPOUND:
+		return w->compound->create;
 	case W_STRING:
 		return create_string(w);
 	case W_OTHER:
@@ -420,10 +438,11 @@ create_plain(const struct wire_type *w, struct arena *a)
 	return "text";
 }
 
+/* Its text may be of any type. */
 static bool
 is_plain_string(const struct wire_type *w)
 {
-	return w->wire == W_STRING && pgtype_meaning(w).mean == MEAN_PLAIN;
+	return (w->wire == W_STRING && pgtype_meaning(w).mean == MEAN_PLAIN) || w->wire == W_COMPOUND;
 }
 
 const char *
@@ -491,6 +510,7 @@ sqlite_create(const struct wire_type *w)
 	case W_VARDECIMAL:
 	case W_STRING:
 	case W_ARRAY:
+	case W_COMPOUND:
 		break;
 	}
 	return "TEXT";

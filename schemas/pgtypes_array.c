@@ -87,7 +87,9 @@ put_item(struct out *o, const struct value *v)
 	switch ((enum value_kind)v->kind) {
 	case V_NULL:
 	case V_ABSENT:
-	case V_AVRO: /* no array has arrays as elements */
+		break;
+	case V_AVRO: /* a structure: no array has arrays as elements */
+		put_bytes(o, v->s.p, v->s.n);
 		break;
 	case V_BOOL:
 		put_byte(o, v->i != 0);
@@ -297,31 +299,39 @@ take_word(const char **at, const char *end, const char *text)
 	return true;
 }
 
+struct pairs
+pgtype_pairs(struct slice text, struct arena *a)
+{
+	return (struct pairs){ .p = text.p, .end = text.p + text.n, .a = a };
+}
+
 /* "k"=>"v" or "k"=>NULL */
 static bool
-take_pair(const char **at, const char *end, struct out *o)
+take_pair(struct pairs *p, struct slice *key, struct slice *value)
 {
-	struct slice key, val;
+	*value = (struct slice){ NULL, 0 };
+	if (!take_word(&p->p, p->end, "\"") || !take_quoted(&p->p, p->end, p->a, key) || !take_word(&p->p, p->end, "=>"))
+		return false;
+	return take_word(&p->p, p->end, "NULL") || (take_word(&p->p, p->end, "\"") && take_quoted(&p->p, p->end, p->a, value));
+}
 
-	if (!take_word(at, end, "\"") || !take_quoted(at, end, o->a, &key)
-	    || !take_word(at, end, "=>"))
+bool
+pgtype_next_pair(struct pairs *p, struct slice *key, struct slice *value)
+{
+	if (p->p == p->end)
 		return false;
-	put_json(o, key);
-	put_byte(o, ':');
-	if (take_word(at, end, "NULL")) {
-		put_bytes(o, "null", 4);
-		return true;
-	}
-	if (!take_word(at, end, "\"") || !take_quoted(at, end, o->a, &val))
-		return false;
-	put_json(o, val);
-	return true;
+	p->bad = (p->n > 0 && !take_word(&p->p, p->end, ", ")) || !take_pair(p, key, value);
+	p->n++;
+	if (p->bad)
+		p->p = p->end;
+	return !p->bad;
 }
 
 bool
 pgtype_read_hstore(struct slice s, struct arena *a, struct value *out)
 {
-	const char *p = s.p, *end = s.p + s.n;
+	struct pairs p = pgtype_pairs(s, a);
+	struct slice key, value;
 	struct out o = { .a = a, .p = arena_raw(a, s.n + 16), .cap = s.n + 16 };
 
 	/* An empty one is the empty text, which `exact` cannot hold; a blank means the same. */
@@ -331,16 +341,18 @@ pgtype_read_hstore(struct slice s, struct arena *a, struct value *out)
 		return true;
 	}
 	put_byte(&o, '{');
-	while (p < end) {
-		if (!take_pair(&p, end, &o))
-			return false;
-		if (p < end && (!take_word(&p, end, ", ") || p == end))
-			return false;
-		if (p < end)
+	while (pgtype_next_pair(&p, &key, &value)) {
+		if (p.n > 1)
 			put_byte(&o, ',');
+		put_json(&o, key);
+		put_byte(&o, ':');
+		if (value.p)
+			put_json(&o, value);
+		else
+			put_bytes(&o, "null", 4);
 	}
 	put_byte(&o, '}');
 	*out = value_string((struct slice){ o.p, o.n });
 	out->exact = s;
-	return true;
+	return !p.bad;
 }

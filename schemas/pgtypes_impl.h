@@ -52,6 +52,25 @@ bool pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct
 bool pgtype_read_array(const struct pg_type *t, const struct wire_type *w, struct slice s,
     struct arena *a, struct value *out);
 
+struct wire_type pgtype_wire_compound(const struct compound *k);
+
+/* Is it that type of an extension, whatever its schema and modifier? */
+bool pgtype_is_of(const struct pg_type *t, const char *name);
+
+/* A number as PostgreSQL prints it; kind V_FLOAT or V_DOUBLE. False: malformed. And back, appended. */
+bool pgtype_read_real(struct slice s, uint8_t kind, struct value *out);
+void pgtype_put_real(double d, bool is_float, struct buf *out);
+
+/* The pairs of an hstore's text, one by one; texts in the arena where they had escapes. False: the last was there, or bad: malformed. */
+struct pairs {
+	const char *p, *end;
+	struct arena *a;
+	int64_t n; /* so far */
+	bool bad;
+};
+struct pairs pgtype_pairs(struct slice text, struct arena *a);
+bool pgtype_next_pair(struct pairs *p, struct slice *key, struct slice *value); /* value.p NULL: NULL */
+
 /* hstore's text -> JSON as Debezium writes it; the text itself in exact; false: malformed. */
 bool pgtype_read_hstore(struct slice s, struct arena *a, struct value *out);
 

@@ -5,6 +5,7 @@
  * A column in another form keeps what it would be in the default one (wire_type.plain): what a sink makes of it, and how the sink's
  * column follows the source's, is the same in each mode.
  */
+#include "schemas/compound.h"
 #include "schemas/pgtypes_impl.h"
 
 #include <limits.h>
@@ -62,12 +63,43 @@ form(const struct pg_type *t, const struct type_modes *m, struct wire_type *w)
 	}
 }
 
+/* Types whose default is another one, but whose column at a sink is the same all the same: no mode is to be told. */
+static bool
+alike(const struct pg_type *t, const struct type_modes *m, struct wire_type *w, struct arena *a)
+{
+	const struct compound *k;
+
+	if (w->wire == W_COMPOUND && m->structures == STRUCTURES_TEXT) {
+		*w = (struct wire_type){ .wire = W_STRING, .source_type = arena_text(a, slice_of(t->name)) };
+		return true;
+	}
+	if (t->oid == PG_MONEY && m->decimal == DECIMAL_PRECISE) {
+		w->scale = (int)m->money;
+		return true;
+	}
+	k = m->hstore == HSTORE_MAP ? compound_of(t, true) : NULL;
+	if (k)
+		*w = pgtype_wire_compound(k);
+	return k != NULL;
+}
+
 struct wire_type
 pgtype_wire_as(const struct pg_type *t, const struct type_modes *m, struct arena *a)
 {
 	struct wire_type standard = pgtype_wire(t, a), w = standard, item, *keep;
 	struct pg_type of;
 
+	if (alike(t, m, &w, a))
+		return w;
+	if (standard.wire == W_ARRAY) {
+		item = *standard.item;
+		if (alike(t->item, m, &item, a)) {
+			keep = arena_new(a, struct wire_type);
+			*keep = item;
+			w.item = keep;
+			return w;
+		}
+	}
 	if (standard.wire == W_ARRAY) {
 		of = *t->item;
 		if (!form(&of, m, &item))

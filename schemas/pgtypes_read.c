@@ -4,6 +4,7 @@
  * Both forms of a type meet in the form that the server stores (pgtime.h, pgnumeric.h), and one
  * function per type goes on from there; so text and binary give the same value.
  */
+#include "schemas/compound.h"
 #include "schemas/pgtypes_impl.h"
 
 #include <limits.h>
@@ -306,17 +307,23 @@ give_bytes(const struct wire_type *w, struct slice s, struct arena *a, struct va
 	return true;
 }
 
+/* With fewer digits than two the nearest, as Debezium; half goes away from zero. */
 static bool
 give_money(const struct wire_type *w, int64_t cents, struct arena *a, struct value *out)
 {
-	struct pg_numeric n;
+	int64_t unit = w->scale == 0 ? 100 : w->scale == 1 ? 10 : 1;
+	struct pg_numeric n, shown;
 
-	pgnumeric_from_int(cents, &n);
-	if (w->wire == W_STRING || w->wire == W_DOUBLE) {
-		n.scale = 2;
-		return give_numeric_as(w, &n, a, out);
-	}
+	pgnumeric_from_int(cents, &shown);
+	shown.scale = 2;
+	if (w->wire == W_STRING || w->wire == W_DOUBLE)
+		return give_numeric_as(w, &shown, a, out);
+	pgnumeric_from_int(cents / unit + cents % unit * 2 / unit, &n);
+	n.scale = w->scale < 2 ? w->scale : 2;
+	(void)pgnumeric_rescale(&n, w->scale, a);
 	*out = (struct value){ .kind = V_BYTES, .s = pgnumeric_bytes(&n, a) };
+	if (w->scale != 2)
+		out->exact = pgnumeric_text(&shown, a);
 	return true;
 }
 
@@ -569,8 +576,8 @@ parse_int(struct slice s, int64_t min, int64_t max, struct value *out)
 	return v <= limit && give_int((int64_t)(minus ? 0 - v : v), out);
 }
 
-static bool
-parse_real(struct slice s, uint8_t kind, struct value *out)
+bool
+pgtype_read_real(struct slice s, uint8_t kind, struct value *out)
 {
 	char tmp[64], *end;
 
@@ -724,9 +731,9 @@ pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slic
 	case PG_BOOL:
 		return s.n == 1 && (*s.p == 't' || *s.p == 'f') && give_bool(*s.p == 't', out);
 	case PG_FLOAT4:
-		return parse_real(s, V_FLOAT, out);
+		return pgtype_read_real(s, V_FLOAT, out);
 	case PG_FLOAT8:
-		return parse_real(s, V_DOUBLE, out);
+		return pgtype_read_real(s, V_DOUBLE, out);
 	case PG_NUMERIC:
 		return parse_numeric(w, s, a, out);
 	case PG_DATE:
@@ -751,6 +758,10 @@ pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slic
 	case PG_JSONB:
 		return give_string(s, out);
 	default: /* of the types without a fixed oid only hstore is Json */
+		if (w->wire == W_COMPOUND) {
+			compound_read(w->compound, t->oid, s, a, out);
+			return true;
+		}
 		if (w->semantic && strcmp(w->semantic, "io.debezium.data.Json") == 0)
 			return pgtype_read_hstore(s, a, out);
 		return give_string(s, out);

@@ -2,6 +2,7 @@
  * pgtypes_write.c - values into what a sink takes: PostgreSQL's input texts and its binary receive
  * forms.
  */
+#include "schemas/compound.h"
 #include "schemas/lite.h"
 #include "schemas/pgtypes_impl.h"
 
@@ -212,8 +213,8 @@ shortest(double d, bool is_float, char tmp[40])
 }
 
 /* As PostgreSQL prints: shortest, in plain digits between 0.0001 and 10^6 (real) or 10^15. */
-static void
-put_real(double d, bool is_float, struct buf *out)
+void
+pgtype_put_real(double d, bool is_float, struct buf *out)
 {
 	char tmp[40], digits[24], *p = tmp;
 	int n = 0, exp;
@@ -302,7 +303,7 @@ text_plain(const struct wire_type *w, const struct value *v, struct buf *out, st
 		return OK;
 	case V_FLOAT:
 	case V_DOUBLE:
-		put_real(v->d, v->kind == V_FLOAT, out);
+		pgtype_put_real(v->d, v->kind == V_FLOAT, out);
 		return OK;
 	case V_BYTES:
 		if (w->wire != W_DECIMAL) {
@@ -318,6 +319,8 @@ text_plain(const struct wire_type *w, const struct value *v, struct buf *out, st
 	case V_AVRO:
 		if (w->wire == W_ARRAY)
 			return reader_array_text(w, v, out, err);
+		if (w->wire == W_COMPOUND)
+			return compound_text(w->compound, v->s, out) ? OK : no_text(w, v, err);
 		return fail(
 		    err, REJECT, "an Avro record or map has no text form for a sink column");
 	case V_NULL:

@@ -1,5 +1,6 @@
 #include "schemas/schema.h"
 #include "core/buf.h"
+#include "schemas/compound.h"
 #include "schemas/pgtypes.h"
 #include "schemas/schema_own.h"
 
@@ -184,7 +185,8 @@ schema_namespace(struct slice prefix, const struct table *tbl, struct arena *a)
 /* One schema in the making. A named record is defined where it first stands, later only named. */
 struct printer {
 	struct arena *a;
-	bool vardecimal; /* defined already */
+	const char *defined[16]; /* full names */
+	int ndefined;
 };
 
 static const char *const base_type[] = {
@@ -221,6 +223,33 @@ wire_params(const struct wire_type *w, const char *source_type)
 
 static json_t *nullable(json_t *type);
 
+/* Of a schema with records in it: those that were defined before only by their names. */
+static json_t *
+defined_once(struct printer *pr, json_t *j)
+{
+	const char *name = json_string_value(json_object_get(j, "name")), *ns = json_string_value(json_object_get(j, "namespace")), *key;
+	json_t *part;
+	void *next;
+	size_t i;
+
+	if (ns) {
+		name = arena_printf(pr->a, "%s.%s", ns, name);
+		for (int k = 0; k < pr->ndefined; k++)
+			if (strcmp(pr->defined[k], name) == 0) {
+				json_decref(j);
+				return must(json_string(name));
+			}
+		assert(pr->ndefined < (int)COUNTOF(pr->defined));
+		pr->defined[pr->ndefined++] = name;
+	}
+	json_object_foreach_safe(j, next, key, part)
+		set(j, key, defined_once(pr, json_incref(part)));
+	json_array_foreach(j, i, part)
+		if (json_array_set_new(j, i, defined_once(pr, json_incref(part))) != 0)
+			die("out of memory for a schema");
+	return j;
+}
+
 /* Connect's own moments have a logicalType of Avro besides. */
 static const char *
 connect_logical(const char *name)
@@ -239,13 +268,10 @@ wire_json(struct printer *pr, const struct wire_type *w, const char *source_type
 	const char *name = w->wire == W_DECIMAL ? DECIMAL : w->semantic;
 	json_t *o, *params;
 
-	if (w->wire == W_VARDECIMAL) {
-		bool again = pr->vardecimal;
-
-		pr->vardecimal = true;
-		return again ? must(json_string("io.debezium.data.VariableScaleDecimal"))
-			     : constant(vardecimal_text);
-	}
+	if (w->wire == W_VARDECIMAL)
+		return defined_once(pr, constant(vardecimal_text));
+	if (w->wire == W_COMPOUND)
+		return defined_once(pr, constant(w->compound->schema));
 	o = must(json_object());
 	set_text(o, "type", base_type[w->wire]);
 	if (w->wire == W_ARRAY)
@@ -312,6 +338,7 @@ default_fits(enum wire wire, const json_t *v)
 		return json_is_object(v);
 	case W_ARRAY:
 		return json_is_array(v);
+	case W_COMPOUND:
 	case W_OTHER:
 		break;
 	}
@@ -428,7 +455,7 @@ wire_prints(const struct wire_type *w)
 {
 	if (w->wire == W_ARRAY)
 		return w->item && w->item->wire != W_ARRAY && wire_prints(w->item);
-	return w->wire >= W_BOOL && w->wire < W_ARRAY;
+	return (w->wire >= W_BOOL && w->wire < W_ARRAY) || (w->wire == W_COMPOUND && w->compound->schema);
 }
 
 static enum rc
@@ -494,6 +521,8 @@ own_words(json_t *f, const struct column *col, struct arena *a)
 	if (!slice_eq(schema_adjust(col->name, false, a), col->name))
 		set_name(f, OWN_NAME, col->name);
 	if (!col->type.source_type && col->type_name.n > sizeof limited && memcmp(col->type_name.p, limited, sizeof limited - 1) == 0)
+		set_name(f, OWN_TYPE, col->type_name);
+	if (col->type.wire == W_COMPOUND)
 		set_name(f, OWN_TYPE, col->type_name);
 	if (col->type.plain)
 		set_text(f, OWN_TYPE, pgtype_create(col->type.plain, (struct slice){ NULL, 0 }, a));

@@ -8,6 +8,7 @@
  *   row:      any other record: its fields are the columns, as in a flattened topic.
  */
 #include "schemas/schema.h"
+#include "schemas/compound.h"
 #include "schemas/pgtypes.h"
 #include "schemas/schema_own.h"
 
@@ -321,6 +322,69 @@ is_vardecimal(const json_t *def)
 	return true;
 }
 
+static void layout_put(struct reading *r, struct node n, struct buf *out, int depth);
+
+/* "name:X name:Y" */
+static void
+layout_fields(struct reading *r, struct node n, struct buf *out, int depth)
+{
+	json_t *f;
+	size_t i;
+
+	json_array_foreach(json_object_get(n.def, "fields"), i, f) {
+		buf_printf(out, "%s%s:", i ? " " : "", text_at(f, "name"));
+		layout_put(r, resolve(r, json_object_get(f, "type"), n.ns), out, depth);
+	}
+}
+
+/* The layout of a schema as compound.h has it; "!" where it has none. No one that is of use is longer or deeper than this. */
+static void
+layout_put(struct reading *r, struct node n, struct buf *out, int depth)
+{
+	static const char *const kinds[] = { "boolean", "int", "long", "float", "double", "bytes", "string" }, letters[] = "oilfdbs!";
+	const char *kind;
+	bool null_too;
+	size_t i = 0;
+
+	if (!n.def || depth > 8 || out->n > 256) {
+		buf_byte(out, '!');
+		return;
+	}
+	n = without_null(r, n, &null_too);
+	if (null_too)
+		buf_byte(out, '?');
+	kind = json_is_string(n.def) ? json_string_value(n.def) : text_at(n.def, "type");
+	if (!kind || json_is_array(n.def)) {
+		buf_byte(out, '!');
+	} else if (strcmp(kind, "record") == 0) {
+		buf_byte(out, '{');
+		layout_fields(r, n, out, depth + 1);
+		buf_byte(out, '}');
+	} else if (strcmp(kind, "array") == 0 || strcmp(kind, "map") == 0) {
+		bool map = *kind == 'm';
+
+		buf_byte(out, map ? '<' : '[');
+		layout_put(r, resolve(r, json_object_get(n.def, map ? "values" : "items"), n.ns), out, depth + 1);
+		buf_byte(out, map ? '>' : ']');
+	} else {
+		while (i < COUNTOF(kinds) && strcmp(kind, kinds[i]) != 0)
+			i++;
+		buf_byte(out, (uint8_t)letters[i]);
+	}
+}
+
+static void
+compound_look(struct reading *r, struct node n, struct wire_type *w)
+{
+	struct buf layout = { 0 };
+
+	layout_put(r, n, &layout, 0);
+	w->compound = compound_find(text_at(n.def, "connect.name"), buf_cstr(&layout));
+	if (w->compound)
+		w->wire = W_COMPOUND;
+	buf_free(&layout);
+}
+
 static enum rc wire_read(
     struct reading *r, struct node n, struct wire_type *w, bool *null_too) MUST_CHECK;
 
@@ -381,9 +445,11 @@ wire_read(struct reading *r, struct node n, struct wire_type *w, bool *null_too)
 		bytes_read(n.def, w);
 	else if (is_vardecimal(n.def))
 		w->wire = W_VARDECIMAL;
-	else if (strcmp(kind, "array") == 0)
+	else if (strcmp(kind, "array") == 0 || strcmp(kind, "map") == 0 || strcmp(kind, "record") == 0)
+		compound_look(r, n, w);
+	if (strcmp(kind, "array") == 0 && !w->compound)
 		return array_read(r, n, w);
-	else if (strcmp(kind, "null") == 0)
+	if (strcmp(kind, "null") == 0)
 		*null_too = true;
 	return OK;
 }

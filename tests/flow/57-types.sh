@@ -66,7 +66,11 @@ python3 "$types/lite.py" "$DIR/data/src.txt" "$DIR/data/lite.db" >"$DIR/lite.log
 say "$(wc -l <"$DIR/data/src.txt") values as text, $(wc -l <"$DIR/data/src.sends") as bytes, $(tail -n 1 "$DIR/lite.log")"
 [ -z "$bad" ] || flunk "not the same:$bad"
 
-# The semantic names that the schemas have, or have not: for those who run this in another form.
+# The semantic names that the schemas have, or have not.
 schemas_with() { kcat -b "$BROKERS" -C -t "$NAME.towline.schemas" -e -q -f '%s\n' | grep -cF "$1" || true; }
 forms() { local f; for f in "$@"; do [ "$(schemas_with "\"$f\"")" -gt 0 ] || flunk "no schema has $f"; done; }
 no_forms() { local f; for f in "$@"; do [ "$(schemas_with "\"$f\"")" = 0 ] || flunk "a schema has $f"; done; }
+if [ -z "${FORMS:-}${ONLY:-}" ]; then
+	forms io.debezium.data.geometry.{Point,Line,Circle,Geometry}
+	[ -z "$extensions" ] || forms io.debezium.data.geometry.Geography
+fi

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Dates and times as Debezium's isostring writes them; sinks of Towline have each exactly.
 # limit: 180
-FORMS='types: { time: isostring }'
+FORMS='types: { time: isostring, hstore: map, money: 0 }'
 ONLY='(date|time|timestamp)( *\([0-9]\))?(\[\])?'
 . "$(dirname "$0")/57-types.sh"
 forms io.debezium.time.IsoDate io.debezium.time.IsoTime io.debezium.time.IsoTimestamp

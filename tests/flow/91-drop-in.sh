@@ -47,18 +47,6 @@ case_schemas() {
 	connector_delete "${PIPE}d"
 }
 
-# The Python library, once for all runs.
-python_avro() {
-	local list=$ROOT/tests/flow/connect/requirements.txt
-	AVRO=$HOME/.cache/towline/python-$(sha256sum "$list" | cut -c1-12)
-	[ -d "$AVRO" ] || {
-		rm -rf "$AVRO.part"
-		python3 -m pip install -q --no-deps --require-hashes --target "$AVRO.part" -r "$list" >"$DIR/pip.log" 2>&1 ||
-			flunk "pip: $(tail -n 3 "$DIR/pip.log")"
-		mv "$AVRO.part" "$AVRO"
-	}
-}
-
 # Headers as text: Connect's own converter makes a map of {"id":2}, what stands in __debezium.newkey, and the sink ends over it; with a real
 # Debezium's records likewise.
 jdbc() {

@@ -80,3 +80,15 @@ debezium_put() {
 		"producer.override.linger.ms": "1"${3:+, $3}
 	E
 }
+
+# The Python library, once for all runs.
+python_avro() {
+	local list=$ROOT/tests/flow/connect/requirements.txt
+	AVRO=$HOME/.cache/towline/python-$(sha256sum "$list" | cut -c1-12)
+	[ -d "$AVRO" ] || {
+		rm -rf "$AVRO.part"
+		python3 -m pip install -q --no-deps --require-hashes --target "$AVRO.part" -r "$list" >"$DIR/pip.log" 2>&1 ||
+			flunk "pip: $(tail -n 3 "$DIR/pip.log")"
+		mv "$AVRO.part" "$AVRO"
+	}
+}

@@ -10,7 +10,8 @@
 #	pg_sql src "insert into t values (1)"
 #	wait_for 10 'same_pg src dst t'
 #
-# PG_VERSION=14..18 (tests/flow/run, make flow PG=17) makes all servers of that version instead of the machine's; a test that wants
+# PG_VERSION=14..18 (tests/flow/run, make flow PG=17) makes all servers of that version instead of the machine's, PG_VERSION=vector of one
+# that has pgvector; a test that wants
 # two says PG_VERSION=14 pg_start old OLD. psql, pgbench and pg_dump are always the machine's, in $PGBIN.
 #
 # A test passes when it ends with 0 and no sanitizer complained in a log; it ends with 77 by `skip`. Whatever happens, everything it
@@ -100,7 +101,7 @@ pg_start() {
 	FLOW_PG[$name]=$port
 	pg_up "$name"
 	printf -v "$var" %s "postgresql://postgres@127.0.0.1:$port/postgres"
-	[ -z "${PG_VERSION:-}" ] || [ "$(pg_major "$name")" = "$PG_VERSION" ] || flunk "PostgreSQL $name is not version $PG_VERSION"
+	[[ ${PG_VERSION:-} != [0-9]* ]] || [ "$(pg_major "$name")" = "$PG_VERSION" ] || flunk "PostgreSQL $name is not version $PG_VERSION"
 }
 
 # pg_up NAME, pg_down NAME [fast|immediate]: a server that pg_start made stops and goes on, with its data and port.

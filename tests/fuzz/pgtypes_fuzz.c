@@ -31,6 +31,18 @@ static const struct pg_type types[] = {
 	{ 1231, -1, 'b', "numeric[]", NULL, &numeric },
 	{ 20000, -1, 'b', "hstore", NULL, NULL },
 	{ 20001, -1, 'b', "hstore[]", NULL, &hstore },
+	{ 600, -1, 'b', "point", NULL, NULL },
+	{ 601, -1, 'b', "lseg", NULL, NULL },
+	{ 602, -1, 'b', "path", NULL, NULL },
+	{ 603, -1, 'b', "box", NULL, NULL },
+	{ 604, -1, 'b', "polygon", NULL, NULL },
+	{ 628, -1, 'b', "line", NULL, NULL },
+	{ 718, -1, 'b', "circle", NULL, NULL },
+	{ 20002, -1, 'b', "geometry", NULL, NULL },
+	{ 20003, -1, 'b', "geography", NULL, NULL },
+	{ 20004, -1, 'b', "vector", NULL, NULL },
+	{ 20005, -1, 'b', "halfvec", NULL, NULL },
+	{ 20006, -1, 'b', "sparsevec", NULL, NULL },
 };
 
 static void
@@ -116,7 +128,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n < 2)
 		return 0;
 	t = &types[(p[0] & 0x7f) % COUNTOF(types)];
-	w = pgtype_wire(t, &a);
+	w = pgtype_wire_as(t, &(struct type_modes){ .hstore = p[1] & 1, .money = 2 }, &a);
 	copy = malloc(n - 2 ? n - 2 : 1); /* so that ASan sees the edge */
 	memcpy(copy, p + 2, n - 2);
 	if (p[1] < 0x80)

@@ -53,6 +53,8 @@ written(const struct column *col, struct value v, bool after)
 		return (struct value){ .kind = V_DECIMAL, .s = zero };
 	case W_ARRAY:
 		return (struct value){ .kind = V_AVRO, .s = zero };
+	case W_COMPOUND:
+		return (struct value){ .kind = V_AVRO, .s = col->type.compound->zero };
 	default:
 		return value_int(0);
 	}
@@ -162,6 +164,7 @@ set_value(avro_value_t *f, const struct wire_type *w, const struct value *v)
 		assert_int_equal(avro_value_set_bytes(&part, loose(v->s), v->s.n), 0);
 		break;
 	case W_ARRAY:
+	case W_COMPOUND:
 	case W_OTHER:
 		reader = avro_reader_memory(v->s.p, (int64_t)v->s.n);
 		assert_int_equal(avro_value_read(reader, &x), 0);

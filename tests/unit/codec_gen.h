@@ -8,6 +8,7 @@
 #include "core/buf.h"
 #include "core/table.h"
 #include "core/value.h"
+#include "schemas/compound.h"
 
 #include <stdlib.h>
 
@@ -66,11 +67,29 @@ any_bytes(struct rng *r, struct arena *a, bool text)
 
 /* ---- tables ---- */
 
+/* One for each structure. */
+static const struct {
+	struct pg_type type;
+	const char *text;
+} compounds[] = {
+	{ { .oid = 600, .name = "point" }, "(1,-2.5)" },
+	{ { .oid = 628, .name = "line" }, "{1,2,3}" },
+	{ { .oid = 718, .name = "circle" }, "<(1,2),3>" },
+	{ { .oid = 602, .name = "path" }, "[(1,2),(3,4)]" },
+	{ { .oid = 603, .name = "box" }, "(3,4),(1,2)" },
+	{ { .oid = 20000, .typtype = 'b', .name = "geometry" }, "0101000020E6100000000000000000F03F0000000000000040" },
+	{ { .oid = 20000, .typtype = 'b', .name = "public.geography" }, "0101000000000000000000F03F0000000000000040" },
+	{ { .oid = 20000, .typtype = 'b', .name = "public.vector(3)" }, "[1,2.5,-3]" },
+	{ { .oid = 20000, .typtype = 'b', .name = "halfvec" }, "[1]" },
+	{ { .oid = 20000, .typtype = 'b', .name = "sparsevec" }, "{1:1,3:2.5}/5" },
+	{ { .oid = 20000, .typtype = 'b', .name = "hstore" }, "\"a\"=>\"1\", \"b\"=>NULL" },
+};
+
 static inline struct wire_type
 any_type(struct rng *r, struct arena *a, bool array_too)
 {
 	static const char *const names[] = { NULL, "io.debezium.data.Json", "io.debezium.time.MicroTimestamp" };
-	struct wire_type w = { .wire = (enum wire)(1 + below(r, array_too ? W_ARRAY : W_VARDECIMAL)) };
+	struct wire_type w = { .wire = (enum wire)(1 + below(r, array_too ? W_COMPOUND : W_VARDECIMAL)) };
 	struct wire_type *item;
 
 	if (w.wire == W_INT64 || w.wire == W_STRING)
@@ -78,6 +97,10 @@ any_type(struct rng *r, struct arena *a, bool array_too)
 	if (w.wire == W_DECIMAL) {
 		w.precision = (int)below(r, 30);
 		w.scale = (int)below(r, 10);
+	}
+	if (w.wire == W_COMPOUND) {
+		w.compound = compound_of(&compounds[below(r, COUNTOF(compounds))].type, true);
+		w.semantic = w.compound->name;
 	}
 	if (w.wire == W_ARRAY) {
 		item = arena_new(a, struct wire_type);
@@ -163,6 +186,11 @@ any_value(struct rng *r, struct arena *a, const struct wire_type *w)
 		return (struct value){ .kind = V_BYTES, .s = any_bytes(r, a, false) };
 	case W_VARDECIMAL:
 		return (struct value){ .kind = V_DECIMAL, .scale = (int32_t)any_long(r), .s = any_bytes(r, a, false) };
+	case W_COMPOUND:
+		for (size_t i = 0; i < COUNTOF(compounds); i++)
+			if (compound_of(&compounds[i].type, true) == w->compound)
+				compound_read(w->compound, compounds[i].type.oid, slice_of(compounds[i].text), a, &v);
+		return v;
 	case W_ARRAY:
 	case W_OTHER:
 		break;

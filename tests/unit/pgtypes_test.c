@@ -487,8 +487,8 @@ map_of_types(void **state)
 	assert_int_equal(w.precision, 5);
 	assert_int_equal(w.scale, 0);
 	w = pgtype_wire(&(struct pg_type){ .oid = 600, .typmod = -1, .typtype = 'b', .name = "point" }, &a);
-	assert_int_equal(w.wire, W_STRING);
-	assert_string_equal(w.source_type, "point");
+	assert_int_equal(w.wire, W_COMPOUND);
+	assert_string_equal(w.semantic, "io.debezium.data.geometry.Point");
 	assert_false(pgtype_binary(&(struct pg_type){ .oid = 600, .typtype = 'b', .name = "point" }));
 	assert_false(pgtype_binary(&(struct pg_type){ .oid = 869, .typtype = 'b', .name = "inet" }));
 	assert_false(pgtype_binary(&(struct pg_type){ .oid = 20003, .typtype = 'b', .name = "citext" }));

@@ -486,7 +486,7 @@ foreign_types(void **state UNUSED)
 	    NULL, true);
 	reads(
 	    "{\"type\":\"array\",\"items\":\"double\",\"connect.name\":\"io.debezium.data.DoubleVector\"}",
-	    W_ARRAY, "io.debezium.data.DoubleVector", true);
+	    W_COMPOUND, "io.debezium.data.DoubleVector", true);
 	/* a record that only calls itself VariableScaleDecimal */
 	reads("{\"type\":\"record\",\"name\":\"V\",\"fields\":[],\"connect.name\":\"" VARDECIMAL
 	      "\"}",

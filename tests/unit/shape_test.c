@@ -29,7 +29,7 @@ make(const char *exclude, const char *mask, struct arena *a, struct shape **s, s
 		.columns_exclude = exclude, .columns_mask = mask, .columns_salt = "Jefe"
 	};
 
-	return shape_make(&c, &people, a, s, err);
+	return shape_make(&c, &people, false, a, s, err);
 }
 
 static void
@@ -91,6 +91,37 @@ test_refused(void **state)
 	arena_free(&a);
 }
 
+/* A structure as text: its column is what it was before there were structures. */
+static void
+test_texts(void **state)
+{
+	const struct pg_type point = { .oid = 600, .typmod = -1, .typtype = 'b', .name = "point" };
+	struct arena a = { 0 };
+	struct column at = { .name = SLICE_LIT("at"), .type_name = SLICE_LIT("point"), .type = pgtype_wire(&point, &a) };
+	const struct table places = { .schema = SLICE_LIT("public"), .name = SLICE_LIT("places"), .ncols = 1, .cols = &at };
+	struct value row[1];
+	struct change ch = { .op = OP_CREATE, .tbl = &places, .after = row }, out;
+	struct conf c = { .columns_salt = "" };
+	struct shape *s;
+	struct err err;
+
+	(void)state;
+	assert_true(shape_is_structure(&at));
+	assert_int_equal(shape_make(&c, &places, false, &a, &s, &err), OK);
+	assert_null(s);
+	assert_int_equal(shape_make(&c, &places, true, &a, &s, &err), OK);
+	assert_int_equal(shape_table(s)->cols[0].type.wire, W_STRING);
+	assert_string_equal(shape_table(s)->cols[0].type.source_type, "point");
+	assert_int_equal(pgtype_read(&point, &at.type, false, SLICE_LIT("(1,2.5)"), &a, row, &err), OK);
+	assert_int_equal(shape_change(s, &ch, &a, &out, &err), OK);
+	assert_int_equal(out.after[0].kind, V_STRING);
+	assert_true(slice_is(out.after[0].s, "(1,2.5)"));
+	row[0] = value_null();
+	assert_int_equal(shape_change(s, &ch, &a, &out, &err), OK);
+	assert_int_equal(out.after[0].kind, V_NULL);
+	arena_free(&a);
+}
+
 /* Another key for the records: the table's stays, and what cannot be told is no guess. */
 static void
 test_message_keys(void **state)
@@ -103,7 +134,7 @@ test_message_keys(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(shape_make(&c, &people, &a, &s, &err), OK);
+	assert_int_equal(shape_make(&c, &people, false, &a, &s, &err), OK);
 	assert_int_equal(shape_table(s)->nkeys, 1);
 	assert_int_equal(shape_table(s)->keys[0], 0);
 	assert_int_equal(shape_table(s)->nmessage_keys, 2);
@@ -118,13 +149,13 @@ test_message_keys(void **state)
 	ch.before_kind = BEFORE_FULL;
 	assert_int_equal(shape_change(s, &ch, &a, &out, &err), OK);
 	c.keys = "public.people=id";
-	assert_int_equal(shape_make(&c, &people, &a, &s, &err), OK);
+	assert_int_equal(shape_make(&c, &people, false, &a, &s, &err), OK);
 	assert_false(table_key_strays(shape_table(s)));
 	c.keys = "public.people=id, secret";
-	assert_int_equal(shape_make(&c, &people, &a, &s, &err), FATAL);
+	assert_int_equal(shape_make(&c, &people, false, &a, &s, &err), FATAL);
 	assert_non_null(strstr(err.text, "left out by columns.exclude"));
 	c.keys = "public.people=id, male";
-	assert_int_equal(shape_make(&c, &people, &a, &s, &err), FATAL);
+	assert_int_equal(shape_make(&c, &people, false, &a, &s, &err), FATAL);
 	assert_non_null(strstr(err.text, "has no column male"));
 	arena_free(&a);
 }
@@ -133,7 +164,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_message_keys) };
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_texts), cmocka_unit_test(test_message_keys) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

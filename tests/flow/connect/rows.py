@@ -54,7 +54,17 @@ def text(v):
         return f"{v:.17g}"
     if isinstance(v, bytes):
         return "\\x" + v.hex()
-    return str(v)
+    return str(ordered(v))
+
+
+def ordered(v):
+    """A map of Java's has no order of its own."""
+    if isinstance(v, dict):
+        return {k: ordered(v[k]) for k in sorted(v)}
+    if isinstance(v, list):
+        items = [ordered(x) for x in v]
+        return sorted(items, key=str) if items and isinstance(items[0], dict) and sorted(items[0]) == ["key", "value"] else items
+    return v
 
 
 rows = {}

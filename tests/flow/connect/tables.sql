@@ -35,6 +35,6 @@ create table types(
   "Odd Name" int, "9lives" text
 );
 alter table types replica identity full;
-create table text(id int primary key, p point, bx box, l line, ls lseg, pa path, po polygon, ci circle, cm pt,
+create table text(id int primary key, p point, cn circle not null default '<(0,0),1>', bx box, l line, ls lseg, pa path, po polygon, ci circle, cm pt,
     mr int4multirange, l2 pg_lsn, tq tsquery, jp jsonpath, x8 xid8, am money[], av interval[], vx varbit(3)[],
     ab bit(3)[], nn name[]);
