@@ -136,6 +136,16 @@ keys(struct known *k, const char *lines)
 	}
 }
 
+/* COLUMN or COLUMN=NAME, ... */
+static void
+outbox_columns(struct known *k, const char *option, struct slice table, const char *list)
+{
+	for (const char *h = list; h && *h; h += *h == ',') {
+		(void)column_there(k, option, table, (struct slice){ h, strcspn(h, "=,") });
+		h += strcspn(h, ",");
+	}
+}
+
 /* Each outbox has the columns. */
 static void
 outboxes(struct known *k)
@@ -153,10 +163,12 @@ outboxes(struct known *k)
 		(void)column_there(k, "outbox.route", table, slice_of(conf->outbox_route));
 		(void)column_there(k, "outbox.key", table, slice_of(conf->outbox_key));
 		(void)column_there(k, "outbox.payload", table, slice_of(conf->outbox_payload));
-		for (const char *h = conf->outbox_headers; h && *h; h += *h == ',') {
-			(void)column_there(k, "outbox.headers", table, (struct slice){ h, strcspn(h, "=,") });
-			h += strcspn(h, ",");
-		}
+		if (conf->outbox_partition)
+			(void)column_there(k, "outbox.partition", table, slice_of(conf->outbox_partition));
+		if (conf->outbox_timestamp)
+			(void)column_there(k, "outbox.timestamp", table, slice_of(conf->outbox_timestamp));
+		outbox_columns(k, "outbox.headers", table, conf->outbox_headers);
+		outbox_columns(k, "outbox.envelope", table, conf->outbox_envelope);
 	}
 }
 

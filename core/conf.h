@@ -82,6 +82,10 @@ struct conf {
 	const char *outbox_topic;  /* outbox.event.{route} */
 	const char *outbox_id, *outbox_route, *outbox_key, *outbox_payload; /* columns */
 	const char *outbox_headers; /* COLUMN or COLUMN=HEADER, with commas; NULL: none but id */
+	const char *outbox_envelope; /* likewise, as fields beside the payload; NULL: the value is the payload */
+	const char *outbox_partition, *outbox_timestamp; /* columns; NULL: by the key, of the commit */
+	bool outbox_tombstones; /* an empty payload is no value */
+	bool outbox_expand;     /* the payload is JSON, and is written as what it says */
 	enum outbox_format outbox_format;
 	const char *brokers;    /* host:port,...; "embedded": the in-process broker */
 	bool embedded;

@@ -1,40 +1,13 @@
-#include "producer/outbox.h"
+#include "producer/outbox_impl.h"
 #include "core/log.h"
-#include "schemas/codec.h"
-#include "schemas/pgtypes.h"
+#include "core/now.h"
+#include "schemas/pgtime.h"
 #include "schemas/schema.h"
 #include "schemas/topic.h"
 
 #include <inttypes.h>
 
-enum {
-	ASIDE_HEADERS = 2, /* of an event that is set aside */
-	HEADERS = COUNTOF(((struct record *)0)->extra) - ASIDE_HEADERS
-};
-
-/* A topic that was written to, and how its records begin (outbox.format: avro). */
-struct destination {
-	struct topic *topic;
-	bool tables; /* a table may come that has this topic */
-	struct frame key, value;
-	struct destination *next;
-};
-
-struct outbox {
-	const struct table *tbl;
-	int id, route, key, payload; /* columns */
-	struct {
-		const char *name;
-		int col;
-	} headers[HEADERS];
-	int nheaders;
-	struct table key_table, payload_table; /* of one column each: its body is the value's */
-	struct writer *key_writer, *payload_writer;
-	struct destination *destinations;
-	struct destination aside; /* the dead letters; topic NULL: none yet */
-	uint64_t naside;
-	bool told;
-};
+enum { AHEAD_MS = 50 * 60 * 1000 }; /* of a timestamp: a broker takes none that is an hour ahead of its clock */
 
 static enum rc
 column(const struct table *tbl, const char *option, struct slice name, int *out, struct err *err)
@@ -47,9 +20,10 @@ column(const struct table *tbl, const char *option, struct slice name, int *out,
 	return OK;
 }
 
-/* COLUMN or COLUMN=HEADER, ... */
+/* COLUMN or COLUMN=NAME, ... */
 static enum rc
-headers(struct outbox *o, const char *list, struct arena *a, struct err *err)
+named(const struct outbox *o, const char *option, const char *list, struct named_column *to, int *n, int max, struct arena *a,
+    struct err *err)
 {
 	enum rc rc = OK;
 
@@ -59,22 +33,51 @@ headers(struct outbox *o, const char *list, struct arena *a, struct err *err)
 		struct slice name = { p, equal ? (size_t)(equal - p) : entry.n };
 
 		p += entry.n;
-		if (o->nheaders == HEADERS)
-			return fail_exit(err, FATAL, EXIT_CONFIG, "outbox.headers: more than %d", HEADERS - 1);
-		o->headers[o->nheaders].name = arena_text(a, equal ? (struct slice){ equal + 1, (size_t)(p - equal - 1) } : name);
-		rc = column(o->tbl, "outbox.headers", name, &o->headers[o->nheaders++].col, err);
+		if (*n == max)
+			return fail_exit(err, FATAL, EXIT_CONFIG, "%s: more than %d", option, max);
+		to[*n].name = arena_text(a, equal ? (struct slice){ equal + 1, (size_t)(p - equal - 1) } : name);
+		rc = column(o->tbl, option, name, &to[(*n)++].col, err);
 	}
 	return rc;
 }
 
-static struct writer *
-writer_of(const struct table *tbl, int col, struct table *one, struct arena *a)
+/* A name of a field is one that Avro takes, and there is one of each. */
+static enum rc
+check_fields(const struct outbox *o, struct err *err)
 {
-	*one = *tbl;
-	one->message_keys = arena_array(a, 1, sizeof *one->message_keys);
-	one->message_keys[0] = col;
-	one->nmessage_keys = 1;
-	return writer_compile(one, a);
+	struct arena a = { 0 };
+	enum rc rc = OK;
+
+	for (int i = 0; i < o->nfields && rc == OK; i++) {
+		const char *name = o->fields[i].name;
+		bool twice = strcmp(name, "payload") == 0;
+
+		for (int k = 0; k < i; k++)
+			twice = twice || strcmp(o->fields[k].name, name) == 0;
+		if (twice || !slice_is(schema_adjust(slice_of(name), false, &a), name))
+			rc = fail_exit(err, FATAL, EXIT_CONFIG, "outbox.envelope: %s %s; write COLUMN=FIELD", name,
+			    twice ? "is there already" : "is no name that Avro takes for a field");
+	}
+	arena_free(&a);
+	return rc;
+}
+
+/* Columns of a kind. */
+static enum rc
+optional(const struct outbox *o, const char *option, const char *name, bool text, int *out, struct err *err)
+{
+	enum rc rc = OK;
+	enum wire wire;
+
+	*out = -1;
+	if (name)
+		rc = column(o->tbl, option, slice_of(name), out, err);
+	if (rc != OK || !name)
+		return rc;
+	wire = o->tbl->cols[*out].type.wire;
+	return wire == W_INT16 || wire == W_INT32 || wire == W_INT64 || (text && wire == W_STRING) ? OK
+	    : fail_exit(err, FATAL, EXIT_CONFIG, "%s: column %s of table %s.%s is no %s", option, name, o->tbl->schema.p, o->tbl->name.p,
+	    text ? "timestamp" : "whole number");
 }
 
 enum rc
@@ -96,15 +99,21 @@ outbox_make(struct publisher *p, const struct table *tbl, struct outbox **out, s
 		rc = column(tbl, "outbox.key", slice_of(conf->outbox_key), &o->key, err);
 	if (rc == OK)
 		rc = column(tbl, "outbox.payload", slice_of(conf->outbox_payload), &o->payload, err);
+	if (rc == OK)
+		rc = optional(o, "outbox.partition", conf->outbox_partition, false, &o->partition, err);
+	if (rc == OK)
+		rc = optional(o, "outbox.timestamp", conf->outbox_timestamp, true, &o->timestamp, err);
 	if (rc == OK) {
-		o->headers[o->nheaders].name = "id";
-		o->headers[o->nheaders++].col = o->id;
-		rc = headers(o, conf->outbox_headers, &p->arena, err);
+		o->headers[o->nheaders++] = (struct named_column){ "id", o->id };
+		rc = named(o, "outbox.headers", conf->outbox_headers, o->headers, &o->nheaders, HEADERS, &p->arena, err);
 	}
+	if (rc == OK)
+		rc = named(o, "outbox.envelope", conf->outbox_envelope, o->fields, &o->nfields, FIELDS, &p->arena, err);
+	if (rc == OK)
+		rc = check_fields(o, err);
 	if (rc != OK)
 		return rc;
-	o->key_writer = writer_of(tbl, o->key, &o->key_table, &p->arena);
-	o->payload_writer = writer_of(tbl, o->payload, &o->payload_table, &p->arena);
+	outbox_value_make(o, conf, &p->arena);
 	log_info("producer", "outbox", "table=\"%s.%s\" topics=%s", tbl->schema.p, tbl->name.p, conf->outbox_topic);
 	*out = o;
 	return OK;
@@ -122,23 +131,6 @@ topic_of(const char *template, struct slice route, struct arena *a)
 	return topic_name(a, "{table}", "", SLICE_LIT(""), slice_of(name));
 }
 
-/* The topic is there; what its records begin with. */
-static enum rc
-frames(struct publisher *p, const struct outbox *o, struct destination *d, const char *name, struct err *err)
-{
-	enum rc rc = OK;
-	bool avro = p->kafka->conf->outbox_format == OUTBOX_AVRO;
-
-	if (avro)
-		rc = registry_put(p->registry, arena_printf(&p->arena, "%s-key", name), schema_column(&o->tbl->cols[o->key], &p->arena),
-		    false, &d->key, err);
-	if (rc == OK && avro)
-		rc = registry_put(p->registry, arena_printf(&p->arena, "%s-value", name), schema_column(&o->tbl->cols[o->payload],
-		    &p->arena),
-		    false, &d->value, err);
-	return rc == REJECT ? fail(err, FATAL, "outbox: %s", err->text) : rc;
-}
-
 static enum rc
 destination_make(struct publisher *p, struct outbox *o, const char *name, struct destination **out, struct err *err)
 {
@@ -146,7 +138,7 @@ destination_make(struct publisher *p, struct outbox *o, const char *name, struct
 	enum rc rc = publisher_topic_lend(p, name, p->kafka->broker ? 1 : (int)p->kafka->conf->partitions, &d->topic, err);
 
 	if (rc == OK)
-		rc = frames(p, o, d, name, err);
+		rc = outbox_value_register(p, o, d, err);
 	if (rc != OK)
 		return rc;
 	d->tables = topic_fits_table(p->kafka->conf, name);
@@ -172,47 +164,6 @@ destination(struct publisher *p, struct outbox *o, struct slice route, struct de
 
 /* ---- what ---- */
 
-/* As text, and bytes as bytes: in a. */
-static enum rc
-plain(const struct column *col, const struct value *v, struct arena *a, struct slice *out, struct err *err)
-{
-	struct buf b = { 0 };
-	enum rc rc = OK;
-
-	if (v->kind == V_BYTES && col->type.wire == W_BYTES && !col->type.semantic) {
-		*out = arena_slice(a, v->s);
-		return OK;
-	}
-	if (v->kind == V_BOOL)
-		buf_text(&b, v->i ? "true" : "false");
-	else
-		rc = pgtype_text(&col->type, v, &b, err);
-	*out = arena_slice(a, buf_view(&b));
-	buf_free(&b);
-	return rc;
-}
-
-/* One half of the record: nothing where the column is NULL. */
-static enum rc
-half(struct publisher *p, const struct outbox *o, int col, const struct writer *w, struct frame frame, const struct value *row,
-    struct slice *out,
-    struct err *err)
-{
-	struct buf b = { 0 };
-	enum rc rc;
-
-	*out = (struct slice){ NULL, 0 };
-	if (row[col].kind <= V_NULL && !row[col].exact.n)
-		return OK;
-	if (p->kafka->conf->outbox_format == OUTBOX_TEXT)
-		return plain(&o->tbl->cols[col], &row[col], &p->row, out, err);
-	frame_put(&b, frame);
-	rc = writer_key(w, row, &b, err);
-	*out = arena_slice(&p->row, buf_view(&b));
-	buf_free(&b);
-	return rc;
-}
-
 /* REJECT: the row names no topic that could be. */
 static enum rc
 where_to(struct publisher *p, struct outbox *o, const struct value *row, struct destination **out, struct err *err)
@@ -222,40 +173,92 @@ where_to(struct publisher *p, struct outbox *o, const struct value *row, struct 
 
 	if (row[o->route].kind <= V_NULL)
 		return fail(err, REJECT, "the row names no topic, its column %s is NULL", o->tbl->cols[o->route].name.p);
-	rc = plain(&o->tbl->cols[o->route], &row[o->route], &p->row, &route, err);
+	rc = outbox_plain(&o->tbl->cols[o->route], &row[o->route], &p->row, &route, err);
 	return rc == OK ? destination(p, o, route, out, err) : rc;
 }
 
-/* Key, value and headers, as they go to d. */
+/* As the row says, or by the key. */
 static enum rc
-event(struct publisher *p, struct outbox *o, const struct destination *d, const struct value *row, struct record *r, struct err *err)
+partition_of(const struct outbox *o, const struct destination *d, const struct value *row, struct record *r, struct err *err)
 {
-	size_t frame;
-	enum rc rc = half(p, o, o->key, o->key_writer, d->key, row, &r->key, err);
+	const struct value *v = o->partition >= 0 ? &row[o->partition] : NULL;
+	/* As for rows: a registry's number is hashed with the key, a fingerprint is not. */
+	size_t frame = d->key.kind == FRAME_SINGLE && r->key.n ? 10 : 0;
 
-	if (rc == OK)
-		rc = half(p, o, o->payload, o->payload_writer, d->value, row, &r->value, err);
+	r->partition = 0;
+	if (v && v->kind == V_INT) {
+		if (v->i < 0 || v->i >= d->topic->partitions)
+			return fail(err, REJECT, "topic %s has no partition %" PRId64 ", it has %d", d->topic->name, v->i,
+			    d->topic->partitions);
+		r->partition = (int32_t)v->i;
+	} else if (r->key.p && d->topic->partitions > 1) {
+		r->partition = topic_partition((struct slice){ r->key.p + frame, r->key.n - frame }, d->topic->partitions);
+	}
+	return OK;
+}
+
+/* In ms; r has that of the commit. */
+static enum rc
+timestamp_of(const struct outbox *o, const struct value *row, struct record *r, struct err *err)
+{
+	const struct value *v = o->timestamp >= 0 ? &row[o->timestamp] : NULL;
+	const char *semantic = v && o->tbl->cols[o->timestamp].type.semantic ? o->tbl->cols[o->timestamp].type.semantic : "";
+	int64_t at;
+
+	if (!v || v->kind <= V_NULL)
+		return OK;
+	if (v->kind == V_STRING) {
+		if (!pgtime_timestamp_parse(v->s, &at))
+			return fail(err, REJECT, "column %s is no timestamp", o->tbl->cols[o->timestamp].name.p);
+		at = at > INT64_MAX - PG_EPOCH_US ? INT64_MAX : (at + PG_EPOCH_US) / 1000;
+	} else {
+		at = v->i / (strstr(semantic, "Micro") ? 1000 : strstr(semantic, "Nano") ? 1000000 : 1);
+	}
+	if (at <= 0 || at > wall_us() / 1000 + AHEAD_MS)
+		return fail(err, REJECT, "Kafka takes no record with the time of column %s: %s", o->tbl->cols[o->timestamp].name.p,
+		    at <= 0 ? "it is before 1970" : "it is ahead of the clock");
+	r->timestamp_ms = at;
+	return OK;
+}
+
+static enum rc
+headers(struct publisher *p, const struct outbox *o, const struct value *row, struct record *r, struct err *err)
+{
+	enum rc rc = OK;
+
 	for (int i = 0; rc == OK && i < o->nheaders; i++) {
 		int col = o->headers[i].col;
 
 		if (row[col].kind <= V_NULL)
 			continue;
 		r->extra[r->nextra].name = o->headers[i].name;
-		rc = plain(&o->tbl->cols[col], &row[col], &p->row, &r->extra[r->nextra++].value, err);
+		rc = outbox_plain(&o->tbl->cols[col], &row[col], &p->row, &r->extra[r->nextra++].value, err);
 	}
+	return rc;
+}
+
+/* Key, value and headers, as they go to d. */
+static enum rc
+event(struct publisher *p, const struct outbox *o, struct destination *d, const struct value *row, struct record *r, struct err *err)
+{
+	enum rc rc = outbox_key(p, o, d, row, &r->key, err);
+
+	if (rc == OK)
+		rc = outbox_value(p, o, d, row, &r->value, err);
+	if (rc == OK)
+		rc = headers(p, o, row, r, err);
+	if (rc == OK)
+		rc = partition_of(o, d, row, r, err);
+	if (rc == OK)
+		rc = timestamp_of(o, row, r, err);
 	if (rc != OK)
 		return rc;
 	r->topic = d->topic;
-	r->partition = 0;
 	/* A sink stops at a record without header. With this one it passes over it: of no generation that is or was. */
 	buf_reset(&p->header);
 	if (d->tables)
 		tl_put(&p->header, &(struct tl){ .flags = 0 }, NULL, NULL, 0);
 	r->tl = buf_view(&p->header);
-	/* As for rows: a registry's number is hashed with the key, a fingerprint is not. */
-	frame = d->key.kind == FRAME_SINGLE && r->key.n ? 10 : 0;
-	if (r->key.p && d->topic->partitions > 1)
-		r->partition = topic_partition((struct slice){ r->key.p + frame, r->key.n - frame }, d->topic->partitions);
 	return OK;
 }
 
@@ -269,33 +272,54 @@ tell_aside(struct outbox *o, const char *reason)
 		    " reason=\"%s\"", o->tbl->schema.p, o->tbl->name.p, o->naside, reason);
 }
 
+static void
+add_header(struct record *r, const char *name, struct slice value)
+{
+	r->extra[r->nextra].name = name;
+	r->extra[r->nextra++].value = value;
+}
+
 /*
- * One row that names no topic must not hold up everybody's changes, and must not be lost: it goes, as the event it is, to the dead letters,
- * with the reason. (Debezium's connector stops there.)
+ * One row that cannot go where it wants must not hold up everybody's changes, and must not be lost: it goes to the dead letters, with the
+ * reason, as text, which nothing can refuse. (Debezium's connector stops there.) bare: its value is too large for any record.
  */
 static enum rc
-set_aside(struct publisher *p, struct outbox *o, const struct value *row, const char *reason, struct record *r, struct err *err)
+set_aside(struct publisher *p, struct outbox *o, const struct value *row, const char *reason, bool bare, struct record *r, struct err *err)
 {
-	const char *name = topic_own(&p->row, p->kafka->conf->name, "deadletter");
 	const struct table *tbl = o->tbl;
+	struct slice fields = bare ? (struct slice){ NULL, 0 } : outbox_fields(p, o, row);
 	enum rc rc = OK;
 
-	if (!o->aside.topic) {
-		rc = publisher_topic(p, name, 1, TOPIC_FOREVER, SLICE_LIT("the dead letters"), &o->aside.topic, err);
-		if (rc == OK)
-			rc = frames(p, o, &o->aside, name, err);
-	}
+	if (!o->aside.topic)
+		rc = publisher_topic(p, topic_own(&p->row, p->kafka->conf->name, "deadletter"), 1, TOPIC_FOREVER,
+		    SLICE_LIT("the dead letters"), &o->aside.topic, err);
 	if (rc == OK)
-		rc = event(p, o, &o->aside, row, r, err);
+		rc = outbox_key(p, o, &o->aside, row, &r->key, err);
+	if (rc == OK && !bare && !value_is_null(&row[o->payload]))
+		rc = outbox_plain(&tbl->cols[o->payload], &row[o->payload], &p->row, &r->value, err);
+	if (rc == OK)
+		rc = headers(p, o, row, r, err);
 	if (rc != OK)
 		return rc;
-	r->extra[r->nextra].name = "towline.reason";
-	r->extra[r->nextra++].value = slice_of(reason);
-	r->extra[r->nextra].name = "towline.source";
-	r->extra[r->nextra++].value =
-	    slice_of(arena_printf(&p->row, "%.*s.%.*s", SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name)));
+	r->topic = o->aside.topic;
+	add_header(r, "towline.reason", slice_of(reason));
+	add_header(r, "towline.source", slice_of(arena_printf(&p->row, "%.*s.%.*s", SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name))));
+	if (fields.p)
+		add_header(r, "towline.fields", fields);
 	tell_aside(o, reason);
 	return OK;
+}
+
+/* Chunks would be of no use to who reads events. */
+static enum rc
+too_large(struct publisher *p, const struct outbox *o, const struct record *r, struct err *err)
+{
+	if (p->kafka->conf->on_large == LARGE_DEADLETTER)
+		return fail(err, REJECT, "an event of %zu bytes is larger than message.max.bytes (%" PRId64 ")", r->value.n,
+		    kafka_message_max(p->kafka->conf));
+	return fail(err, FATAL, "table %s.%s: an event of %zu bytes is larger than message.max.bytes (%" PRId64 "); raise that in "
+	    "kafka.options and max.message.bytes at topic %s, or set source.on_large: dead-letter",
+	    o->tbl->schema.p, o->tbl->name.p, r->value.n, kafka_message_max(p->kafka->conf), r->topic->name);
 }
 
 enum rc
@@ -303,6 +327,7 @@ outbox_send(struct publisher *p, struct outbox *o, struct group *g, const struct
 {
 	struct record r = { .aside = true, .timestamp_ms = txn->commit_us / 1000 };
 	struct destination *d = NULL;
+	bool bare = false;
 	enum rc rc;
 
 	if (ch->op == OP_UPDATE && !o->told)
@@ -312,10 +337,21 @@ outbox_send(struct publisher *p, struct outbox *o, struct group *g, const struct
 	if (ch->op != OP_CREATE && ch->op != OP_READ)
 		return OK;
 	rc = where_to(p, o, ch->after, &d, err);
-	if (rc == REJECT)
-		rc = set_aside(p, o, ch->after, arena_printf(&p->row, "%s", err->text), &r, err);
-	else if (rc == OK)
+	if (rc == OK)
 		rc = event(p, o, d, ch->after, &r, err);
+	if (rc == OK && large_is(p, &r)) {
+		rc = too_large(p, o, &r, err);
+		bare = rc == REJECT;
+	}
+	if (rc == REJECT) {
+		r = (struct record){ .aside = true, .timestamp_ms = r.timestamp_ms };
+		rc = set_aside(p, o, ch->after, arena_printf(&p->row, "%s", err->text), bare, &r, err);
+		/* With its reason it is larger than it was. */
+		if (rc == OK && !bare && large_is(p, &r)) {
+			r.value = (struct slice){ NULL, 0 };
+			r.nextra -= strcmp(r.extra[r.nextra - 1].name, "towline.fields") == 0;
+		}
+	}
 	if (rc == REJECT)
 		return fail(err, FATAL, "outbox: %s", err->text);
 	return rc == OK ? deliver(p, g, &r, err) : rc;

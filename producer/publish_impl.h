@@ -83,7 +83,7 @@ struct record {
 	struct {
 		const char *name;
 		struct slice value;
-	} extra[10]; /* further headers */
+	} extra[11]; /* further headers */
 	int nextra;
 	int64_t timestamp_ms;
 	bool aside; /* no row of the group, though the group waits for it */

@@ -196,6 +196,20 @@ registry_put(struct registry *r, const char *subject, struct slice json, bool al
 	return OK;
 }
 
+enum rc
+registry_latest(struct registry *r, const char *subject, struct slice *json, struct err *err)
+{
+	uint64_t id = 0;
+	enum rc rc = OK;
+
+	*json = (struct slice){ "", 0 };
+	if (r->ops->latest)
+		rc = r->ops->latest(r->self, subject, &id, json, err);
+	if (rc == OK && !id)
+		*json = (struct slice){ "", 0 };
+	return rc;
+}
+
 /* A frame of the other kind is no passing trouble: the topic and the configuration disagree. */
 static enum rc
 wrong_kind(enum frame_kind kind, struct err *err)

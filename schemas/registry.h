@@ -36,6 +36,12 @@ enum rc registry_put(struct registry *r, const char *subject, struct slice json,
 const char *registry_subject(enum subjects by, const char *topic, const char *half, struct slice json, struct arena *a);
 
 /*
+ * The subject's newest schema, in r until the next call; json->n 0: it has none, or there are no subjects as there is no registry. RETRY,
+ * FATAL: as registry_put.
+ */
+enum rc registry_latest(struct registry *r, const char *subject, struct slice *json, struct err *err) MUST_CHECK;
+
+/*
  * The schema behind a frame; the text ends in a NUL and lives as long as r. RETRY: down. REJECT: not known there, or a frame of the other
  * kind. FATAL: the registry refuses us, or is none.
  */

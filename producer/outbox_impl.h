@@ -1,0 +1,68 @@
+/*
+ * outbox_impl.h - inside of the outbox: outbox.c knows where an event goes, outbox_value.c what it says. For these only.
+ */
+#ifndef PRODUCER_OUTBOX_IMPL_H
+#define PRODUCER_OUTBOX_IMPL_H
+
+#include "producer/outbox.h"
+#include "schemas/codec.h"
+#include "schemas/json_avro.h"
+
+enum {
+	ASIDE_HEADERS = 3, /* of an event that is set aside */
+	HEADERS = COUNTOF(((struct record *)0)->extra) - ASIDE_HEADERS,
+	FIELDS = 16,
+};
+
+/* A topic that was written to, and how its records begin (outbox.format: avro). */
+struct destination {
+	struct topic *topic;
+	bool tables; /* a table may come that has this topic */
+	struct frame key, value;
+	struct json_shape *shape; /* outbox.expand: what payloads were like so far; NULL: not asked for yet */
+	struct {
+		uint64_t crc;
+		int64_t ms;
+		const char *why;
+	} refused; /* a schema that the registry did not take */
+	struct destination *next;
+};
+
+struct named_column {
+	const char *name;
+	int col;
+};
+
+struct outbox {
+	const struct table *tbl;
+	int id, route, key, payload; /* columns */
+	int partition, timestamp;    /* likewise; -1: none */
+	struct named_column headers[HEADERS], fields[FIELDS];
+	int nheaders, nfields;
+	struct table key_table, value_table; /* whose message keys are what is written */
+	struct writer *key_writer, *value_writer;
+	struct destination *destinations;
+	struct destination aside; /* the dead letters; topic NULL: none yet */
+	uint64_t naside;
+	bool told;
+};
+
+/* As text, and bytes as bytes: in a. */
+enum rc outbox_plain(const struct column *col, const struct value *v, struct arena *a, struct slice *out, struct err *err) MUST_CHECK;
+
+/* o's columns are set: how its values are written. */
+void outbox_value_make(struct outbox *o, const struct conf *conf, struct arena *a);
+
+/* The schemas of d's records are registered, but for what depends on the rows. REJECT: not compatible. RETRY, FATAL: as registry_put. */
+enum rc outbox_value_register(struct publisher *p, const struct outbox *o, struct destination *d, struct err *err) MUST_CHECK;
+
+/* Key and value of an event in p->row; p NULL: none. REJECT: this row has no such form. RETRY, FATAL: as registry_put. */
+enum rc outbox_key(struct publisher *p, const struct outbox *o, const struct destination *d, const struct value *row, struct slice *out,
+    struct err *err) MUST_CHECK;
+enum rc outbox_value(struct publisher *p, const struct outbox *o, struct destination *d, const struct value *row, struct slice *out,
+    struct err *err) MUST_CHECK;
+
+/* The columns of the envelope as a JSON object, in p->row; p NULL: there are none, or they are no UTF-8. */
+struct slice outbox_fields(struct publisher *p, const struct outbox *o, const struct value *row);
+
+#endif

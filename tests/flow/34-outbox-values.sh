@@ -1,0 +1,91 @@
+#!/bin/bash
+# What events of an outbox say: JSON expanded into Avro whose schema grows with it, columns beside the payload, partitions and timestamps by columns,
+# tombstones. What the schema or Kafka cannot take is set aside with its reason, and the rest goes on, also after a restart.
+# limit: 150
+. "$(dirname "$0")/lib.sh"
+
+pg_start src SRC
+pg_start dst DST
+kafka_start
+registry_start
+conf() { # OPTIONS
+	cat >"$DIR/conf.yaml" <<E2
+name: $NAME
+source: $SRC
+kafka: { brokers: $BROKERS, partitions: 3, transactions: on }
+schemas: $REGISTRY
+outbox: { tables: [public.outbox], topic: 'event.$NAME.{route}'$1 }
+sinks: { copy: $DST }
+E2
+}
+pg_sql src "create table orders(id int primary key, v int);
+	create table outbox(id int primary key, aggregatetype text, aggregateid text, type text, payload text, shard int, at timestamptz, tenant int)"
+events() { python3 "$ROOT/tests/flow/events.py" "$BROKERS" "${2:-$REGISTRY}" "event.$NAME.$1"; }
+shows() { [[ $(events order) == *"$1"* ]]; }
+put() { pg_sql src "insert into outbox values $1; insert into orders values ($2, 0)"; wait_for 30 'same_pg src dst orders'; }
+aside() { kcat -b "$BROKERS" -C -t "$NAME.towline.deadletter" -X isolation.level=read_committed -e -q -f '%k|%s|%h\n' | sed 's/,towline.source=public.outbox//'; }
+versions() { curl -fsS "$REGISTRY/subjects/event.$NAME.$1-value/versions" | tr -d ' '; }
+backward() { curl -fsS -X PUT -H 'Content-Type: application/json' -d '{"compatibility": "BACKWARD"}' "$REGISTRY/config/event.$NAME.$1-value" >/dev/null; }
+
+conf ', format: avro, expand: on, envelope: [type=eventType, tenant], partition: shard, timestamp: at, tombstones: on'
+"$TOWLINE" check -c "$DIR/conf.yaml" >"$DIR/check.log" 2>&1
+grep -q '1 in the configuration, the source has them' "$DIR/check.log" || flunk "$(cat "$DIR/check.log")"
+towline_start run run -c "$DIR/conf.yaml"
+wait_for 30 "grep -q 'msg=streaming' $DIR/run.log"
+put "(1, 'order', 'k', 'Placed', '{\"id\": 1, \"lines\": [{\"sku\": \"ü\"}], \"note\": null}', 2, '2024-01-02 03:04:05.678+00', 9)" 1
+backward order
+put "(2, 'order', 'k', 'Paid', '{\"id\": 2.5, \"paid\": true}', 0, '2024-01-02', null), (3, 'order', 'k', null, ' ', 0, '2024-01-02', 9),
+	(4, 'order', 'k', 'T', '{\"id\": \"x\"}', 0, null, 8), (5, 'order', 'k', 'T', '{}', 7, null, 8), (6, 'order', 'k', 'T', '{}', 0, '2999-01-01', 8),
+	(7, 'order', 'k', 'T', 'no JSON', 0, null, 8), (8, 'order', null, 'T', '{\"note\": \"n\", \"lines\": []}', 1, '2024-01-03', 8)" 2
+cat >"$DIR/expected" <<'E2'
+0 1704153600000 k {"eventType": "Paid", "payload": {"id": 2.5, "lines": null, "paid": true}, "tenant": null} id=2
+0 1704153600000 k null id=3
+1 1704240000000 None {"eventType": "T", "payload": {"id": null, "lines": [], "note": "n", "paid": null}, "tenant": 8} id=8
+2 1704164645678 k {"eventType": "Placed", "payload": {"id": 1, "lines": [{"sku": "\u00fc"}]}, "tenant": 9} id=1
+E2
+events order | sort -s -n -k1,1 | diff "$DIR/expected" - || flunk 'the events are others'
+cat >"$DIR/expected" <<E2
+k|{"id": "x"}|id=4,towline.reason=payload of topic event.$NAME.order: id is a string, and was a number before,towline.fields={"eventType":"T","tenant":8}
+k|{}|id=5,towline.reason=topic event.$NAME.order has no partition 7, it has 3,towline.fields={"eventType":"T","tenant":8}
+k|{}|id=6,towline.reason=Kafka takes no record with the time of column at: it is ahead of the clock,towline.fields={"eventType":"T","tenant":8}
+E2
+aside | head -3 | diff "$DIR/expected" - || flunk 'what is set aside is not that'
+aside | tail -1 | grep -qF 'k|no JSON|id=7,towline.reason=the payload is no JSON that could be expanded: ' || flunk "$(aside)"
+[ "$(versions order)" = '[1,2,3]' ] || flunk "$(versions order)"
+
+# After a restart the schema goes on from the newest: a whole number is a double there still, and no version is made.
+towline_kill run KILL
+towline_start run run -c "$DIR/conf.yaml"
+put "(9, 'order', 'k', 'T', '{\"id\": 7}', 0, '2024-01-04', 8)" 3
+[ "$(versions order)" = '[1,2,3]' ] && shows '{"id": 7.0, "lines": null, "note": null, "paid": null}' || flunk "$(versions order) $(events order)"
+# A subject of somebody else's, whose schema cannot become ours: the registry's words stand with the event.
+curl -fsS -X POST -H 'Content-Type: application/json' -d '{"schema": "{\"type\":\"enum\",\"name\":\"e\",\"symbols\":[\"A\"]}"}' \
+	"$REGISTRY/subjects/event.$NAME.taken-value/versions" >/dev/null
+backward taken
+put "(10, 'taken', 'k', 'T', '{\"id\": 7}', 0, null, 8), (11, 'order', 'k', 'T', 'null', 0, '2024-01-05', 8)" 4
+aside | tail -1 | grep -q 'id=10,towline.reason=registry .* status 409: ' || flunk "$(aside | tail -1)"
+shows '{"eventType": "T", "payload": null, "tenant": 8} id=11' || flunk "$(events order)"
+towline_kill run TERM
+
+# As text: an envelope is a JSON object, with the payload as what it says or as a text.
+conf ', expand: on, envelope: [at, tenant], headers: [shard]'
+towline_start run run -c "$DIR/conf.yaml"
+put "(20, 'text', 'k', 'T', '{\"id\": [1, 12345678901234567890]}', 1, '2024-01-05', 8), (21, 'text', 'k', 'T', null, 1, null, null)" 5
+towline_kill run TERM
+conf ', envelope: [at, tenant], tombstones: on'
+towline_start run run -c "$DIR/conf.yaml"
+put "(22, 'text', 'k', 'T', '{\"id\": 1}', null, null, 8), (23, 'text', 'k', 'T', '', null, null, 8)" 6
+cat >"$DIR/expected" <<'E2'
+k {"payload":{"id": [1, 12345678901234567890]},"at":"2024-01-05 00:00:00+00","tenant":8} id=20,shard=1
+k {"payload":null,"at":null,"tenant":null} id=21,shard=1
+k {"payload":"{\"id\": 1}","at":null,"tenant":8} id=22
+k None id=23
+E2
+events text - | cut -d' ' -f3- | diff "$DIR/expected" - || flunk 'the texts are others'
+towline_kill run TERM
+conf ', partition: type'
+"$TOWLINE" producer -c "$DIR/conf.yaml" >"$DIR/bad.log" 2>&1 &
+pg_sql src "insert into outbox values (30, 'text', 'k', 'T', '', null, null, 8)"
+STATUS=0
+wait $! || STATUS=$?
+[ "$STATUS" = 3 ] && grep -q 'outbox.partition: column type of table public.outbox is no whole number' "$DIR/bad.log" || flunk "$STATUS: $(tail -1 "$DIR/bad.log")"
