@@ -82,8 +82,14 @@ sink_refuse(const char *table, const char *what, const char *sql, struct err *er
 	return fail_exit(err, FATAL, EXIT_REFUSED, "table %s: %s; %s", table, what, sql);
 }
 
+const char *
+sink_aside(struct arena *a, struct slice name)
+{
+	return pg_ident(a, slice_of(arena_printf(a, "%.*s_before", SLICE_ARG(name))));
+}
+
 enum rc
-sink_both_there(const struct sink *s, const char *from, const char *to, const char *rename, struct err *err)
+sink_both_there(const struct sink *s, const char *from, const char *to, const char *aside, const char *rename, struct err *err)
 {
 	if (sink_policy(s->conf) == SINK_IGNORE) {
 		log_warn("sink", "left as it is: the source has given this table's name to another one", "sink=%s table=%s was=%s",
@@ -91,8 +97,10 @@ sink_both_there(const struct sink *s, const char *from, const char *to, const ch
 		return OK;
 	}
 	return fail_exit(err, FATAL, EXIT_REFUSED,
-	    "table %s: the source has given this name to the table that was %s, and this sink has both; drop the one that had the name"
-	    " before, or rename it as at the source, then the other: DROP TABLE %s; %s", to, from, to, rename);
+	    "table %s: the source has given this name to the table that was %s, and this sink has both; if the one that had the name before"
+	    " is no more at the source, put it aside: ALTER TABLE %s RENAME TO %s; %s; if the two have exchanged their names there,"
+	    " exchange them here too, and start with sinks.%s.on_schema_change: ignore until both have had a row",
+	    to, from, to, aside, rename, s->conf->name);
 }
 
 /* Which column of the sink may be this one, by its old name; NULL: none. One of the same type rather than another. */

@@ -43,11 +43,15 @@ enum sink_policy sink_policy(const struct conf_sink *conf);
 /* A change that the policy does not let us make, or that we cannot, with the statement that would. FATAL/EXIT_REFUSED. */
 enum rc sink_refuse(const char *table, const char *what, const char *sql, struct err *err) MUST_CHECK;
 
+/* A name for a table that somebody is told to put aside, quoted, in a: never to drop, as only he knows what is in it. */
+const char *sink_aside(struct arena *a, struct slice name);
+
 /*
  * A table version begins whose table was called `from` so far, and the sink has that one and another one of the new name: `to`, both
- * quoted. FATAL with the statements, or OK with a warning, as the policy says.
+ * quoted. aside: of sink_aside. FATAL with the statements, or OK with a warning, as the policy says.
  */
-enum rc sink_both_there(const struct sink *s, const char *from, const char *to, const char *rename, struct err *err) MUST_CHECK;
+enum rc sink_both_there(const struct sink *s, const char *from, const char *to, const char *aside, const char *rename, struct err *err)
+    MUST_CHECK;
 
 /*
  * Whether it may be added to a table with rows in it. FATAL, with the SQL, when it cannot be told which values they have at the

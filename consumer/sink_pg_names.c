@@ -24,7 +24,8 @@ refuse(struct sink_pg *s, struct pg_target *t, const char *source, const char *o
 		    pg_ident(a, t->tbl->name));
 	return fail_exit(err, FATAL, EXIT_REFUSED,
 	    "table %s is %s at this sink, with its rows, and the configuration of sink %s calls it %s now: %s; or take back `rename` and"
-	    " `schema`; to begin it empty all the same: DROP TABLE %s", source, old, s->sink.conf->name, t->t.name, sql, old);
+	    " `schema`; or, to have all of its rows copied under the new name: ALTER TABLE %s RENAME TO %s, and towline resync %s", source,
+	    old, s->sink.conf->name, t->t.name, sql, old, sink_aside(a, slice_of(name)), s->sink.conf->name);
 }
 
 /* Each lane notes what it has met; what another one has met counts. */

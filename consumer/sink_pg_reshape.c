@@ -72,7 +72,7 @@ pg_rename_table(struct sink_pg *s, struct pg_target *t, const struct pg_found *w
 	if (!there)
 		return OK;
 	if (w->oid)
-		return sink_both_there(&s->sink, old, t->t.name, rename_sql(t, w, old), err);
+		return sink_both_there(&s->sink, old, t->t.name, sink_aside(&t->arena, tbl->name), rename_sql(t, w, old), err);
 	rc = reshape(s, t, arena_printf(&t->arena, "it was %s before", old), rename_sql(t, w, old), &done, err);
 	if (rc == OK && s->sink.begins == t->source)
 		table_forget_name(s, old);

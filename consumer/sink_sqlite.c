@@ -202,7 +202,7 @@ lite_forget_name(struct sink_sqlite *s, const char *name)
 	struct lite_target *t, *next;
 
 	HASH_ITER(hh, s->targets, t, next)
-		if (strcmp(t->t.name, name) == 0)
+		if (sqlite3_stricmp(t->t.name, name) == 0)
 			target_free(s, t);
 }
 

@@ -12,7 +12,8 @@ empty(struct sink_sqlite *s, struct slice table, struct err *err)
 	struct buf sql = { 0 };
 	sqlite3_stmt *st = NULL;
 	bool there;
-	enum rc rc = lite_compile(s, "look for a table", "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1", &st, err);
+	enum rc rc = lite_compile(s, "look for a table",
+	    "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE", &st, err);
 
 	if (rc != OK)
 		return rc;

@@ -74,7 +74,7 @@ lite_rename_table(struct sink_sqlite *s, struct lite_target *t, struct slice old
 		return rc;
 	sql = arena_printf(&t->arena, "ALTER TABLE %s RENAME TO %s", from, t->t.name);
 	if (taken)
-		return sink_both_there(&s->sink, from, t->t.name, sql, err);
+		return sink_both_there(&s->sink, from, t->t.name, sink_aside(&t->arena, t->tbl->name), sql, err);
 	rc = reshape(s, t, arena_printf(&t->arena, "it was %s before", from), sql, err);
 	if (rc == OK && s->sink.begins == t->source)
 		lite_forget_name(s, from);

@@ -14,31 +14,60 @@ source_name(struct lite_target *t, struct slice schema, struct slice name)
 	return arena_printf(&t->arena, "%.*s.%.*s", SLICE_ARG(schema), SLICE_ARG(name));
 }
 
-/* Two source tables may come to one name: the first one that took it keeps it, under whatever name the source has it later. */
+/* The name is this table's, which may have had another one at the source before. */
 static enum rc
-claim_name(struct sink_sqlite *s, struct lite_target *t, struct err *err)
+note_name(struct sink_sqlite *s, struct lite_target *t, const char *source, const char *was, struct err *err)
 {
-	const struct table *src = t->source;
-	const char *source = source_name(t, src->schema, src->name), *was = source_name(t, src->was_schema, src->was_name);
 	sqlite3_stmt *st = NULL;
 	enum rc rc = lite_compile(s, "table names",
-	    "INSERT INTO towline_table (name, source) VALUES (?1, ?2)"
-	    " ON CONFLICT (name) DO UPDATE SET source = iif(source = ?3, ?2, source) RETURNING source",
-	    &st, err);
+	    "INSERT INTO towline_table (name, source) SELECT ifnull((SELECT name FROM towline_table WHERE name = ?1 COLLATE NOCASE"
+	    " AND source IN (?2, ?3)), ?1), ?2 WHERE true ON CONFLICT (name) DO UPDATE SET source = ?2", &st, err);
 
 	if (rc != OK)
 		return rc;
 	sqlite3_bind_text(st, 1, t->tbl->name.p, (int)t->tbl->name.n, SQLITE_STATIC);
 	sqlite3_bind_text(st, 2, source, -1, SQLITE_STATIC);
 	sqlite3_bind_text(st, 3, was, -1, SQLITE_STATIC);
-	if (sqlite3_step(st) != SQLITE_ROW)
+	if (sqlite3_step(st) != SQLITE_DONE)
 		rc = lite_fail(s, "table names", err);
-	else if (strcmp((const char *)sqlite3_column_text(st, 0), source) != 0)
-		rc = fail_exit(err, FATAL, EXIT_CONFIG,
-		    "tables %s and %s would both go to %s; leave one out, or give it another name by sinks.%s.rename",
-		    (const char *)sqlite3_column_text(st, 0), source, t->t.name, s->sink.conf->name);
 	sqlite3_finalize(st);
 	return rc;
+}
+
+/*
+ * Two source tables may come to one name: the first one that took it keeps it, under whatever name the source has it later. Names that
+ * differ in case only are one to SQLite: "T" and "t" of PostgreSQL would share a table.
+ */
+static enum rc
+claim_name(struct sink_sqlite *s, struct lite_target *t, struct err *err)
+{
+	const struct table *src = t->source;
+	const char *source = source_name(t, src->schema, src->name), *was = source_name(t, src->was_schema, src->was_name);
+	const char *other, *other_name;
+	sqlite3_stmt *st = NULL;
+	int code;
+	enum rc rc = lite_compile(s, "table names",
+	    "SELECT source, name FROM towline_table WHERE name = ?1 COLLATE NOCASE AND source <> ?2 AND source <> ?3", &st, err);
+
+	if (rc != OK)
+		return rc;
+	sqlite3_bind_text(st, 1, t->tbl->name.p, (int)t->tbl->name.n, SQLITE_STATIC);
+	sqlite3_bind_text(st, 2, source, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 3, was, -1, SQLITE_STATIC);
+	code = sqlite3_step(st);
+	if (code == SQLITE_ROW) {
+		other = (const char *)sqlite3_column_text(st, 0);
+		other_name = arena_text(&t->arena, slice_of((const char *)sqlite3_column_text(st, 1)));
+		rc = fail_exit(err, FATAL, EXIT_CONFIG,
+		    "tables %s and %s would both go to %s; leave one out, or give it another name by sinks.%s.rename; or, if %s is no more"
+		    " at the source, put it aside: ALTER TABLE %s RENAME TO %s; DELETE FROM towline_table WHERE name = %s",
+		    other, source, t->t.name, s->sink.conf->name, other, t->t.name, sink_aside(&t->arena, t->tbl->name),
+		    pg_literal(&t->arena, slice_of(other_name)));
+	} else if (code != SQLITE_DONE) {
+		rc = lite_fail(s, "table names", err);
+	}
+	sqlite3_finalize(st);
+	return rc == OK ? note_name(s, t, source, was, err) : rc;
 }
 
 /* What the sink has under another name already would be left behind there: `rename` came later than the rows. */
@@ -49,8 +78,8 @@ check_left(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 	const char *source = source_name(t, src->schema, src->name), *old;
 	sqlite3_stmt *st = NULL;
 	enum rc rc = lite_compile(s, "table names",
-	    "SELECT t.name FROM towline_table t JOIN sqlite_master m ON m.name = t.name AND m.type = 'table'"
-	    " WHERE t.source = ?1 AND t.name <> ?2", &st, err);
+	    "SELECT t.name FROM towline_table t JOIN sqlite_master m ON m.name = t.name COLLATE NOCASE AND m.type = 'table'"
+	    " WHERE t.source = ?1 AND t.name <> ?2 COLLATE NOCASE", &st, err);
 
 	if (rc != OK)
 		return rc;
@@ -207,7 +236,7 @@ lite_version_before(const struct sink_sqlite *s, const struct lite_target *t)
 	const struct table *last = NULL;
 
 	for (const struct lite_target *o = s->targets; o; o = o->hh.next)
-		if (strcmp(o->t.name, t->t.name) == 0)
+		if (sqlite3_stricmp(o->t.name, t->t.name) == 0)
 			last = o->tbl;
 	return last;
 }
@@ -276,6 +305,7 @@ lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 	size_t n = (size_t)tbl->ncols + 1;
 	struct lite_found f = { .generated = arena_array(&t->arena, n, sizeof *f.generated),
 		.declared = arena_array(&t->arena, n, sizeof *f.declared), .notnull = arena_array(&t->arena, n, sizeof *f.notnull) };
+	bool renamed;
 
 	if (rc != OK)
 		return s->sink.as_is && rc == FATAL ? fail(err, REJECT, "%s", err->text) : rc;
@@ -296,9 +326,12 @@ lite_table(struct sink_sqlite *s, struct lite_target *t, struct err *err)
 	if ((rc = claim_name(s, t, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
 	    (rc = read_columns(s, t, &f, err)) != OK)
 		return rc;
-	if (f.there && tbl->was_name.n && s->sink.begins == t->source && (rc = lite_rename_table(s, t, tbl->was_name, true, err)) != OK)
+	/* In case only: SQLite has it under both names. It cannot even be told to write it the other way. */
+	renamed = tbl->was_name.n &&
+	    (tbl->was_name.n != tbl->name.n || sqlite3_strnicmp(tbl->was_name.p, tbl->name.p, (int)tbl->name.n) != 0);
+	if (f.there && renamed && s->sink.begins == t->source && (rc = lite_rename_table(s, t, tbl->was_name, true, err)) != OK)
 		return rc;
-	if (!f.there && tbl->was_name.n) {
+	if (!f.there && renamed) {
 		if ((rc = lite_rename_table(s, t, tbl->was_name, false, err)) != OK || (rc = lite_rename_columns(s, t, err)) != OK ||
 		    (rc = read_columns(s, t, &f, err)) != OK)
 			return rc;

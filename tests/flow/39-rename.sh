@@ -43,6 +43,8 @@ create table u(id int primary key, a text);
 create table wide(id int primary key, a int);
 create table swap(id int primary key, a text);
 create table swap_new(id int primary key, a text);
+create table one(id int primary key, a text);
+create table two(id int primary key, a text);
 create table forgotten(id int primary key, a text);
 create table down(id int primary key, a text);
 create table away(id int primary key, a text);
@@ -130,10 +132,37 @@ pg_sql src "insert into swap values (1, 'old1'), (2, 'old2'); insert into swap_n
 comes 'select count(*) from swap_new' 2
 comes 'select count(*) from swap' 2
 pg_sql src "begin; drop table swap; alter table swap_new rename to swap; commit; insert into swap values (9, 'new9')"
-stops copy 'DROP TABLE "public"."swap"; ALTER TABLE "public"."swap_new" RENAME TO "swap"' 'drop table swap; alter table swap_new rename to swap'
-stops edge 'DROP TABLE "swap"; ALTER TABLE "swap_new" RENAME TO "swap"' 'drop table swap; alter table swap_new rename to swap'
+stops copy 'ALTER TABLE "public"."swap" RENAME TO "swap_before"; ALTER TABLE "public"."swap_new" RENAME TO "swap"; if the two have exchanged' \
+	'alter table swap rename to swap_before; alter table swap_new rename to swap'
+stops edge 'ALTER TABLE "swap" RENAME TO "swap_before"; ALTER TABLE "swap_new" RENAME TO "swap"; if the two have exchanged' \
+	'alter table swap rename to swap_before; alter table swap_new rename to swap'
 comes 'select id, a from swap order by id' $'1|new1\n5|new5\n9|new9'
 grep -q 'another table has the name now: sinks that have both stop.*public.swap_new' "$DIR/producer.log" || flunk "the producer does not warn"
+[ "$(both 'select id, a from swap_before order by id')" = $'1|old1\n2|old2' ] || flunk "$(both 'select * from swap_before')"
+
+# two tables exchange their names
+pg_sql src "insert into one values (1, 'one'); insert into two values (1, 'two'), (2, 'two')"
+comes 'select count(*) from two' 2
+comes 'select count(*) from one' 1
+pg_sql src "begin; alter table one rename to tmp; alter table two rename to one; alter table tmp rename to two; commit;
+	insert into two values (5, 'one'); insert into one values (6, 'two')"
+for sink in copy edge; do
+	towline_wait $sink 30
+	[ "$STATUS" = 5 ] || flunk "$sink ended with $STATUS: $(tail -1 "$DIR/$sink.log")"
+	grep -qF "exchange them here too, and start with sinks.$sink.on_schema_change: ignore until both have had a row" "$DIR/$sink.log" || flunk "$(tail -1 "$DIR/$sink.log")"
+	exchange='alter table one rename to tmp; alter table two rename to one; alter table tmp rename to two'
+	[ $sink = copy ] && pg_sql dst "$exchange" || lite "$exchange"
+	towline_start "$sink" consumer -c "$DIR/conf.yaml" --set "sinks.$sink.on_schema_change=ignore" "$sink"
+done
+comes 'select count(*) from one where id = 6' 1
+comes 'select count(*) from two where id = 5' 1
+for sink in copy edge; do
+	towline_kill $sink
+	consume $sink
+done
+pg_sql src "update one set a = 'two!' where id = 2; update two set a = 'one!' where id = 1"
+comes 'select id, a from one order by id' $'1|two\n2|two!\n6|two'
+comes 'select id, a from two order by id' $'1|one!\n5|one'
 
 # ---- renamed while no producer ran ----
 

@@ -609,6 +609,45 @@ test_mapping(void **state)
 	assert_non_null(strstr(w->err.text, "ALTER TABLE \"o2\" RENAME TO \"o3\""));
 }
 
+/* Names that differ in case only are one to SQLite: a table that is renamed so stays where it is, two tables do not share one. */
+static void
+test_case(void **state)
+{
+	struct world *w = *state;
+	struct column c[COLS];
+	struct table t = orders(c), later, other;
+	struct batch b = { 0 };
+
+	t.name = SLICE_LIT("Orders");
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 1, "a"));
+	ok(run(w, &b));
+	later = t;
+	later.name = SLICE_LIT("orders");
+	later.was_schema = SLICE_LIT("public");
+	later.was_name = SLICE_LIT("Orders");
+	w->sink->begins = &later; /* as with its first row */
+	ok(w->sink->ops->prepare(w->sink, &later, &w->err));
+	w->sink->begins = NULL;
+	put_row(&b, &later, OP_UPDATE, NULL, order(&b, 1, "b"));
+	put_row(&b, &later, OP_CREATE, NULL, order(&b, 2, "c"));
+	ok(run(w, &b));
+	assert_string_equal(ask(w, "SELECT id, name FROM orders ORDER BY id"), "1|b 2|c");
+	assert_string_equal(ask(w, "SELECT source FROM towline_table"), "public.orders");
+	/* Again after a start, when nothing of it is known. */
+	w->sink->ops->forget(w->sink, &t);
+	w->sink->ops->forget(w->sink, &later);
+	w->sink->begins = &later;
+	ok(w->sink->ops->prepare(w->sink, &later, &w->err));
+	w->sink->begins = NULL;
+
+	other = t;
+	other.name = SLICE_LIT("ORDERS");
+	assert_int_equal(w->sink->ops->prepare(w->sink, &other, &w->err), FATAL);
+	assert_non_null(strstr(w->err.text, "tables public.orders and public.ORDERS would both go to"));
+	assert_string_equal(ask(w, "SELECT id, name FROM orders ORDER BY id"), "1|b 2|c");
+}
+
 /* How far partitions are read: written with the rows, gone with them; of an older version under another name. */
 static void
 test_positions(void **state)
@@ -693,6 +732,7 @@ main(void)
 		with_world(test_column_in_doubt),
 		with_world(test_unindexed_key),
 		with_world(test_mapping),
+		with_world(test_case),
 		with_world(test_positions),
 		with_world(test_replaced),
 		cmocka_unit_test(test_unknown_kind),
