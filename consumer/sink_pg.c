@@ -90,21 +90,61 @@ pg_ddl(struct sink_pg *s, const char *what, const char *sql, struct err *err)
 	return rc;
 }
 
+/* A statement of schemas/sql.h on one line. */
+static const char *
+one_line(struct arena *a, const char *sql)
+{
+	char *out = arena_raw(a, strlen(sql) + 1), *at = out;
+
+	for (; *sql; sql++)
+		if (*sql != '\n' && *sql != '\t')
+			*at++ = *sql;
+		else if (at > out && at[-1] != ' ' && at[-1] != '(')
+			*at++ = ' ';
+	*at = '\0';
+	return out;
+}
+
+enum rc
+pg_make(struct sink_pg *s, const char *what, const char *object, const char *sql, struct err *err)
+{
+	enum { SHOWN = 400 };
+	struct arena a = { 0 };
+	const char *role, *db, *text;
+	enum rc rc = pg_ddl(s, what, sql, err);
+
+	if (rc == OK || rc == RETRY || !strstr(err->text, "SQLSTATE 42501"))
+		return rc;
+	role = pg_ident(&a, slice_of(PQuser(s->conn)));
+	db = pg_ident(&a, slice_of(PQdb(s->conn)));
+	if (!object)
+		text = arena_printf(&a, "let a superuser run GRANT CREATE ON DATABASE %s TO %s", db, role);
+	else
+		text = arena_printf(&a, "%s is missing in database %s; let the owner of schema towline there run"
+		    " GRANT CREATE ON SCHEMA towline TO %s", object, db, role);
+	sql = one_line(&a, sql);
+	if (object && strlen(sql) < SHOWN)
+		text = arena_printf(&a, "%s; or make it: %s; GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s", text, sql, object, role);
+	rc = fail_exit(err, FATAL, EXIT_FAILED, "%s: %s", err->text, text);
+	arena_free(&a);
+	return rc;
+}
+
 /* Looks before it creates: a role without the right to create may use what somebody made for it. */
 static enum rc
 ensure(struct sink_pg *s, struct err *err)
 {
 	static const struct {
-		const char *look, *make;
+		const char *look, *make, *object; /* NULL: the schema */
 	} parts[] = {
-		{ "to_regnamespace('towline')", SQL_PG_SCHEMA },
-		{ "to_regclass('towline.marker')", SQL_PG_MARKER },
+		{ "to_regnamespace('towline')", SQL_PG_SCHEMA, NULL },
+		{ "to_regclass('towline.marker')", SQL_PG_MARKER, "towline.marker" },
 		{ "to_regprocedure('towline.advance(text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, pg_lsn, bigint,"
 		  " bigint, bigint)')",
-		    SQL_PG_ADVANCE },
-		{ "to_regclass('towline.parked')", SQL_PG_PARKED },
-		{ "to_regclass('towline.tables')", SQL_PG_TABLES },
-		{ "to_regclass('towline.names')", SQL_PG_NAMES },
+		    SQL_PG_ADVANCE, "function towline.advance" },
+		{ "to_regclass('towline.parked')", SQL_PG_PARKED, "towline.parked" },
+		{ "to_regclass('towline.tables')", SQL_PG_TABLES, "towline.tables" },
+		{ "to_regclass('towline.names')", SQL_PG_NAMES, "towline.names" },
 	};
 	enum rc rc;
 
@@ -113,8 +153,7 @@ ensure(struct sink_pg *s, struct err *err)
 
 		if ((rc = exists(s, parts[i].look, &there, err)) != OK)
 			return rc;
-		if (!there &&
-		    (rc = pg_ddl(s, "create the marker", parts[i].make, err)) != OK)
+		if (!there && (rc = pg_make(s, "create the marker", parts[i].object, parts[i].make, err)) != OK)
 			return rc;
 	}
 	if (s->advance_ready)

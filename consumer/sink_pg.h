@@ -241,4 +241,7 @@ void note_missing(struct pg_target *t, int rows);
  */
 enum rc pg_ddl(struct sink_pg *s, const char *what, const char *sql, struct err *err) MUST_CHECK;
 
+/* Likewise what Towline keeps there: object by its name, NULL for the schema. Where the role may not, what to run is in the error. */
+enum rc pg_make(struct sink_pg *s, const char *what, const char *object, const char *sql, struct err *err) MUST_CHECK;
+
 #endif

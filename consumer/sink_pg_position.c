@@ -30,7 +30,7 @@ ensure(struct sink_pg *s, struct err *err)
 		there = *PQgetvalue(res, 0, 0) == 't';
 	PQclear(res);
 	if (rc == OK && !there)
-		rc = pg_ddl(s, "create the positions", SQL_PG_POSITION_RENAME "; " SQL_PG_POSITION, err);
+		rc = pg_make(s, "create the positions", "towline.position", SQL_PG_POSITION_RENAME "; " SQL_PG_POSITION, err);
 	if (rc != OK || s->position_ready)
 		return rc;
 	rc = pg_exec(s->conn, "positions", "PREPARE towline_position AS " SQL_PG_POSITION_WRITE, NULL, err);

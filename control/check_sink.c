@@ -103,20 +103,29 @@ check_schema(struct look *l)
 	    "SELECT n.oid IS NOT NULL, has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN m.oid IS "
 	    "NULL THEN has_schema_privilege(n.oid, 'CREATE')"
 	    " ELSE has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT') "
-	    "AND has_table_privilege(m.oid, 'UPDATE') END"
+	    "AND has_table_privilege(m.oid, 'UPDATE') END,"
+	    " CASE WHEN m.oid IS NOT NULL AND NOT has_schema_privilege(n.oid, 'CREATE') THEN (SELECT string_agg('towline.' || t, ', ')"
+	    " FROM unnest('{parked,tables,names,position}'::text[]) t"
+	    " WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = t)) END"
 	    " FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = 'towline'"
 	    " LEFT JOIN pg_class m ON m.relnamespace = n.oid AND m.relname = 'marker'";
 	const char *role = pg_ident(&l->c->arena, slice_of(l->role)), *db = pg_ident(&l->c->arena, slice_of(PQdb(l->conn))), *grant;
 	PGresult *res = NULL;
 	struct err err;
+	const char *missing;
 	bool there, usable;
 
 	if (!asked(l, "schema towline", pg_exec(l->conn, "look for the schema", sql, &res, &err), &err))
 		return false;
 	there = *PQgetvalue(res, 0, 0) == 't';
 	usable = *PQgetvalue(res, 0, 1) == 't';
+	missing = arena_text(&l->c->arena, slice_of(PQgetvalue(res, 0, 2)));
 	PQclear(res);
-	if (there && usable) {
+	if (there && usable && *missing) {
+		grant = arena_printf(&l->c->arena, "GRANT CREATE ON SCHEMA towline TO %s", role);
+		check_fail(l->c, "schema towline", check_psql(l->c, l->conn, grant), "lacks %s, and role \"%s\" may not make them", missing,
+		    l->role);
+	} else if (there && usable) {
 		check_ok(l->c, "schema towline", "exists");
 	} else if (there) {
 		grant = arena_printf(&l->c->arena,
