@@ -71,10 +71,10 @@ lite_compile(
 
 /* ---- marker ---- */
 
-static enum rc
-lite_marker(struct sink *sink, struct marker *out, struct err *err)
+enum rc
+lite_read_marker(struct sink_sqlite *s, struct marker *out, struct err *err)
 {
-	struct sink_sqlite *s = self(sink);
+	const char *pipeline = s->sink.pipeline;
 	sqlite3_stmt *st = NULL;
 	enum rc rc = lite_exec(s, "create the marker",
 	    SQL_SQLITE_MARKER "; " SQL_SQLITE_TABLES "; " SQL_SQLITE_PARKED "; " SQL_SQLITE_NAMES, err);
@@ -86,14 +86,14 @@ lite_marker(struct sink *sink, struct marker *out, struct err *err)
 		    &st, err);
 	if (rc != OK)
 		return rc;
-	sqlite3_bind_text(st, 1, sink->pipeline, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 1, pipeline, -1, SQLITE_STATIC);
 	step = sqlite3_step(st);
 	sqlite3_finalize(st);
 	if (step != SQLITE_DONE)
 		return lite_fail(s, "marker", err);
 	if ((rc = lite_compile(s, "read the marker", SQL_SQLITE_MARKER_READ, &st, err)) != OK)
 		return rc;
-	sqlite3_bind_text(st, 1, sink->pipeline, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 1, pipeline, -1, SQLITE_STATIC);
 	if (sqlite3_step(st) == SQLITE_ROW)
 		*out = (struct marker){ .spine_offset = sqlite3_column_int64(st, 0),
 			.spine_hash = (uint64_t)sqlite3_column_int64(st, 1),
@@ -700,7 +700,7 @@ lite_prepare(struct sink *sink, const struct table *tbl, struct err *err)
 		die("out of memory");
 	t->source = tbl;
 	t->in_txn = s->open;
-	rc = s->open ? OK : lite_marker(sink, &m, err); /* makes towline_table */
+	rc = s->open ? OK : lite_read_marker(s, &m, err); /* makes towline_table */
 	if (rc == OK)
 		rc = lite_table(s, t, err);
 	if (rc == REJECT && !s->sink.as_is)
@@ -733,6 +733,7 @@ lite_close(struct sink *sink)
 
 	HASH_ITER(hh, s->targets, t, next)
 		target_free(s, t);
+	lite_unclaim(s);
 	sqlite3_close(s->db);
 	for (int i = 0; i < s->params_cap; i++)
 		buf_free(&s->params[i]);
@@ -768,6 +769,7 @@ sink_sqlite_open(
 	if (!s)
 		die("out of memory");
 	s->sink = (struct sink){ .ops = &lite_ops, .conf = conf, .pipeline = pipeline };
+	s->claim = -1;
 	if (strncmp(path, "//", 2) == 0) /* sqlite:///var/lib/copy.db */
 		path += 2;
 	if (sqlite3_open_v2(path, &s->db,

@@ -42,9 +42,20 @@ struct sink_sqlite {
 	int applied;
 	struct buf *params;
 	int params_cap;
+	int claim;                /* descriptor of the lock; -1: none */
 };
 
+/* ---- sink_sqlite_claim.c: who applies ---- */
+
+/* The sink's marker operation: claims the file for this process, then reads. RETRY: another process has it. */
+enum rc lite_marker(struct sink *sink, struct marker *out, struct err *err) MUST_CHECK;
+void lite_unclaim(struct sink_sqlite *s);
+
 /* ---- sink_sqlite.c: SQLite's errors as verdicts ---- */
+
+/* Makes what is kept in the file, and reads the marker; claims nothing. */
+enum rc lite_read_marker(struct sink_sqlite *s, struct marker *out, struct err *err) MUST_CHECK;
+
 /* sink_sqlite_renew.c */
 enum rc lite_renew(struct sink *sink, const struct marker *to, const struct sink_name *tables, int n, struct err *err) MUST_CHECK;
 

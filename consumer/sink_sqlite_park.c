@@ -213,7 +213,7 @@ lite_lock(struct sink *sink, struct marker *at, struct err *err)
 	if (rc != OK)
 		return rc;
 	s->open = true;
-	rc = sink->ops->marker(sink, at, err);
+	rc = lite_read_marker(s, at, err); /* beside the consumer */
 	s->expected = s->next = *at;
 	return rc;
 }

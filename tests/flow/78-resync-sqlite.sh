@@ -48,6 +48,8 @@ t replica add edge "sqlite:$edge"
 wait_for 30 same_pg_lite
 wait_for 30 same_lite
 ends_with 4 'applies to this sink' resync copy
+ends_with 4 'still applies to this sink' resync edge
+same_lite # untouched
 t snapshot ls --json >"$DIR/data/out"
 grep -q 'main.odd_name' "$DIR/data/out" || flunk "$(cat "$DIR/data/out")"
 refute grep -q 'main.never' "$DIR/data/out"

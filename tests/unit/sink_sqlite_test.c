@@ -713,6 +713,33 @@ test_replaced(void **state)
 	assert_string_equal(ask(w, "SELECT spine_offset FROM towline_marker"), "-1");
 }
 
+/* Who applies keeps others away, but not for another pipeline, and not for ever. */
+static void
+test_claim(void **state)
+{
+	struct world *w = *state;
+	struct sink *late, *other;
+	struct marker m;
+	char path[100];
+
+	ok(sink_open("shop", &w->conf, &late, &w->err));
+	assert_int_equal(late->ops->marker(late, &m, &w->err), RETRY);
+	assert_non_null(strstr(w->err.text, "still applies to this sink"));
+	ok(late->ops->parking->lock(late, &m, &w->err)); /* as towline dlq does, beside it */
+	late->ops->abort(late);
+	ok(sink_open("other", &w->conf, &other, &w->err));
+	ok(other->ops->marker(other, &m, &w->err));
+	other->ops->close(other);
+	w->sink->ops->close(w->sink);
+	ok(late->ops->marker(late, &m, &w->err));
+	ok(late->ops->marker(late, &m, &w->err));
+	w->sink = late;
+	snprintf(path, sizeof path, "%s-towline.other", w->path);
+	assert_int_not_equal(access(path, F_OK), 0);
+	snprintf(path, sizeof path, "%s-towline.shop", w->path);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
 #define with_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -735,6 +762,7 @@ main(void)
 		with_world(test_case),
 		with_world(test_positions),
 		with_world(test_replaced),
+		with_world(test_claim),
 		cmocka_unit_test(test_unknown_kind),
 	};
 
