@@ -525,12 +525,28 @@ kafka_one_partition(const char *topic, int n, struct err *err)
 	    "topic %s has %d partitions, it must have one; delete it, it is made anew", topic, n) : OK;
 }
 
+/*
+ * Behind a broker that hung or is no leader any more, librdkafka says of a partition that is there that it is not known, or that the answer
+ * made no sense: it looks into metadata that is half renewed. What Kafka says when it is asked for them counts.
+ */
+static enum rc
+offsets_fail(rd_kafka_t *rk, const char *topic, int partition, rd_kafka_resp_err_t code, struct err *err)
+{
+	bool doubtful = code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR__BAD_MSG;
+	int n = 0;
+	enum rc rc = doubtful ? kafka_partitions(rk, topic, &n, err) : OK;
+
+	if (rc == OK && n > partition)
+		return fail(err, RETRY, "offsets of %s [%d]: %s; it is there, asking again", topic, partition, rd_kafka_err2str(code));
+	return rc == OK ? kafka_fail(code, err, "offsets of %s [%d]", topic, partition) : rc;
+}
+
 enum rc
 kafka_offsets(rd_kafka_t *rk, const char *topic, int partition, int64_t *low, int64_t *high, struct err *err)
 {
 	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, REQUEST_MS);
 
-	return code ? kafka_fail(code, err, "offsets of %s [%d]", topic, partition) : OK;
+	return code ? offsets_fail(rk, topic, partition, code, err) : OK;
 }
 
 /* ---- the embedded broker ---- */
