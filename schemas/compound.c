@@ -2,6 +2,7 @@
  * compound.c - the table of structures, their layouts, and what is the same for all of them.
  */
 #include "schemas/compound_impl.h"
+#include "schemas/lite.h"
 #include "schemas/pgtypes_impl.h"
 
 enum { POINT = 600, LSEG = 601, PATH = 602, BOX = 603, POLYGON = 604, LINE = 628, CIRCLE = 718 };
@@ -222,7 +223,7 @@ compound_text(const struct compound *k, struct slice avro, struct buf *out)
 	return k->text(&c, out) && !c.bad && cursor_left(&c) == 0;
 }
 
-void
+bool
 compound_read(const struct compound *k, uint32_t oid, struct slice text, struct arena *a, struct value *out)
 {
 	struct buf avro = { 0 }, back = { 0 };
@@ -237,4 +238,6 @@ compound_read(const struct compound *k, uint32_t oid, struct slice text, struct 
 		out->exact = text;
 	buf_free(&avro);
 	buf_free(&back);
+	/* A value that would be taken for NULL, or for one of SQLite's: no PostgreSQL prints such a text. */
+	return !value_is_null(out) && !lite_is_classed(out);
 }

@@ -37,8 +37,8 @@ const struct compound *compound_find(const char *name, const char *layout);
 /* What a type travels as, where it is not text; NULL: not as one of these. map: hstore too. */
 const struct compound *compound_of(const struct pg_type *t, bool map);
 
-/* A column's text as a value; what has no place in the structure is null with the text in exact. */
-void compound_read(const struct compound *k, uint32_t oid, struct slice text, struct arena *a, struct value *out);
+/* A column's text as a value; what has no place in the structure is null with the text in exact. False: exact would mean another thing. */
+bool compound_read(const struct compound *k, uint32_t oid, struct slice text, struct arena *a, struct value *out) MUST_CHECK;
 
 /* The text of a value's bytes, appended. False: malformed, or another's that has no text here. */
 bool compound_text(const struct compound *k, struct slice avro, struct buf *out) MUST_CHECK;

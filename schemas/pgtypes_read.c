@@ -758,10 +758,8 @@ pgtype_read_text(const struct pg_type *t, const struct wire_type *w, struct slic
 	case PG_JSONB:
 		return give_string(s, out);
 	default: /* of the types without a fixed oid only hstore is Json */
-		if (w->wire == W_COMPOUND) {
-			compound_read(w->compound, t->oid, s, a, out);
-			return true;
-		}
+		if (w->wire == W_COMPOUND)
+			return compound_read(w->compound, t->oid, s, a, out);
 		if (w->semantic && strcmp(w->semantic, "io.debezium.data.Json") == 0)
 			return pgtype_read_hstore(s, a, out);
 		return give_string(s, out);

@@ -188,8 +188,9 @@ any_value(struct rng *r, struct arena *a, const struct wire_type *w)
 		return (struct value){ .kind = V_DECIMAL, .scale = (int32_t)any_long(r), .s = any_bytes(r, a, false) };
 	case W_COMPOUND:
 		for (size_t i = 0; i < COUNTOF(compounds); i++)
-			if (compound_of(&compounds[i].type, true) == w->compound)
-				compound_read(w->compound, compounds[i].type.oid, slice_of(compounds[i].text), a, &v);
+			if (compound_of(&compounds[i].type, true) == w->compound &&
+			    !compound_read(w->compound, compounds[i].type.oid, slice_of(compounds[i].text), a, &v))
+				abort();
 		return v;
 	case W_ARRAY:
 	case W_OTHER:

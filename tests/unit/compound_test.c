@@ -107,6 +107,8 @@ arrives_as(const struct wire_type *w, const struct value *v, const char *text)
 static void
 test_values(void **state UNUSED)
 {
+	static const char *const bad[] = { "", "\x01t" };
+
 	struct arena a = { 0 };
 	struct err err;
 	struct value v;
@@ -122,6 +124,11 @@ test_values(void **state UNUSED)
 		if (values[i].hex)
 			assert_string_equal(hex_of(v.s, &a), values[i].hex);
 		arrives_as(&w, &v, values[i].text);
+	}
+	for (size_t i = 0; i < COUNTOF(bad); i++) {
+		struct wire_type w = pgtype_wire(&point, &a);
+
+		assert_int_equal(pgtype_read(&point, &w, false, slice_of(bad[i]), &a, &v, &err), REJECT);
 	}
 	arena_free(&a);
 }
@@ -269,7 +276,9 @@ test_hostile(void **state UNUSED)
 	assert_false(compound_text(compound_of(&point, false), bytes_of(ONE TWO "022a", &a), &out));
 	assert_false(compound_text(compound_of(&point, false), bytes_of(ONE TWO "000000", &a), &out)); /* more behind it */
 	assert_false(compound_text(compound_of(&vector, false), bytes_of("feffffffffffffffff01", &a), &out));
-	/* "box" of three points; a line's type where a polygon is due */
+	/* two points that call themselves three; "box" of three points; a line's type where a polygon is due */
+	assert_false(compound_text(compound_of(&box, false), bytes_of("52" "01" "02000000" "03000000" ONE ONE TWO TWO "00" "02" "02"
+	    "0874797065" "086c736567" "00", &a), &out));
 	assert_false(compound_text(compound_of(&box, false), bytes_of("5a" "01" "03000000" "01000000" "02000000" ONE ONE TWO TWO "00" "02"
 	    "02" "0874797065" "06626f78" "00", &a), &out));
 	assert_false(compound_text(compound_of(&box, false), bytes_of("52" "01" "02000000" "02000000" ONE ONE TWO TWO "00" "02" "02"
