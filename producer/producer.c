@@ -5,6 +5,7 @@
  */
 #include "producer/producer.h"
 #include "producer/awaited.h"
+#include "producer/copied.h"
 #include "core/log.h"
 #include "core/now.h"
 #include "core/quorum.h"
@@ -169,10 +170,14 @@ read_spine(struct session *s, int wait_ms, struct err *err)
 static enum rc
 ask_progress(struct session *s, struct err *err)
 {
-	uint64_t seq = 0;
+	uint64_t seq = 0, no = 0;
 	enum rc rc = progress_log_published(s->consumer, topic_own(&s->arena, s->conf->name, "progress"), &seq, err);
 
-	return rc == OK ? resume_published(s->conf, &s->g.state, seq, err) : rc;
+	if (rc == OK)
+		rc = resume_published(s->conf, &s->g.state, seq, err);
+	if (rc == OK)
+		rc = copied_upto(s->kafka, &no, err);
+	return rc == OK ? resume_copied(s->conf, &s->g.state, no, err) : rc;
 }
 
 static enum rc

@@ -73,6 +73,16 @@ resume_published(const struct conf *conf, const struct spine_state *st, uint64_t
 }
 
 enum rc
+resume_copied(const struct conf *conf, const struct spine_state *st, uint64_t copied, struct err *err)
+{
+	if (copied <= st->no)
+		return OK;
+	return fail_exit(err, FATAL, EXIT_REFUSED,
+	    "the spine of %s has no group, but the copy of a table ends with group %" PRIu64 ", by the topic %s.towline.control: Kafka has"
+	    " lost the rest of the spine; use another name and copy the tables again", conf->name, copied, conf->name);
+}
+
+enum rc
 resume_fork(const struct spine_state *st, const struct source_identity *id, uint64_t fork, struct err *err)
 {
 	char a[20], b[20];

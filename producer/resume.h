@@ -27,6 +27,9 @@ bool resume_doubtful(const struct spine_state *st, const struct source_identity 
 /* published: the last transaction that a producer said is published (schemas/progress_log.h). FATAL/EXIT_REFUSED: the spine has lost it. */
 enum rc resume_published(const struct conf *conf, const struct spine_state *st, uint64_t published, struct err *err) MUST_CHECK;
 
+/* copied: the last group that the record of a copy knows (producer/copied.h). FATAL/EXIT_REFUSED: the spine has lost it. */
+enum rc resume_copied(const struct conf *conf, const struct spine_state *st, uint64_t copied, struct err *err) MUST_CHECK;
+
 /* The source has left the timeline of the spine at LSN fork: everything at or before it is common. */
 enum rc resume_fork(const struct spine_state *st, const struct source_identity *id, uint64_t fork, struct err *err) MUST_CHECK;
 

@@ -81,6 +81,10 @@ cut_back(void **state UNUSED)
 	assert_false(resume_doubtful(&beats, &slot));
 	assert_false(resume_doubtful(&empty, &slot));
 	assert_int_equal(resume_published(&conf, &opens, 0, &err), OK);
+	assert_int_equal(resume_copied(&conf, &opens, 0, &err), OK);
+	assert_int_equal(resume_copied(&conf, &opens, 3, &err), FATAL);
+	assert_int_equal(err.exit, EXIT_REFUSED);
+	assert_non_null(strstr(err.text, "ends with group 3, by the topic shop.towline.control"));
 	assert_int_equal(resume_published(&conf, &opens, 1, &err), FATAL);
 	assert_int_equal(err.exit, EXIT_REFUSED);
 	assert_non_null(strstr(err.text, "1 were published, by the topic shop.towline.progress"));
