@@ -5,8 +5,11 @@
 # shellcheck source-path=SCRIPTDIR source=connect.sh
 . "$(dirname "${BASH_SOURCE[0]}")/connect.sh"
 
-pg_start src SRC
-pg_start dst DST
+# The machine's own server has PostGIS; those of other versions, which Maven has, do not.
+PG_VERSION='' pg_start src SRC
+PG_VERSION='' pg_start dst DST
+[ "$(pg_sql src "select count(*) from pg_available_extensions where name = 'postgis'")" = 1 ] ||
+	flunk 'no PostGIS; apt-get install -y postgresql-postgis'
 PG_VERSION=vector pg_start vector VECTOR
 kafka_start
 registry_start
