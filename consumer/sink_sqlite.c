@@ -14,8 +14,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BUSY_MS = 10000 };
-
 static struct sink_sqlite *
 self(struct sink *sink)
 {
@@ -777,11 +775,13 @@ sink_sqlite_open(
 		NULL) != SQLITE_OK)
 		rc = lite_fail(s, path, err);
 	if (rc == OK) {
-		sqlite3_busy_timeout(s->db, BUSY_MS);
+		sqlite3_busy_timeout(s->db, LITE_BUSY_MS);
 		rc = lite_exec(s, path,
 		    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF",
 		    err);
 	}
+	if (rc == OK)
+		rc = lite_keep_wal(s, path, err);
 	if (rc != OK) {
 		lite_close(&s->sink);
 		return rc;

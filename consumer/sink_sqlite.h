@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 #include <uthash.h>
 
-enum { STMTS_MAX = 200 };
+enum { STMTS_MAX = 200, LITE_BUSY_MS = 10000 };
 
 struct lite_stmt {
 	struct lite_stmt *next;
@@ -43,6 +43,7 @@ struct sink_sqlite {
 	struct buf *params;
 	int params_cap;
 	int claim;                /* descriptor of the lock; -1: none */
+	int wal_try;              /* pages of the log from which on its readers are waited for */
 };
 
 /* ---- sink_sqlite_claim.c: who applies ---- */
@@ -50,6 +51,9 @@ struct sink_sqlite {
 /* The sink's marker operation: claims the file for this process, then reads. RETRY: another process has it. */
 enum rc lite_marker(struct sink *sink, struct marker *out, struct err *err) MUST_CHECK;
 void lite_unclaim(struct sink_sqlite *s);
+
+/* ---- sink_sqlite_wal.c: the file's log does not grow without end ---- */
+enum rc lite_keep_wal(struct sink_sqlite *s, const char *path, struct err *err) MUST_CHECK;
 
 /* ---- sink_sqlite.c: SQLite's errors as verdicts ---- */
 

@@ -1,10 +1,13 @@
 /* The SQLite sink's contract (consumer/sink.h), on a file of its own. */
 #include "tests/rows.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <sqlite3.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -740,6 +743,68 @@ test_claim(void **state)
 	assert_int_equal(access(path, F_OK), 0);
 }
 
+/* Two connections that read in turn, so that one is always in the log; NULL: as long as it was to. */
+struct readers {
+	const struct world *w;
+	atomic_bool stop;
+	pthread_t thread;
+};
+
+static void *
+read_on(void *arg)
+{
+	struct readers *r = arg;
+	sqlite3 *db[2];
+
+	for (int i = 0; i < 2; i++)
+		if (sqlite3_open_v2(r->w->path, &db[i], SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
+			return r;
+	for (int i = 0; !atomic_load(&r->stop); i = !i) {
+		if (sqlite3_exec(db[i], "BEGIN; SELECT count(*) FROM orders", NULL, NULL, NULL) != SQLITE_OK)
+			return r;
+		sqlite3_exec(db[!i], "COMMIT", NULL, NULL, NULL);
+	}
+	for (int i = 0; i < 2; i++)
+		sqlite3_close(db[i]);
+	return NULL;
+}
+
+/* The log of the file does not grow without end under readers. */
+static void
+test_readers(void **state)
+{
+	enum { BLOCK = 1 << 20, BLOCKS = 200 };
+	struct world *w = *state;
+	struct readers readers = { .w = w };
+	struct column c[COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct stat st;
+	char path[80], *text = malloc(BLOCK);
+	void *failed;
+
+	assert_non_null(text);
+	memset(text, 'x', BLOCK - 1);
+	text[BLOCK - 1] = '\0';
+	ok(w->sink->ops->prepare(w->sink, &t, &w->err));
+	put_row(&b, &t, OP_CREATE, NULL, order(&b, 0, "first"));
+	ok(run(w, &b));
+	assert_int_equal(pthread_create(&readers.thread, NULL, read_on, &readers), 0);
+	for (int i = 1; i <= BLOCKS; i++) {
+		put_row(&b, &t, OP_CREATE, NULL, order(&b, i, text));
+		ok(run(w, &b));
+	}
+	snprintf(path, sizeof path, "%s-wal", w->path);
+	assert_int_equal(stat(path, &st), 0);
+	atomic_store(&readers.stop, true);
+	assert_int_equal(pthread_join(readers.thread, &failed), 0);
+	assert_null(failed);
+	assert_string_equal(ask(w, "SELECT count(*) FROM orders"), "201");
+	if (st.st_size >= 128 << 20)
+		fail_msg("the log has %lld bytes", (long long)st.st_size);
+	free(text);
+}
+
 #define with_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -763,6 +828,7 @@ main(void)
 		with_world(test_positions),
 		with_world(test_replaced),
 		with_world(test_claim),
+		with_world(test_readers),
 		cmocka_unit_test(test_unknown_kind),
 	};
 
