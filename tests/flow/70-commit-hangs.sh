@@ -2,7 +2,7 @@
 # kafka.transactions: on, and a commit that Kafka does not answer: first the coordinator alone (endtxn_proxy.py), then the whole broker (SIGSTOP).
 # Meanwhile the producer reads its source and answers it, takes commands, ends when it is asked to, or is killed, and keeps to its memory; then
 # it goes on. A read_committed reader sees every row once.
-# limit: 240
+# limit: 300
 . "$(dirname "$0")/lib.sh"
 committed=$ROOT/build/${MODE:-debug}/tests/flow/committed_test
 [ -x "$committed" ] || flunk "make $committed first"
@@ -148,7 +148,7 @@ for rows in 1 40000; do
 done
 
 peak=$(awk '/^VmHWM/ { print $2 }' "/proc/${FLOW_PID[producer]}/status")
-((peak < 50 * 1024)) || flunk "the producer had $peak kB; memory is 50MB"
+((peak < 50 * 1024)) || [ "${MODE:-debug}" = asan ] || flunk "the producer had $peak kB; memory is 50MB"
 towline_kill producer TERM
 [ "$STATUS" = 0 ] || flunk "exit code $STATUS after SIGTERM"
 seq=$(pg_sql dst "select seq from towline.marker where name = '$NAME'")

@@ -142,6 +142,7 @@ main(int argc, char **argv)
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	struct places pl = { 0 };
 	rd_kafka_t *rk;
+	int status;
 
 	if (argc < 4 + uncommitted)
 		give_up("use", "committed_test [-u] BROKERS SEQ TOPIC...");
@@ -156,5 +157,7 @@ main(int argc, char **argv)
 	for (char **t = args + 2; *t; t++)
 		read_topic(rk, *t, &pl);
 	rd_kafka_destroy(rk);
-	return judge(&pl, strtoull(args[1], NULL, 10));
+	status = judge(&pl, strtoull(args[1], NULL, 10));
+	free(pl.list);
+	return status;
 }
