@@ -4,7 +4,9 @@
 #include "schemas/control.h"
 #include "schemas/topic.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { LOAD_MS = 10000, AGAIN_MS = 1000, LATE_MS = 500 };
 
@@ -19,6 +21,7 @@ struct teller {
 	rd_kafka_queue_t *events;
 	struct applied said;
 	int64_t said_ms;
+	char by[APPLIED_BY_MAX];
 };
 
 static void
@@ -51,6 +54,7 @@ enum rc
 teller_open(const struct kafka *k, const struct conf_sink *sink, bool lazy, struct teller **out, struct err *err)
 {
 	struct teller *t = calloc(1, sizeof *t);
+	char host[65] = "";
 	int n;
 	enum rc rc;
 
@@ -61,6 +65,8 @@ teller_open(const struct kafka *k, const struct conf_sink *sink, bool lazy, stru
 	t->sink = arena_text(&t->arena, slice_of(sink->name));
 	t->resync = arena_printf(&t->arena, "%s%s", CONTROL_RESYNC, sink->name);
 	t->lazy = lazy;
+	if (gethostname(host, sizeof host - 1) == 0)
+		snprintf(t->by, sizeof t->by, "%s:%ld", host, (long)getpid());
 	rc = control_open(k, CONTROL_ALL, false, &t->control, err);
 	if (rc == OK)
 		rc = load(t, err);
@@ -123,13 +129,15 @@ teller_say(struct teller *t, const struct applied *a)
 	int64_t now = now_ms();
 	bool old = now - t->said_ms >= AGAIN_MS;
 	rd_kafka_event_t *ev;
+	struct applied say = *a;
 	struct buf json = { 0 };
 
 	if (!old && (t->lazy || same(a, &t->said)))
 		return;
 	while ((ev = rd_kafka_queue_poll(t->events, 0)))
 		rd_kafka_event_destroy(ev);
-	applied_put(&json, a);
+	memcpy(say.by, t->by, sizeof say.by);
+	applied_put(&json, &say);
 	(void)rd_kafka_producev(t->rk, RD_KAFKA_V_TOPIC(t->topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_KEY(t->sink, strlen(t->sink)),
 	    RD_KAFKA_V_VALUE(json.p, json.n), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
 	buf_free(&json);

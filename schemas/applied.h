@@ -3,7 +3,7 @@
  * <name>.towline.applied, one partition. Pure.
  *
  *   key    the sink's name
- *   value  {"v":1,"gen":3,"token":81985529216486895,"no":120}
+ *   value  {"v":1,"gen":3,"token":81985529216486895,"no":120,"by":"db2:4711"}
  *
  * It says: under generation `gen` with `token` (of its OPEN) this sink has committed every group up to number `no`, durably: its COMMIT
  * has returned, and the database had written its log to disk before.
@@ -27,8 +27,12 @@
 #include "core/buf.h"
 #include "core/err.h"
 
+enum { APPLIED_BY_MAX = 90 };
+
+/* by: host and process that say it, for `towline check`; "" in records of versions before there was one. It decides nothing. */
 struct applied {
 	uint64_t gen, token, no;
+	char by[APPLIED_BY_MAX];
 };
 
 void applied_put(struct buf *out, const struct applied *a);

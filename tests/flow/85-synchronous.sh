@@ -140,6 +140,13 @@ grep -q 'applied .*no word from edge, other' "$DIR/check.out" || flunk "$(cat "$
 sinks_start
 heard() { "$TOWLINE" check -c "$DIR/applied.yaml" >"$DIR/check.out" 2>&1 && grep -q '2 of 2 sinks' "$DIR/check.out"; }
 wait_for 20 heard
+refute grep -q 'two processes' "$DIR/check.out"
+# A second database under the name of one, as an old machine that still runs: both count, and that is said.
+sed "s,edge.db,old.db," "$DIR/edge.yaml" >"$DIR/old.yaml"
+towline_start old consumer edge -c "$DIR/old.yaml"
+twice() { "$TOWLINE" check -c "$DIR/applied.yaml" >"$DIR/check.out" 2>&1; grep -q 'two processes, .* say that they are sink edge' "$DIR/check.out"; }
+wait_for 60 twice
+towline_kill old
 hold "$DIR/data/edge.db" 7
 hold "$DIR/data/other.db" 8
 commit() { "$PGBIN/psql" -X -q "$SRC" -c "$1" 7>&- 8>&- & }

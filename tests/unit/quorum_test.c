@@ -118,7 +118,7 @@ heard(void **state)
 	static const char *const bad[] = { "", "{}", "{\"v\":2,\"gen\":1,\"token\":1,\"no\":1}", "{\"v\":1,\"gen\":1,\"token\":1}",
 		"{\"v\":1,\"gen\":1,\"token\":1,\"no\":-1}", "{\"v\":1,\"gen\":1,\"token\":\"1\",\"no\":1}" };
 	struct quorum q = { .need = 1, .nmembers = 2, .members = { "a", "b" } };
-	struct applied said = { .gen = 3, .token = INT64_MAX, .no = 120 }, got;
+	struct applied said = { .gen = 3, .token = INT64_MAX, .no = 120, .by = "db\"2:4711" }, got;
 	struct standby_sinks s = { 0 };
 	struct buf json = { 0 };
 	struct err err;
@@ -127,6 +127,13 @@ heard(void **state)
 	applied_put(&json, &said);
 	assert_int_equal(applied_take(buf_view(&json), &got, &err), OK);
 	assert_memory_equal(&said, &got, sizeof said);
+	buf_free(&json);
+	/* Of a version that did not tell who, and of one that tells at length. */
+	assert_int_equal(applied_take(slice_of("{\"v\":1,\"gen\":1,\"token\":1,\"no\":1}"), &got, &err), OK);
+	assert_string_equal(got.by, "");
+	buf_printf(&json, "{\"v\":1,\"gen\":1,\"token\":1,\"no\":1,\"by\":\"%0200d\"}", 7);
+	assert_int_equal(applied_take(buf_view(&json), &got, &err), OK);
+	assert_int_equal(strlen(got.by), APPLIED_BY_MAX - 1);
 	buf_free(&json);
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_int_equal(applied_take(slice_of(bad[i]), &got, &err), REJECT);
