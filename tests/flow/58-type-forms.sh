@@ -7,6 +7,6 @@ form() { kcat -b "$BROKERS" -C -t "$NAME.towline.schemas" -e -q -f '%s\n' | grep
 for f in '"type":"double"' data.Date data.Time data.Timestamp io.debezium.time.Interval '"type":"map"' '"towline.coded":"base64-url-safe"'; do
 	[ "$(form "$f")" -gt 0 ] || flunk "no schema has $f"
 done
-for f in data.Decimal VariableScaleDecimal geometry.Point io.debezium.time.Date MicroTime MicroDuration '"type":\["null","bytes"\]'; do
+for f in data.Decimal VariableScaleDecimal data.geometry.Point io.debezium.time.Date MicroTime MicroDuration '"type":\["null","bytes"\]'; do
 	[ "$(form "$f")" = 0 ] || flunk "a schema has $f"
 done
