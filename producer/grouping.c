@@ -115,6 +115,17 @@ group_full(const struct grouping *g)
 	return g->group->sent >= g->rows_max || g->group->bytes >= g->bytes_max || g->group->parts_bytes >= PARTS_BYTES;
 }
 
+/* Would a transaction like the one that has just ended be cut? Sinks do less for whole ones: halves they have to stream. */
+static bool
+group_filled(const struct grouping *g, uint64_t txn_rows)
+{
+	const struct group *group = g->group;
+
+	if (group_full(g) || !group->sent)
+		return group_full(g);
+	return group->sent + txn_rows > g->rows_max || group->bytes + group->bytes / group->sent * txn_rows > g->bytes_max;
+}
+
 void
 grouping_begin(struct grouping *g, const struct txn *txn)
 {
@@ -178,6 +189,8 @@ advance(struct grouping *g, uint64_t lsn)
 void
 grouping_commit(struct grouping *g, const struct txn *txn)
 {
+	uint64_t rows = g->txn_rows;
+
 	g->in_txn = false;
 	g->commit_us = txn->commit_us;
 	if (g->skipping || g->txn_rows == 0) {
@@ -200,7 +213,7 @@ grouping_commit(struct grouping *g, const struct txn *txn)
 	g->place.seq++;
 	g->place.index = 0;
 	g->txn_rows = 0;
-	if (group_full(g))
+	if (group_filled(g, rows))
 		group_end(g, 0);
 }
 

@@ -109,6 +109,40 @@ older_than_the_watermark(void **state UNUSED)
 	discard(g);
 }
 
+/* A transaction that would not fit behind the ones that are there is the next group's: only what is larger than a group is cut. */
+static void
+whole_where_they_fit(void **state UNUSED)
+{
+	static const struct {
+		uint64_t rows_max;
+		size_t bytes_max;
+	} limits[] = { { 10, 1 << 20 }, { 1000, 100 } }; /* ten rows, of ten bytes each, both times */
+
+	for (size_t i = 0; i < COUNTOF(limits); i++) {
+		struct grouping *g = opened((struct spine_state){ 0 });
+		struct spine_record r;
+		int64_t offset = 0;
+
+		g->rows_max = limits[i].rows_max;
+		g->bytes_max = limits[i].bytes_max;
+		for (uint64_t lsn = 100; lsn < 500; lsn += 100) {
+			begins(g, lsn);
+			for (int rows = 0; rows < 4; rows++)
+				row(g, offset++);
+			ends(g, lsn, lsn + 8);
+		}
+		for (int groups = 0; groups < 2; groups++) {
+			const struct group *group = grouping_announce(g, &r);
+
+			assert_non_null(group);
+			assert_int_equal(group->sent, 8);
+			assert_int_equal(r.flags & (SPINE_MORE | SPINE_CONTINUES), 0);
+		}
+		assert_null(g->group);
+		discard(g);
+	}
+}
+
 /* One transaction over very many partitions: no GROUP record may pass what a broker takes. */
 static void
 very_many_parts(void **state UNUSED)
@@ -304,6 +338,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(older_than_the_watermark),
+		cmocka_unit_test(whole_where_they_fit),
 		cmocka_unit_test(very_many_parts),
 		cmocka_unit_test(apart),
 		cmocka_unit_test(sinks_behind_a_new_session),
