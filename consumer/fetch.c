@@ -14,6 +14,7 @@ enum {
 	BATCH_BYTES_MIN = 256 * 1024,
 	STARVED_MS = 2,  /* longer than a request that is under way takes to bring a record that is there */
 	NUDGE_MS = 100,
+	AHEAD_BYTES = 64 * 1024,
 };
 
 struct entry {
@@ -167,6 +168,8 @@ fetch_stop(struct fetch_part *p)
 {
 	if (p->at >= 0)
 		rd_kafka_consume_stop(p->rkt, p->partition);
+	while (p->ahead_at < p->nahead)
+		rd_kafka_message_destroy(p->ahead[p->ahead_at++]);
 	p->at = -1;
 }
 
@@ -335,12 +338,43 @@ consume(struct fetch *f, struct fetch_part *p, int wait_ms)
 	return wait_ms > first ? rd_kafka_consume(p->rkt, p->partition, wait_ms - first) : NULL;
 }
 
+/* What is there, as many as are AHEAD_BYTES when they are like the one before. */
+static int
+consume_many(struct fetch_part *p)
+{
+	size_t n = AHEAD_BYTES / (p->last_bytes + 1);
+	ssize_t got = n > 1 ? rd_kafka_consume_batch(p->rkt, p->partition, 0, p->ahead, n < FETCH_AHEAD ? n : FETCH_AHEAD) : 0;
+
+	return got > 0 ? (int)got : 0;
+}
+
+/* The next of those, or of what comes within wait_ms; or NULL. */
+static rd_kafka_message_t *
+take(struct fetch *f, struct fetch_part *p, int wait_ms)
+{
+	rd_kafka_message_t *m;
+
+	if (p->ahead_at == p->nahead) {
+		p->ahead_at = 0;
+		p->nahead = consume_many(p);
+	}
+	if (p->ahead_at < p->nahead) {
+		m = p->ahead[p->ahead_at++];
+		p->empty_ms = 0;
+	} else {
+		m = consume(f, p, wait_ms);
+	}
+	if (m && !m->err)
+		p->last_bytes = m->len;
+	return m;
+}
+
 enum rc
 fetch_next(struct fetch *f, struct fetch_part *p, int wait_ms, rd_kafka_message_t **out, bool *end, struct err *err)
 {
 	*end = false;
 	for (;;) {
-		rd_kafka_message_t *m = consume(f, p, wait_ms);
+		rd_kafka_message_t *m = take(f, p, wait_ms);
 		enum rc rc;
 
 		if (!m)

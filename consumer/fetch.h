@@ -12,6 +12,8 @@
 
 struct fetch;
 
+enum { FETCH_AHEAD = 64 };
+
 /* One partition that was started. */
 struct fetch_part {
 	const char *topic;
@@ -24,6 +26,10 @@ struct fetch_part {
 	int64_t empty_ms;        /* when nothing came, since a record did or the broker was asked; 0: something came */
 	struct fetch_part *next; /* of those that were asked for since fetch_moved */
 	bool listed, unwritten;  /* unwritten: known, but not under this sink's name */
+	/* Taken from librdkafka at once, which does the same for one as for many. */
+	rd_kafka_message_t *ahead[FETCH_AHEAD];
+	int nahead, ahead_at;
+	size_t last_bytes;       /* of the record before */
 };
 
 /*

@@ -227,12 +227,15 @@ static enum rc
 await(struct session *s, const struct assemble *as, const struct heads *h, int i, rd_kafka_message_t **m, struct err *err)
 {
 	const struct fetch_part *p = h->parts[i];
-	int64_t begun = now_ms(), asked = begun, high;
+	int64_t begun, asked, high;
+	bool end;
+	enum rc rc = fetch_next(s->fetch, h->parts[i], 0, m, &end, err);
 
+	if (rc != AGAIN)
+		return rc;
+	begun = asked = now_ms();
 	for (;;) {
-		bool end;
-		enum rc rc = fetch_next(s->fetch, h->parts[i], WAIT_MS, m, &end, err);
-
+		rc = fetch_next(s->fetch, h->parts[i], WAIT_MS, m, &end, err);
 		if (rc != AGAIN)
 			return rc;
 		if (session_finished(s) || (stopping(s) && (!s->flow || !stop_requested())))
