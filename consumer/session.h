@@ -26,6 +26,7 @@ struct sent {
 	int npositions;
 	uint64_t rows;
 	bool busy;
+	bool due;                  /* all rows were sent; its commit waits for the sink to have taken them */
 };
 
 struct session {
@@ -56,6 +57,7 @@ struct session {
 	struct spine_at last;      /* lane: place of the last record that counted, and its system id */
 	uint64_t last_system;
 	bool barrier;              /* lane: the rows at hand are a barrier's */
+	uint64_t taken;            /* rows */
 	size_t batch_bytes;        /* most in one batch */
 	const struct table *asked; /* the last table that the sink was asked about, and its answer */
 	bool wanted;
@@ -110,6 +112,9 @@ enum rc session_load_parked(struct session *s, struct err *err) MUST_CHECK;
 
 /* Wait until at most `most` sent transactions are unconfirmed, and let go of those that are. */
 enum rc session_settle(struct session *s, int most, struct err *err) MUST_CHECK;
+
+/* A bit of what is on its way into the sink while others are read, without a wait; and the commit behind it, when all is there. */
+enum rc session_pump(struct session *s, struct err *err) MUST_CHECK;
 
 /* Commit what the batch being filled holds; whole transactions only. */
 enum rc session_flush(struct session *s, struct err *err) MUST_CHECK;

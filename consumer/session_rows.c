@@ -16,6 +16,8 @@ enum {
 	WAIT_MS = 100,  /* for one record, between two looks at the stop flag */
 	RANGE_MS = 30000, /* for a record that Kafka says it has */
 	ASK_MS = 3000,  /* silence after which Kafka is asked whether it has it */
+	PUMP_ROWS = 256, /* between two looks at what is on its way into the sink; and */
+	PUMP_MS = 5,    /* ... where nothing comes from Kafka */
 	LOST_MS = 8000, /* a range that was acknowledged, and is not there after so long, is lost; a new leader gets time to learn of it */
 };
 
@@ -235,7 +237,10 @@ await(struct session *s, const struct assemble *as, const struct heads *h, int i
 		return rc;
 	begun = asked = now_ms();
 	for (;;) {
-		rc = fetch_next(s->fetch, h->parts[i], WAIT_MS, m, &end, err);
+		rc = session_pump(s, err);
+		if (rc != OK)
+			return rc;
+		rc = fetch_next(s->fetch, h->parts[i], s->sent[!s->fill].due ? PUMP_MS : WAIT_MS, m, &end, err);
 		if (rc != AGAIN)
 			return rc;
 		if (session_finished(s) || (stopping(s) && (!s->flow || !stop_requested())))
@@ -358,6 +363,8 @@ session_take_rows(struct session *s, const struct spine_record *g, struct err *e
 			break;
 		rc = take_row(s, h.msgs[i], h.parts[i], &h.tls[i], err);
 		h.msgs[i] = NULL;
+		if (rc == OK && ++s->taken % PUMP_ROWS == 0)
+			rc = session_pump(s, err);
 		/* Not between the halves of a changed key or the chunks of a row: what comes first lives in this batch. */
 		if (rc == OK && !s->f->moved && !chunk_pending(&s->chunk) &&
 		    (b->nrows >= s->conf->batch_rows * 2 ||

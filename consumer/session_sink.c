@@ -169,7 +169,7 @@ commit(struct session *s, struct sent *t, struct err *err)
 	return rc == OK ? s->sink->ops->commit(s->sink, &t->next, err) : rc;
 }
 
-/* Send a whole sink transaction: begin, rows, commit. */
+/* Send a whole sink transaction up to its commit: begin, rows. */
 static enum rc
 send_whole(struct session *s, struct sent *t, struct err *err)
 {
@@ -180,9 +180,7 @@ send_whole(struct session *s, struct sent *t, struct err *err)
 		rc = ops->begin(s->sink, &t->expected, &t->next, err);
 	if (rc == OK)
 		rc = ops->apply(s->sink, &t->batch, err);
-	if (rc == OK)
-		rc = put_aside(s, &t->batch, NULL, 0, err);
-	return rc == OK ? commit(s, t, err) : rc;
+	return rc == OK ? put_aside(s, &t->batch, NULL, 0, err) : rc;
 }
 
 /* Into the transaction that is open, and wait. */
@@ -212,6 +210,7 @@ redo_whole(struct session *s, struct sent *t, struct err *err)
 {
 	enum rc rc = redo(s, &t->batch, err);
 
+	t->due = false;
 	if (rc == OK)
 		rc = commit(s, t, err);
 	if (rc == OK)
@@ -247,6 +246,8 @@ recover(struct session *s, struct err *err)
 	}
 	rc = send_whole(s, newer, err);
 	if (rc == OK)
+		rc = commit(s, newer, err);
+	if (rc == OK)
 		rc = s->sink->ops->settle(s->sink, 0, err);
 	if (rc == REJECT)
 		return redo_whole(s, newer, err);
@@ -255,13 +256,41 @@ recover(struct session *s, struct err *err)
 	return rc;
 }
 
+static enum rc
+commit_due(struct session *s, struct err *err)
+{
+	struct sent *t = &s->sent[!s->fill];
+	enum rc rc;
+
+	if (!t->due)
+		return OK;
+	t->due = false;
+	rc = commit(s, t, err);
+	return rc == REJECT ? recover(s, err) : rc;
+}
+
+enum rc
+session_pump(struct session *s, struct err *err)
+{
+	enum rc rc;
+
+	if (!s->sent[!s->fill].due)
+		return OK;
+	rc = s->sink->ops->settle(s->sink, 1, err);
+	if (rc == REJECT)
+		return recover(s, err);
+	return rc == OK && !s->sink->busy ? commit_due(s, err) : rc;
+}
+
 /* Wait until at most `most` sent transactions are unconfirmed, and let go of those that are. */
 enum rc
 session_settle(struct session *s, int most, struct err *err)
 {
 	struct sent *older = &s->sent[!s->fill], *newer = &s->sent[s->fill];
-	enum rc rc = s->sink->ops->settle(s->sink, most, err);
+	enum rc rc = most ? OK : commit_due(s, err);
 
+	if (rc == OK)
+		rc = s->sink->ops->settle(s->sink, most, err);
 	if (rc == REJECT)
 		return recover(s, err);
 	if (rc == OK && older->busy)
@@ -280,8 +309,9 @@ session_flush(struct session *s, struct err *err)
 
 	if (s->f->next.spine_offset == s->f->applied.spine_offset)
 		return OK;
+	rc = commit_due(s, err);
 	/* With keys that wait, what the older one comes to is known before this one is planned. */
-	if (s->parked.n && !s->open)
+	if (rc == OK && s->parked.n && !s->open)
 		rc = session_settle(s, 0, err);
 	if (rc != OK)
 		return rc;
@@ -305,6 +335,9 @@ session_flush(struct session *s, struct err *err)
 		s->open = false;
 	} else {
 		rc = send_whole(s, t, err);
+		t->due = rc == OK && s->sink->busy;
+		if (rc == OK && !t->due)
+			rc = commit(s, t, err);
 		if (rc == REJECT)
 			rc = recover(s, err);
 	}

@@ -8,13 +8,12 @@
  * instance applies to this sink"): duplicates, zombies and two instances all fail there.
  *
  * Calls come in this order:   prepare*  begin  apply+  commit   prepare* begin ...   and settle at
- * any time. begin, apply and commit may only queue (pipeline mode); settle(most) waits until at
- * most `most` committed transactions are unconfirmed, settle(0) also for what the open one applied
- * so far. A failure may be reported by any call, also one about a later transaction. After RETRY or
- * FATAL close the sink. After REJECT (a row broke a constraint or did not convert) everything
- * queued since the oldest unconfirmed begin is rolled back and forgotten (a streamed transaction:
- * since the last apply), and sink->failed says which batch it was: transactions before it are
- * confirmed. The caller then calls redo with that batch, commit, and begins the later ones again.
+ * any time. begin, apply and commit may only queue (pipeline mode); settle(most) waits until at most `most` committed transactions are
+ * unconfirmed, settle(0) also for what the open one applied so far. While sink->busy nothing but the open one is unconfirmed. A
+ * failure may be reported by any call, also one about a later transaction. After RETRY or FATAL close the sink. After REJECT (a row
+ * broke a constraint or did not convert) everything queued since the oldest unconfirmed begin is rolled back and forgotten (a streamed
+ * transaction: since the last apply), and sink->failed says which batch it was: transactions before it are confirmed. The caller then
+ * calls redo with that batch, commit, and begins the later ones again.
  */
 #ifndef CONSUMER_SINK_H
 #define CONSUMER_SINK_H
@@ -172,6 +171,7 @@ struct sink {
 	const struct conf_sink *conf;
 	const char *pipeline;      /* conf->name */
 	const struct table *begins; /* for prepare: the version whose first row comes now, all before it is applied; else NULL */
+	bool busy;                 /* rows of the last apply are on their way yet, some with each settle(1): a commit would wait for them */
 	bool as_is;                /* prepare changes nothing: REJECT where the sink does not fit (`towline dlq`) */
 	bool shared;               /* names change hands by token (consumer/lane.h): do not keep others away */
 	const struct batch *failed; /* after a REJECT: the batch that redo is to be called with; all before it is confirmed */

@@ -469,6 +469,10 @@ pg_settle(struct sink *sink, int most, struct err *err)
 {
 	struct sink_pg *s = self(sink);
 
+	if (most)
+		copy_turn(s);
+	else
+		copy_finish(s);
 	if (PQpipelineStatus(s->conn) != PQ_PIPELINE_OFF) {
 		pipe_settle(s, most);
 		/*

@@ -102,6 +102,7 @@ struct sink_pg {
 	int64_t parked_version;   /* that the caller knows: compared by each begin */
 	uint64_t stmt_no;
 	struct buf rows;          /* of a COPY */
+	size_t rows_at;           /* the server was given them up to here */
 	struct buf *cols;         /* parameters in the making, one buffer each */
 	int ncols_cap;
 	struct buf text;
@@ -122,6 +123,7 @@ void pipe_off(struct sink_pg *s); /* after pipe_drain */
  */
 void pipe_sent(struct sink_pg *s, int ok, struct sent what);
 void pipe_flush(struct sink_pg *s);
+void pipe_pump(struct sink_pg *s); /* what can be sent and taken without any wait */
 void pipe_sync(struct sink_pg *s);
 
 /*
@@ -211,8 +213,15 @@ enum rc pg_fit_key(struct sink_pg *s, struct pg_target *t, const struct pg_found
 
 /* ---- sink_pg_copy.c ---- */
 
-/* Many new rows, or rows of a first copy that most likely are: one COPY, done when this returns. false: by a statement, please. */
+/*
+ * Many new rows, or rows of a first copy that most likely are: one COPY, which has begun when this returns (sink.busy). false: by a
+ * statement, please.
+ */
 bool copy_send(struct sink_pg *s, struct pg_target *t, const struct work *w, const struct batch *b);
+
+/* Rows of the COPY that lasts, to the server, as it takes them without a wait; all of them, and its answer. Without one: nothing. */
+void copy_turn(struct sink_pg *s);
+void copy_finish(struct sink_pg *s);
 
 /* One of them was there: it is not guessed again for a while. */
 void copy_misled(struct pg_target *t);

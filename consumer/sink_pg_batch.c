@@ -429,11 +429,12 @@ void
 batch_send(struct sink_pg *s, const struct batch *b)
 {
 	for (int i = 0; i < b->nworks && !s->broken; i++) {
+		pipe_enter(s);
 		if (b->works[i].kind == WORK_TRUNCATE)
 			i += send_truncate(s, b, i) - 1;
 		else
 			send_work(s, &b->works[i], b);
 	}
-	if (!s->broken)
+	if (!s->broken && !s->sink.busy)
 		pipe_flush(s);
 }

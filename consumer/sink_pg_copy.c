@@ -1,6 +1,7 @@
 /*
  * COPY: half the server's work of an INSERT from arrays, as it puts rows into pages many at a time. libpq has no COPY in pipeline mode, so
- * the pipeline is left for it: worth its two waits for many rows only.
+ * the pipeline is left for it: worth its two waits for many rows only. While it lasts (sink.busy) the rows stand in s->rows, and go out
+ * as the server takes them, while the caller reads others: with each copy_turn. Nothing else can be sent before copy_finish.
  *
  * Binary form: signature "PGCOPY\n\377\r\n\0", int32 flags (0), int32 length of the extension (0); for each row int16 columns, for each of
  * them int32 length (-1: NULL) and the bytes; int16 -1 at the end. Text form: fields parted by tabs, rows ended by newlines, NULL is \N,
@@ -108,27 +109,67 @@ put_rows(struct sink_pg *s, struct pg_target *t, const struct work *w, const str
 
 /* ---- to the server ---- */
 
+/* As much as the connection takes at once. */
 static void
-give_rows(struct sink_pg *s, const struct pg_target *t, const struct batch *b)
+give_rows(struct sink_pg *s)
 {
-	for (size_t at = 0; at < s->rows.n && s->copying && !s->broken; at += PIECE) {
-		size_t n = s->rows.n - at < PIECE ? s->rows.n - at : PIECE;
+	while (s->copying && !s->broken) {
+		size_t n = s->rows.n - s->rows_at < PIECE ? s->rows.n - s->rows_at : PIECE;
+		int left = PQflush(s->conn);
 
-		if (PQputCopyData(s->conn, s->rows.p + at, (int)n) <= 0) {
+		if (left > 0)
+			return;
+		if (left == 0 && n == 0) {
+			s->copying = false;
+			left = PQputCopyEnd(s->conn, NULL) > 0 ? 0 : -1;
+		} else if (left == 0) {
+			left = PQputCopyData(s->conn, s->rows.p + s->rows_at, (int)n) > 0 ? 0 : -1;
+			s->rows_at += n;
+		}
+		if (left < 0) {
 			struct err why;
 
-			(void)!pg_fail(s->conn, NULL, &why, t->t.name);
-			pipe_fail(s, &why, b);
+			(void)!pg_fail(s->conn, NULL, &why, "sink");
+			pipe_fail(s, &why, s->txns[s->ntxns - 1].last);
 		}
+	}
+}
+
+void
+copy_turn(struct sink_pg *s)
+{
+	if (!s->sink.busy)
+		return;
+	give_rows(s);
+	pipe_pump(s);
+	if (!s->sent_n || s->broken)
+		copy_finish(s);
+}
+
+void
+copy_finish(struct sink_pg *s)
+{
+	PGresult *res;
+
+	if (!s->sink.busy)
+		return;
+	while (s->copying && !s->broken) {
+		give_rows(s);
 		pipe_flush(s);
 	}
+	if (s->copying)
+		PQputCopyEnd(s->conn, "given up");
+	s->copying = s->sink.busy = false;
+	pipe_drain(s);
+	PQsetnonblocking(s->conn, 0);
+	while ((res = PQgetResult(s->conn)))
+		PQclear(res);
+	pipe_enter(s);
 }
 
 static void
 copy(struct sink_pg *s, struct pg_target *t, const char *sql, bool guess, const struct batch *b)
 {
-	PGresult *res;
-
 	pipe_drain(s);
 	if (s->broken)
 		return;
@@ -137,16 +178,9 @@ copy(struct sink_pg *s, struct pg_target *t, const char *sql, bool guess, const 
 	pipe_sent(s, PQsendQuery(s->conn, sql),
 	    (struct sent){ .kind = SENT_WORK, .target = t, .batch = b, .must_hit = -1, .guess = guess });
 	pipe_wait(s);
-	if (s->copying) {
-		give_rows(s, t, b);
-		s->copying = false;
-		PQputCopyEnd(s->conn, s->broken ? "given up" : NULL);
-		pipe_drain(s);
-	}
-	PQsetnonblocking(s->conn, 0);
-	while ((res = PQgetResult(s->conn)))
-		PQclear(res);
-	pipe_enter(s);
+	s->rows_at = 0;
+	s->sink.busy = true;
+	copy_turn(s);
 }
 
 void

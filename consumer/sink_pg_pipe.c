@@ -21,6 +21,7 @@ enum { STOP_GRACE_MS = 3000 }; /* of silence from the server, once the program i
 void
 pipe_enter(struct sink_pg *s)
 {
+	copy_finish(s);
 	if (PQpipelineStatus(s->conn) != PQ_PIPELINE_OFF || s->broken)
 		return;
 	if (!PQenterPipelineMode(s->conn) || PQsetnonblocking(s->conn, 1) != 0) {
@@ -204,11 +205,11 @@ await(struct sink_pg *s, short events, bool wait)
 }
 
 /*
- * One round of sending and receiving. Waits for room to send while there is something to send, and,
+ * One round of sending and receiving. Waits, if room, for that while there is something to send, and,
  * if answer, for input.
  */
 static bool
-turn(struct sink_pg *s, bool answer)
+turn(struct sink_pg *s, bool answer, bool room)
 {
 	int left = PQflush(s->conn);
 	short ready;
@@ -221,7 +222,7 @@ turn(struct sink_pg *s, bool answer)
 	 * With all sent the server may have nothing to say before the next Sync: waiting then would
 	 * be for ever.
 	 */
-	ready = await(s, left > 0 ? POLLIN | POLLOUT : POLLIN, answer || left > 0);
+	ready = await(s, left > 0 ? POLLIN | POLLOUT : POLLIN, answer || (room && left > 0));
 	if (ready & (POLLIN | POLLHUP | POLLERR) && !PQconsumeInput(s->conn)) {
 		take_results(s);
 		lost(s);
@@ -234,8 +235,14 @@ turn(struct sink_pg *s, bool answer)
 void
 pipe_flush(struct sink_pg *s)
 {
-	while (PQstatus(s->conn) == CONNECTION_OK && turn(s, false))
+	while (PQstatus(s->conn) == CONNECTION_OK && turn(s, false, true))
 		;
+}
+
+void
+pipe_pump(struct sink_pg *s)
+{
+	turn(s, false, false);
 }
 
 void
@@ -280,7 +287,7 @@ void
 pipe_settle(struct sink_pg *s, int most)
 {
 	while (!s->broken && s->ntxns - (s->open ? 1 : 0) > most && s->sent_n)
-		turn(s, true);
+		turn(s, true, true);
 }
 
 void
@@ -289,14 +296,16 @@ pipe_wait(struct sink_pg *s)
 	uint32_t n = s->sent_n;
 
 	while (s->sent_n && s->sent_n == n && !s->copying)
-		turn(s, true);
+		turn(s, true, true);
 }
 
 void
 pipe_drain(struct sink_pg *s)
 {
-	bool aborted = PQpipelineStatus(s->conn) == PQ_PIPELINE_ABORTED;
+	bool aborted;
 
+	copy_finish(s);
+	aborted = PQpipelineStatus(s->conn) == PQ_PIPELINE_ABORTED;
 	/* Only a Sync makes the server send what it holds back, or listen again after an error. */
 	if (s->sent_n ? s->sent[(s->sent_head + s->sent_n - 1) % s->sent_cap].kind != SENT_SYNC
 		      : aborted)
@@ -304,7 +313,7 @@ pipe_drain(struct sink_pg *s)
 	/* The answer to a COPY may have come with its rows still on their way: no other will. */
 	take_results(s);
 	while (s->sent_n)
-		turn(s, true);
+		turn(s, true, true);
 }
 
 void

@@ -29,6 +29,7 @@ stmt_drop(struct sink_pg *s, const struct stmt *st)
 
 	if (!st->sent || n < 0 || PQstatus(s->conn) == CONNECTION_BAD || s->broken)
 		return;
+	copy_finish(s);
 	if (PQpipelineStatus(s->conn) == PQ_PIPELINE_OFF) {
 		PQclear(PQexec(s->conn, sql));
 		return;

@@ -151,6 +151,37 @@ test_copy_refused_early(void **state)
 	assert_string_equal(ask(w, "SELECT count(*) || ' ' || min(length(name)) FROM sink_test.orders"), "400 19999");
 }
 
+/* The server is at it for long: the caller may go on meanwhile, and commits when it is done. */
+static void
+test_copy_lasts(void **state)
+{
+	struct world *w = *state;
+	const struct sink_ops *o = w->sink->ops;
+	struct column c[ORDER_COLS];
+	struct table t = orders(c);
+	struct batch b = { 0 };
+	struct marker next;
+
+	ok(o->prepare(w->sink, &t, &w->err));
+	put_many(&b, &t, OP_READ, 0);
+	batch_plan(&b);
+	next = step(w, 1);
+	ask(w, "BEGIN");
+	ask(w, "INSERT INTO sink_test.orders (id) VALUES (10)"); /* waits to be seen or not */
+	ok(o->begin(w->sink, &w->at, &next, &w->err));
+	ok(o->apply(w->sink, &b, &w->err));
+	assert_true(w->sink->busy);
+	ok(o->settle(w->sink, 1, &w->err));
+	assert_true(w->sink->busy);
+	ask(w, "ROLLBACK");
+	ok(o->commit(w->sink, &next, &w->err));
+	assert_false(w->sink->busy);
+	ok(o->settle(w->sink, 0, &w->err));
+	w->at = next;
+	assert_string_equal(ask(w, "SELECT count(*)::text FROM sink_test.orders"), "400");
+	batch_free(&b, NULL);
+}
+
 /* In a transaction that is streamed: what stands before stays. */
 static void
 test_copy_streamed(void **state)
@@ -163,6 +194,7 @@ test_copy_streamed(void **state)
 	struct marker next = step(w, 1);
 	struct reject rejects[1];
 	int n = 0;
+	enum rc rc;
 
 	ok(o->prepare(w->sink, &t, &w->err));
 	put_row(&first, &t, OP_CREATE, NULL, order(&first, 10, "old"));
@@ -175,7 +207,8 @@ test_copy_streamed(void **state)
 	ok(o->begin(w->sink, &w->at, &next, &w->err));
 	ok(o->apply(w->sink, &first, &w->err));
 	ok(o->settle(w->sink, 0, &w->err));
-	rejected(o->apply(w->sink, &second, &w->err));
+	rc = o->apply(w->sink, &second, &w->err);
+	rejected(rc == OK ? o->settle(w->sink, 0, &w->err) : rc);
 	ok(o->redo(w->sink, &second, rejects, 0, &n, &w->err));
 	ok(o->commit(w->sink, &next, &w->err));
 	ok(o->settle(w->sink, 0, &w->err));
@@ -191,6 +224,7 @@ main(void)
 		with_world(test_copy),
 		with_world(test_copy_again),
 		with_world(test_copy_refused_early),
+		with_world(test_copy_lasts),
 		with_world(test_copy_streamed),
 	};
 
