@@ -1,8 +1,8 @@
 #!/bin/bash
 # The first copy next to pg_dump | psql: one table of some 120 bytes a row, PostgreSQL -> Kafka -> PostgreSQL, on this machine.
 #   ROWS=n (1000000)   ROUNDS=n (3)   JOBS=n (2)   MODE=release   SINK=sqlite: into a file instead of PostgreSQL
-# Each round prints both ways' rows a second, CPU-seconds and peak memory of our processes, CPU-seconds of the servers. The first round
-# has a broker that was just started: a JVM that compiles.
+# Each round prints both ways' rows a second, CPU-seconds and peak memory of our processes, CPU-seconds of their threads and of the servers.
+# The first round has a broker that was just started: a JVM that compiles.
 # limit: 3600
 . "$(dirname "$0")/../flow/lib.sh"
 rows=${ROWS:-1000000}
@@ -16,6 +16,13 @@ port() { echo "${FLOW_PG[$1]}"; }
 took() { python3 -c "print(f'{($2 - $1) / 1e6:.1f} s, {$rows * 1e6 / ($2 - $1):,.0f} rows/s')"; }
 clock() { echo "${EPOCHREALTIME/./}"; }
 cpu() { awk '{ print ($14 + $15) / 100 }' "/proc/${FLOW_PID[$1]}/stat"; }
+# Of each thread that did something: which of them bounds it all on more cores. (A producer's copiers have ended.)
+threads() {
+	local t
+	for t in /proc/"${FLOW_PID[$1]}"/task/*; do
+		printf '%s %s\n' "$(cat "$t/comm")" "$(cut -d ' ' -f 1 "$t/schedstat")"
+	done | awk '$2 > 1e8 { printf "%s%s %.2f", n++ ? ", " : "", $1, $2 / 1e9 }'
+}
 peak() { awk '/VmHWM/ { print int($2 / 1024) }' "/proc/${FLOW_PID[$1]}/status"; }
 
 # CPU-seconds of a server: the process, its children that ended, and those that live.
@@ -65,7 +72,8 @@ ours() {
 	wait_for 3000 "grep -q 'table copied' $DIR/producer.log"
 	say "towline, in Kafka: $(took "$from" "$(clock)")"
 	wait_for 3000 "arrived $DIR/data/copy$1.db"
-	say "towline, end to end: $(took "$from" "$(clock)"); CPU-s: producer $(cpu producer), sink $(cpu copy); peak $(peak producer), $(peak copy) MB;" \
+	say "towline, end to end: $(took "$from" "$(clock)"); CPU-s: producer $(cpu producer) ($(threads producer))," \
+		"sink $(cpu copy) ($(threads copy)); peak $(peak producer), $(peak copy) MB;" \
 		"servers, CPU-s: source $(less "$(cluster src)" "${before[0]}"), sink $(less "$(cluster dst)" "${before[1]}"), Kafka $(less "$(broker)" "${before[2]}")"
 	[ "${SINK:-pg}" != pg ] || same_pg src dst big
 	towline_kill producer
