@@ -137,10 +137,23 @@ clear_the_way(struct session *s, const struct spine_record *r, struct err *err)
 	return rc == OK ? session_settle(s, 0, err) : rc;
 }
 
+/* Would another group like the one that was just taken be too much? rows, bytes: before it. What was streamed meanwhile has begun anew. */
+static bool
+holds_enough(struct session *s, int rows, size_t bytes)
+{
+	const struct batch *b = filling(s);
+
+	if (session_full(s) || b->nrows < rows || b->bytes < bytes)
+		return session_full(s);
+	return b->nrows * 2 - rows > s->conf->batch_rows || b->bytes * 2 - bytes > s->batch_bytes;
+}
+
 static enum rc
 take_group(struct session *s, const struct spine_record *r, const rd_kafka_message_t *m, struct err *err)
 {
 	bool more = r->flags & SPINE_MORE;
+	size_t bytes;
+	int rows;
 	enum rc rc = OK;
 
 	/* What is whole does not wait for a long transaction's end; and what is told below is true of all groups before. */
@@ -155,6 +168,8 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 	if (rc == OK && ((r->flags & SPINE_BARRIER) || r->gen != s->gen))
 		rc = clear_the_way(s, r, err);
 	s->gen = r->gen;
+	rows = filling(s)->nrows;
+	bytes = filling(s)->bytes;
 	if (rc == OK)
 		rc = session_take_rows(s, s->lane ? lane_parts(s, r) : r, err);
 	if (rc != OK)
@@ -169,7 +184,7 @@ take_group(struct session *s, const struct spine_record *r, const rd_kafka_messa
 		session_applied(s, r->no);
 	if (!follow_taken(s->f, r, at_of(s, m)))
 		return session_full(s) && !s->f->moved ? session_stream(s, err) : OK;
-	return s->open || session_full(s) ? session_flush(s, err) : OK;
+	return s->open || holds_enough(s, rows, bytes) ? session_flush(s, err) : OK;
 }
 
 /*
