@@ -10,6 +10,7 @@
 #include "consumer/consumer.h"
 #include "consumer/lanes.h"
 #include "consumer/session.h"
+#include "core/heap.h"
 #include "core/log.h"
 #include "core/now.h"
 #include "schemas/topic.h"
@@ -490,6 +491,7 @@ session_loop(struct session *s, struct err *err)
 		}
 		if (rc == OK)
 			rc = session_tell(s, err);
+		heap_trim(&s->trimmed_ms, now_ms(), s->kafka->conf->memory_bytes / 10);
 	}
 	if (rc == OK && !s->open && !s->f->state.partial)
 		rc = session_flush(s, err);

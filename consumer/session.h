@@ -72,6 +72,7 @@ struct session {
 	bool ours;                 /* this process has, before */
 	int64_t stop_ms;           /* when the stop was first seen */
 	int64_t heard_ms;          /* of the spine */
+	int64_t trimmed_ms;        /* when the heap was looked at last */
 };
 static inline void
 release_message(void *msg)

@@ -28,6 +28,7 @@ enum {
 	SHARE_MIN = 32 << 20,
 	AHEAD_MIN = 1 << 20,
 	SPARE_KBYTES_MIN = 2048,  /* in librdkafka's queue, above what we count ourselves (producer/deliver.c) */
+	FETCH_KBYTES_MIN = 256,   /* asked for at once, each partition */
 };
 
 struct broker {
@@ -292,9 +293,17 @@ kafka_teller(const struct kafka *k, rd_kafka_t **out, struct err *err)
 enum rc
 kafka_consumer(const struct kafka *k, int queue_kbytes, rd_kafka_t **out, struct err *err)
 {
+	/*
+	 * What is asked for at once comes compressed, and librdkafka looks at the queue's limit only before it asks: short rows are
+	 * unpacked to five times that, and each has some 700 bytes of librdkafka's besides. So a third of the queue, but no less than a
+	 * large batch.
+	 */
+	int least = queue_kbytes < FETCH_KBYTES_MIN ? queue_kbytes : FETCH_KBYTES_MIN;
+	int most = queue_kbytes / 3 > least ? queue_kbytes / 3 : least;
 	char kbytes[16], fetch[16];
+
 	snprintf(kbytes, sizeof kbytes, "%d", queue_kbytes);
-	snprintf(fetch, sizeof fetch, "%d", queue_kbytes < 1024 ? queue_kbytes * 1024 : 1024 * 1024);
+	snprintf(fetch, sizeof fetch, "%d", most * 1024);
 	/*
 	 * A lost position is an error, never a jump to one of the ends. fetch.wait.max.ms: one request at a time goes to a broker, so a
 	 * request that waits for news of quiet partitions holds up the refill of busy ones; new data is answered at once however short the
