@@ -8,7 +8,7 @@
 #include <uthash.h>
 
 enum {
-	QUEUE_KBYTES_MIN = 160, /* fetched ahead, each partition; below a record batch librdkafka before 2.2 stalls a second after each */
+	QUEUE_KBYTES_MIN = 48,  /* fetched ahead, each partition; a record batch comes whole, however large it is */
 	QUEUE_KBYTES_MAX = 1024,
 	METADATA_MS = 15000,
 	BATCH_BYTES_MIN = 256 * 1024,
