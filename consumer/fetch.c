@@ -14,6 +14,7 @@ enum {
 	BATCH_BYTES_MIN = 256 * 1024,
 	STARVED_MS = 2,  /* longer than a request that is under way takes to bring a record that is there */
 	NUDGE_MS = 100,
+	AGAIN_MS = 1000, /* behind a Kafka transaction's end there is more, but never a record */
 	AHEAD_BYTES = 64 * 1024,
 };
 
@@ -309,11 +310,17 @@ out_of_range(const rd_kafka_message_t *m)
 static void
 nudge(struct fetch *f, const struct fetch_part *p)
 {
+	rd_kafka_topic_partition_list_t *list;
 	int64_t low, high;
 
-	if (rd_kafka_version() < 0x02020000 &&
-	    rd_kafka_get_watermark_offsets(f->rk, p->topic, p->partition, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR && high > p->at)
-		rd_kafka_query_watermark_offsets(f->rk, p->topic, p->partition, &low, &high, NUDGE_MS);
+	if (rd_kafka_version() >= 0x02020000 ||
+	    rd_kafka_get_watermark_offsets(f->rk, p->topic, p->partition, &low, &high) != RD_KAFKA_RESP_ERR_NO_ERROR || high <= p->at)
+		return;
+	/* Of the calls that ask for offsets this one keeps its limit when the broker does not answer. */
+	list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = RD_KAFKA_OFFSET_END;
+	rd_kafka_offsets_for_times(f->rk, list, NUDGE_MS);
+	rd_kafka_topic_partition_list_destroy(list);
 }
 
 /* The next record of p, or NULL after wait_ms. */
@@ -333,7 +340,7 @@ consume(struct fetch *f, struct fetch_part *p, int wait_ms)
 		p->empty_ms = now - first;
 	if (now - p->empty_ms >= STARVED_MS) {
 		nudge(f, p);
-		p->empty_ms = now;
+		p->empty_ms = now_ms() + AGAIN_MS;
 	}
 	return wait_ms > first ? rd_kafka_consume(p->rkt, p->partition, wait_ms - first) : NULL;
 }

@@ -23,7 +23,7 @@ struct fetch_part {
 	bool own;                /* it is the topic of logical messages: no table */
 	int64_t need;            /* first offset that a group refers to and that was not read; -1: not known */
 	int64_t known;           /* position that the sink has, or is being sent; -1: none */
-	int64_t empty_ms;        /* when nothing came, since a record did or the broker was asked; 0: something came */
+	int64_t empty_ms;        /* since when nothing came; ahead of the clock: the broker was asked; 0: something came */
 	struct fetch_part *next; /* of those that were asked for since fetch_moved */
 	bool listed, unwritten;  /* unwritten: known, but not under this sink's name */
 	/* Taken from librdkafka at once, which does the same for one as for many. */

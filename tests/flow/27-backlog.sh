@@ -6,7 +6,7 @@
 tables=6 rows=80000
 pg_start src SRC
 pg_start dst DST
-kafka_start
+kafka_start_own
 cat >"$DIR/conf.yaml" <<E2
 name: $NAME
 source: $SRC
@@ -15,6 +15,7 @@ memory: 40MB
 sinks:
   copy: $DST
   edge: sqlite:$DIR/data/edge.db
+  late: sqlite:$DIR/data/late.db
 E2
 for ((t = 0; t < tables; t++)); do
 	pg_sql src "create table wide_$t(id int primary key, a text, b text)"
@@ -38,3 +39,23 @@ wait_for 60 "same_pg src dst ${names[*]}"
 towline_start edge consumer -c "$DIR/conf.yaml" edge
 wait_for 60 '[ "$(sqlite3 -cmd ".timeout 9000" "$DIR/data/edge.db" "select count(*) from done")" = 1 ]'
 [ "$(sqlite3 "$DIR/data/edge.db" "select count(*), sum(id), sum(length(a || b)) from wide_0")" = "$(pg_sql src "select count(*), sum(id), sum(length(a || b)) from wide_0")" ]
+
+# A broker that hangs holds up no stop, wherever in the backlog.
+late() { sqlite3 -cmd ".timeout 9000" "$DIR/data/late.db" "select $(printf '(select count(*) from %s) + ' "${names[@]}") 0"; }
+settled() {
+	local n
+	n=$(late)
+	[ "$n" != "$(cat "$DIR/data/late" 2>/dev/null)" ] || return 0
+	echo "$n" >"$DIR/data/late"
+	return 1
+}
+towline_start late consumer -c "$DIR/conf.yaml" late
+wait_for 60 '[ "$(late)" -gt 1000 ]'
+kill -s STOP "$(cat "$TOWLINE_KAFKA_RUN/kafka.pid")"
+wait_for 60 'settled'
+[ "$(late)" -lt $((tables * rows)) ]
+towline_kill late
+kill -s CONT "$(cat "$TOWLINE_KAFKA_RUN/kafka.pid")"
+towline_start late consumer -c "$DIR/conf.yaml" late
+wait_for 60 '[ "$(sqlite3 -cmd ".timeout 9000" "$DIR/data/late.db" "select count(*) from done")" = 1 ]'
+[ "$(late)" = $((tables * rows)) ]
