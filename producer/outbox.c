@@ -134,13 +134,14 @@ topic_of(const char *template, struct slice route, struct arena *a)
 static enum rc
 destination_make(struct publisher *p, struct outbox *o, const char *name, struct destination **out, struct err *err)
 {
-	struct destination *d = arena_new(&p->arena, struct destination);
-	enum rc rc = publisher_topic_lend(p, name, p->kafka->broker ? 1 : (int)p->kafka->conf->partitions, &d->topic, err);
+	struct destination *d;
+	struct topic *topic;
+	enum rc rc = publisher_topic_lend(p, name, p->kafka->broker ? 1 : (int)p->kafka->conf->partitions, &topic, err);
 
-	if (rc == OK)
-		rc = outbox_value_register(p, o, d, err);
 	if (rc != OK)
 		return rc;
+	d = arena_new(&p->arena, struct destination);
+	d->topic = topic;
 	d->tables = topic_fits_table(p->kafka->conf, name);
 	d->next = o->destinations;
 	o->destinations = d;
@@ -152,12 +153,15 @@ static enum rc
 destination(struct publisher *p, struct outbox *o, struct slice route, struct destination **out, struct err *err)
 {
 	const char *name = topic_of(p->kafka->conf->outbox_topic, route, &p->row);
-	enum rc rc;
+	enum rc rc = OK;
 
 	for (*out = o->destinations; *out; *out = (*out)->next)
 		if ((*out)->topic->lent && strcmp((*out)->topic->name, name) == 0)
-			return OK;
-	rc = destination_make(p, o, name, out, err);
+			break;
+	if (!*out)
+		rc = destination_make(p, o, name, out, err);
+	if (rc == OK && !(*out)->registered)
+		rc = outbox_value_register(p, o, *out, err);
 	/* Another's topic: whoever writes rows of the outbox must not be able to end everything. */
 	return rc == FATAL && err->exit == EXIT_CONFIG ? (err->rc = REJECT) : rc;
 }

@@ -12,6 +12,14 @@ enum {
 	ASIDE_HEADERS = 3, /* of an event that is set aside */
 	HEADERS = COUNTOF(((struct record *)0)->extra) - ASIDE_HEADERS,
 	FIELDS = 16,
+	REFUSALS = 8,
+};
+
+/* A schema that the registry did not take. */
+struct refusal {
+	uint64_t crc;
+	int64_t ms;
+	char why[sizeof(((struct err *)0)->text)];
 };
 
 /* A topic that was written to, and how its records begin (outbox.format: avro). */
@@ -20,11 +28,9 @@ struct destination {
 	bool tables; /* a table may come that has this topic */
 	struct frame key, value;
 	struct json_shape *shape; /* outbox.expand: what payloads were like so far; NULL: not asked for yet */
-	struct {
-		uint64_t crc;
-		int64_t ms;
-		const char *why;
-	} refused; /* a schema that the registry did not take */
+	bool registered;	  /* all that does not depend on the rows */
+	struct refusal *refusals; /* REFUSALS, the newest in place of the oldest; NULL: none yet */
+	int nrefusals;
 	struct destination *next;
 };
 
@@ -53,7 +59,10 @@ enum rc outbox_plain(const struct column *col, const struct value *v, struct are
 /* o's columns are set: how its values are written. */
 void outbox_value_make(struct outbox *o, const struct conf *conf, struct arena *a);
 
-/* The schemas of d's records are registered, but for what depends on the rows. REJECT: not compatible. RETRY, FATAL: as registry_put. */
+/*
+ * The schemas of d's records are registered, but for what depends on the rows: d->registered. REJECT: not compatible, said again without
+ * asking for a while. RETRY, FATAL: as registry_put.
+ */
 enum rc outbox_value_register(struct publisher *p, const struct outbox *o, struct destination *d, struct err *err) MUST_CHECK;
 
 /* Key and value of an event in p->row; p NULL: none. REJECT: this row has no such form. RETRY, FATAL: as registry_put. */

@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { REFUSED_MS = 10000 }; /* a schema that was refused is not sent again for so long */
@@ -88,20 +89,56 @@ subject(const struct publisher *p, const char *topic, const char *half, struct s
 	return registry_subject(by, topic, half, json, a);
 }
 
+/* REJECT: the registry did not take it a moment ago. */
+static enum rc
+refused_before(const struct destination *d, uint64_t crc, struct err *err)
+{
+	for (int i = 0; i < REFUSALS && d->refusals; i++)
+		if (d->refusals[i].ms && d->refusals[i].crc == crc && now_ms() - d->refusals[i].ms < REFUSED_MS)
+			return fail(err, REJECT, "%s", d->refusals[i].why);
+	return OK;
+}
+
+/* Rows are set aside one by one, so an answer is kept: neither is the registry asked for each, nor does anything grow. */
+static void
+note_refusal(struct publisher *p, struct destination *d, uint64_t crc, const struct err *why)
+{
+	struct refusal *r;
+
+	if (!d->refusals)
+		d->refusals = arena_array(&p->arena, REFUSALS, sizeof *d->refusals);
+	r = &d->refusals[d->nrefusals++ % REFUSALS];
+	r->crc = crc;
+	r->ms = now_ms();
+	snprintf(r->why, sizeof r->why, "%s", why->text);
+}
+
+static enum rc
+register_one(struct publisher *p, struct destination *d, const char *half, struct slice json, struct frame *out, struct err *err)
+{
+	uint64_t crc = schema_crc64(json);
+	enum rc rc = refused_before(d, crc, err);
+
+	if (rc != OK)
+		return rc;
+	rc = registry_put(p->registry, subject(p, d->topic->name, half, json, &p->row), json, false, out, err);
+	if (rc == REJECT)
+		note_refusal(p, d, crc, err);
+	return rc;
+}
+
 enum rc
 outbox_value_register(struct publisher *p, const struct outbox *o, struct destination *d, struct err *err)
 {
-	const char *topic = d->topic->name;
-	struct slice key = schema_column(&o->tbl->cols[o->key], &p->arena), value;
-	enum rc rc;
+	const struct conf *conf = p->kafka->conf;
+	enum rc rc = OK;
 
-	if (p->kafka->conf->outbox_format != OUTBOX_AVRO)
-		return OK;
-	rc = registry_put(p->registry, subject(p, topic, "key", key, &p->arena), key, false, &d->key, err);
-	if (rc != OK || p->kafka->conf->outbox_expand)
-		return rc;
-	value = value_schema(o, topic, NULL, &p->arena);
-	return registry_put(p->registry, subject(p, topic, "value", value, &p->arena), value, false, &d->value, err);
+	if (conf->outbox_format == OUTBOX_AVRO)
+		rc = register_one(p, d, "key", schema_column(&o->tbl->cols[o->key], &p->row), &d->key, err);
+	if (rc == OK && conf->outbox_format == OUTBOX_AVRO && !conf->outbox_expand)
+		rc = register_one(p, d, "value", value_schema(o, d->topic->name, NULL, &p->row), &d->value, err);
+	d->registered = rc == OK;
+	return rc;
 }
 
 /* ---- text ---- */
@@ -265,19 +302,9 @@ static enum rc
 register_shape(struct publisher *p, const struct outbox *o, struct destination *d, const struct json_shape *shape, struct err *err)
 {
 	struct slice json = value_schema(o, d->topic->name, shape, &p->row);
-	uint64_t crc = schema_crc64(json);
 	struct frame frame;
-	enum rc rc;
+	enum rc rc = register_one(p, d, "value", json, &frame, err);
 
-	if (d->refused.why && crc == d->refused.crc && now_ms() - d->refused.ms < REFUSED_MS)
-		return fail(err, REJECT, "%s", d->refused.why);
-	rc = registry_put(p->registry, subject(p, d->topic->name, "value", json, &p->row), json, false, &frame, err);
-	if (rc == REJECT) {
-		if (!d->refused.why || strcmp(d->refused.why, err->text) != 0)
-			d->refused.why = arena_printf(&p->arena, "%s", err->text);
-		d->refused.crc = crc;
-		d->refused.ms = now_ms();
-	}
 	if (rc != OK)
 		return rc;
 	d->value = frame;

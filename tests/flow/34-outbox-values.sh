@@ -67,6 +67,27 @@ aside | tail -1 | grep -q 'id=10,towline.reason=registry .* status 409: ' || flu
 shows '{"eventType": "T", "payload": null, "tenant": 8} id=11' || flunk "$(events order)"
 towline_kill run TERM
 
+# What the registry refused once it is not asked for with each event.
+free_port PORT
+python3 "$ROOT/tests/flow/http_forward.py" "$PORT" "${REGISTRY%/apis/*}" >"$DIR/asked.log" 2>&1 &
+FLOW_PID[forward]=$!
+wait_for 10 "flow_port_open $PORT"
+asked() { grep -c "POST .*event.$NAME.taken-value/versions.* 409 " "$DIR/asked.log" || true; }
+conf ', format: avro, expand: on, envelope: [tenant]'
+sed -i "s|^schemas: .*|schemas: http://127.0.0.1:$PORT/apis/${REGISTRY#*/apis/}|" "$DIR/conf.yaml"
+towline_start run run -c "$DIR/conf.yaml"
+put "(12, 'taken', 'k', 'T', '{\"a\": 7}', 0, null, 8), (13, 'taken', 'k', 'T', '{\"b\": 7}', 0, null, 8), (14, 'taken', 'k', 'T', '{\"a\": 7}', 0, null, 8),
+	(15, 'taken', 'k', 'T', '{\"b\": 7}', 0, null, 8), (16, 'taken', 'k', 'T', '{\"a\": 7}', 0, null, 8)" 41
+[ "$(aside | grep -c 'id=1[2-6],towline.reason=registry .* status 409: ')" = 5 ] && [ "$(asked)" = 2 ] || flunk "asked $(asked) times: $(aside)"
+towline_kill run TERM
+sed -i 's/, expand: on, envelope: \[tenant\]//' "$DIR/conf.yaml"
+towline_start run run -c "$DIR/conf.yaml"
+put "(17, 'taken', 'k', 'T', 'a', 0, null, 8), (18, 'taken', 'k', 'T', 'b', 0, null, 8), (19, 'taken', 'k', 'T', 'c', 0, null, 8)" 42
+[ "$(aside | grep -c 'id=1[7-9],towline.reason=registry .* status 409: ')" = 3 ] && [ "$(asked)" = 3 ] || flunk "asked $(asked) times: $(aside)"
+towline_kill run TERM
+kill "${FLOW_PID[forward]}"
+unset 'FLOW_PID[forward]'
+
 # As text: an envelope is a JSON object, with the payload as what it says or as a text.
 conf ', expand: on, envelope: [at, tenant], headers: [shard]'
 towline_start run run -c "$DIR/conf.yaml"
