@@ -196,7 +196,8 @@ report_resync(struct report *r, const char *sink, enum resync_state state, struc
 		if (state != RESYNC_NONE)
 			t->expected = false;
 		t->resync = state != RESYNC_NONE || t->expected;
-		over = state == RESYNC_COPIED && gauge_least(t->gauge, &at) && copy_behind((struct copy_place){ at.gen, at.no }, upto);
+		/* Numbers of groups go on over generations, and a marker has the one of its newest group: a later OPEN does not move it. */
+		over = state == RESYNC_COPIED && gauge_least(t->gauge, &at) && at.no >= upto.no;
 	}
 	pthread_mutex_unlock(&r->lock);
 	return over;
