@@ -79,7 +79,7 @@ result_failed(struct sink_pg *s, const struct sent *e, const PGresult *res)
 	pipe_fail(s, &why, e->batch);
 	s->failure_commit = e->kind == SENT_COMMIT;
 	s->failure_guess = e->guess && state && (strcmp(state, "23505") == 0 || strcmp(state, "23P01") == 0);
-	if (s->failure_guess)
+	if (s->failure_guess && e->target)
 		copy_misled(e->target);
 	else if (e->target && state && strcmp(state, "0A000") == 0) /* row security that came since does not let COPY */
 		e->target->t.copies = false;
