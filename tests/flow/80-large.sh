@@ -32,6 +32,7 @@ grown() { [ "$(kcat -b "$BROKERS" -Q -t "$PIPE.public.big:0:-1" 2>/dev/null | se
 
 pg_sql dst 'create database lanes'
 world chunk <<E2
+memory: 256MB
 sinks:
   copy: ${DST%/*}/chunk
   edge: sqlite:$DIR/data/chunk.db
@@ -47,8 +48,8 @@ wait_for 60 same
 wait_for 60 'same lanes'
 wait_for 60 lite_same
 say "0.9, 1.5, 50 MB: equal; peak RSS: producer $(rss producer) MB, PostgreSQL $(rss copy) MB, lanes $(rss lanes) MB, SQLite $(rss edge) MB"
-for s in copy edge; do
-	[ "$(rss $s)" -le 400 ] || [ "${MODE:-debug}" = asan ] || flunk "$s used $(rss $s) MB"
+for s in producer copy lanes edge; do
+	[ "$(rss $s)" -le 256 ] || [ "${MODE:-debug}" = asan ] || flunk "$s used $(rss $s) MB"
 done
 
 # A new key, deletes; with small rows around.
