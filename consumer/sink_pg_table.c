@@ -273,15 +273,8 @@ find_unique(struct sink_pg *s, struct pg_target *t, const struct pg_found *w, st
 	if (t->tbl->nkeys == 0)
 		return OK;
 	for (int i = 0; i < t->tbl->nkeys; i++) {
-		struct slice name = t->tbl->cols[t->tbl->keys[i]].name;
-
-		buf_text(&names, i ? ",\"" : "{\"");
-		for (size_t k = 0; k < name.n; k++) {
-			if (name.p[k] == '"' || name.p[k] == '\\')
-				buf_byte(&names, '\\');
-			buf_byte(&names, (uint8_t)name.p[k]);
-		}
-		buf_byte(&names, '"');
+		buf_byte(&names, i ? ',' : '{');
+		buf_quoted(&names, t->tbl->cols[t->tbl->keys[i]].name);
 	}
 	buf_byte(&names, '}');
 	params[1] = buf_cstr(&names);

@@ -57,6 +57,18 @@ buf_slice(struct buf *b, struct slice s)
 }
 
 void
+buf_quoted(struct buf *b, struct slice s)
+{
+	buf_byte(b, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '"' || s.p[i] == '\\')
+			buf_byte(b, '\\');
+		buf_byte(b, (uint8_t)s.p[i]);
+	}
+	buf_byte(b, '"');
+}
+
+void
 buf_text(struct buf *b, const char *text)
 {
 	buf_bytes(b, text, strlen(text));

@@ -24,6 +24,10 @@ void buf_reset(struct buf *b);
 void buf_free(struct buf *b);
 void buf_bytes(struct buf *b, const void *p, size_t n);
 void buf_slice(struct buf *b, struct slice s);
+
+/* In quotes, a backslash before quotes and backslashes: items of PostgreSQL's arrays and of hstore. */
+void buf_quoted(struct buf *b, struct slice s);
+
 void buf_text(struct buf *b, const char *text);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_byte(struct buf *b, uint8_t v);

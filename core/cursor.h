@@ -131,6 +131,29 @@ cursor_long(struct cursor *c)
 	return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
 }
 
+/* Avro's float and double: IEEE 754, little-endian, as the machines have it that this is built for. */
+static inline float
+cursor_float(struct cursor *c)
+{
+	const uint8_t *p = cursor_take(c, sizeof(float));
+	float f = 0;
+
+	if (p)
+		memcpy(&f, p, sizeof f);
+	return f;
+}
+
+static inline double
+cursor_double(struct cursor *c)
+{
+	const uint8_t *p = cursor_take(c, sizeof(double));
+	double d = 0;
+
+	if (p)
+		memcpy(&d, p, sizeof d);
+	return d;
+}
+
 /* Avro's bytes and string; the length is compared with what is left before anything else. */
 static inline struct slice
 cursor_avro_bytes(struct cursor *c)

@@ -127,7 +127,6 @@ static bool
 item_read(const struct wire_type *w, struct cursor *c, struct value *v)
 {
 	const uint8_t *from = c->p;
-	float f;
 
 	*v = (struct value){ .kind = V_INT };
 	switch (w->wire) {
@@ -142,17 +141,11 @@ item_read(const struct wire_type *w, struct cursor *c, struct value *v)
 		return true;
 	case W_FLOAT:
 		v->kind = V_FLOAT;
-		f = 0;
-		if (cursor_left(c) >= 4)
-			memcpy(&f, c->p, 4);
-		(void)cursor_take(c, 4);
-		v->d = (double)f;
+		v->d = (double)cursor_float(c);
 		return true;
 	case W_DOUBLE:
 		v->kind = V_DOUBLE;
-		if (cursor_left(c) >= 8)
-			memcpy(&v->d, c->p, 8);
-		(void)cursor_take(c, 8);
+		v->d = cursor_double(c);
 		return true;
 	case W_VARDECIMAL:
 		v->kind = V_DECIMAL;
@@ -199,13 +192,7 @@ put_item(struct buf *out, struct slice s)
 		buf_slice(out, s);
 		return;
 	}
-	buf_byte(out, '"');
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '"' || s.p[i] == '\\')
-			buf_byte(out, '\\');
-		buf_byte(out, (uint8_t)s.p[i]);
-	}
-	buf_byte(out, '"');
+	buf_quoted(out, s);
 }
 
 static enum rc

@@ -185,28 +185,6 @@ set_slice(struct value *v, enum value_kind kind, struct slice s)
 	v->exact = (struct slice){ NULL, 0 };
 }
 
-static inline double
-take_float(struct cursor *c)
-{
-	const uint8_t *p = cursor_take(c, 4);
-	float f = 0;
-
-	if (p)
-		memcpy(&f, p, 4);
-	return (double)f;
-}
-
-static inline double
-take_double(struct cursor *c)
-{
-	const uint8_t *p = cursor_take(c, 8);
-	double d = 0;
-
-	if (p)
-		memcpy(&d, p, 8);
-	return d;
-}
-
 static void
 read_rare(const struct col_op *o, struct cursor *c, struct arena *a, struct value *v)
 {
@@ -280,10 +258,10 @@ read_row(const struct row_ops *ops, struct cursor *from, struct value *row, stru
 			set_int(v, V_INT, take_long(&c));
 			break;
 		case COL_FLOAT:
-			set_double(v, V_FLOAT, take_float(&c));
+			set_double(v, V_FLOAT, (double)cursor_float(&c));
 			break;
 		case COL_DOUBLE:
-			set_double(v, V_DOUBLE, take_double(&c));
+			set_double(v, V_DOUBLE, cursor_double(&c));
 			break;
 		case COL_BYTES:
 			set_slice(v, V_BYTES, take_bytes(&c));

@@ -183,17 +183,6 @@ compound_skip(const struct compound *k, struct cursor *c)
 	(void)skip(k->layout, c);
 }
 
-double
-compound_double(struct cursor *c)
-{
-	const uint8_t *p = cursor_take(c, 8);
-	double d = 0;
-
-	if (p)
-		memcpy(&d, p, 8);
-	return d;
-}
-
 void
 compound_put_double(struct buf *out, double d)
 {

@@ -106,7 +106,7 @@ some_bytes(struct cursor *c)
 static void
 text_of_point(struct cursor *c, struct buf *out)
 {
-	double x = compound_double(c), y = compound_double(c);
+	double x = cursor_double(c), y = cursor_double(c);
 
 	some_bytes(c);
 	if (cursor_long(c) == 1)
@@ -150,7 +150,7 @@ circle_text(struct cursor *c, struct buf *out)
 	buf_byte(out, '<');
 	text_of_point(c, out);
 	buf_byte(out, ',');
-	pgtype_put_real(compound_double(c), false, out);
+	pgtype_put_real(cursor_double(c), false, out);
 	buf_byte(out, '>');
 	return !c->bad;
 }
@@ -174,7 +174,7 @@ line_text(struct cursor *c, struct buf *out)
 {
 	for (int i = 0; i < 3; i++) {
 		buf_byte(out, i ? ',' : '{');
-		pgtype_put_real(compound_double(c), false, out);
+		pgtype_put_real(cursor_double(c), false, out);
 	}
 	buf_byte(out, '}');
 	return !c->bad;

@@ -45,7 +45,6 @@ double words_number(struct words *w, bool single);
 /* The next one of an array or map that stands in blocks; false: it has ended, or is malformed. *left begins as 0. */
 bool compound_next(struct cursor *c, uint64_t *left);
 
-double compound_double(struct cursor *c);
 void compound_put_double(struct buf *out, double d);
 
 bool point_read(struct slice text, uint32_t oid, struct buf *out);

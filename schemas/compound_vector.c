@@ -60,19 +60,12 @@ numbers_text(struct cursor *c, bool single, struct buf *out)
 
 	buf_byte(out, '[');
 	for (int comma = 0; compound_next(c, &left); comma = 1) {
-		const uint8_t *p = cursor_take(c, single ? 4 : 8);
-		double d = 0;
-		float f = 0;
-
-		if (!p)
-			return false;
-		memcpy(single ? (void *)&f : (void *)&d, p, single ? 4 : 8);
 		if (comma)
 			buf_byte(out, ',');
 		if (single)
-			pgtype_put_real((double)f, true, out);
+			pgtype_put_real((double)cursor_float(c), true, out);
 		else
-			put_number(out, d);
+			put_number(out, cursor_double(c));
 	}
 	buf_byte(out, ']');
 	return !c->bad;
@@ -169,7 +162,7 @@ sparsevec_text(struct cursor *c, struct buf *out)
 
 	while (compound_next(c, &left)) {
 		one.index = cursor_long(c);
-		one.value = compound_double(c);
+		one.value = cursor_double(c);
 		buf_bytes(&places, &one, sizeof one);
 	}
 	if (places.n)
@@ -212,18 +205,6 @@ hstore_read(struct slice text, uint32_t oid UNUSED, struct buf *out)
 	return !p.bad;
 }
 
-static void
-put_quoted(struct buf *out, struct slice s)
-{
-	buf_byte(out, '"');
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '"' || s.p[i] == '\\')
-			buf_byte(out, '\\');
-		buf_byte(out, (uint8_t)s.p[i]);
-	}
-	buf_byte(out, '"');
-}
-
 bool
 hstore_text(struct cursor *c, struct buf *out)
 {
@@ -232,10 +213,10 @@ hstore_text(struct cursor *c, struct buf *out)
 	for (int comma = 0; compound_next(c, &left); comma = 1) {
 		if (comma)
 			buf_text(out, ", ");
-		put_quoted(out, cursor_avro_bytes(c));
+		buf_quoted(out, cursor_avro_bytes(c));
 		buf_text(out, "=>");
 		if (cursor_long(c) == 1)
-			put_quoted(out, cursor_avro_bytes(c));
+			buf_quoted(out, cursor_avro_bytes(c));
 		else
 			buf_text(out, "NULL");
 	}
