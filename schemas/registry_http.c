@@ -304,7 +304,8 @@ refused(struct http *h, const struct reply *r, const char *what, struct err *err
 	default:
 		break;
 	}
-	return fail(err, r->status == 409 ? REJECT : FATAL, "registry %s, %s: status %ld: %.*s; %s",
+	/* These are about one schema, the others about us. */
+	return fail(err, r->status == 409 || r->status == 422 ? REJECT : FATAL, "registry %s, %s: status %ld: %.*s; %s",
 	    h->base, what, r->status, SLICE_ARG(r->message), fix);
 }
 

@@ -69,7 +69,7 @@ towline_kill run TERM
 
 # What the registry refused once it is not asked for with each event.
 free_port PORT
-python3 "$ROOT/tests/flow/http_forward.py" "$PORT" "${REGISTRY%/apis/*}" >"$DIR/asked.log" 2>&1 &
+python3 "$ROOT/tests/flow/http_forward.py" "$PORT" "${REGISTRY%/apis/*}" 422 "event.$NAME.invalid-" >"$DIR/asked.log" 2>&1 &
 FLOW_PID[forward]=$!
 wait_for 10 "flow_port_open $PORT"
 asked() { grep -c "POST .*event.$NAME.taken-value/versions.* 409 " "$DIR/asked.log" || true; }
@@ -84,6 +84,18 @@ sed -i 's/, expand: on, envelope: \[tenant\]//' "$DIR/conf.yaml"
 towline_start run run -c "$DIR/conf.yaml"
 put "(17, 'taken', 'k', 'T', 'a', 0, null, 8), (18, 'taken', 'k', 'T', 'b', 0, null, 8), (19, 'taken', 'k', 'T', 'c', 0, null, 8)" 42
 [ "$(aside | grep -c 'id=1[7-9],towline.reason=registry .* status 409: ')" = 3 ] && [ "$(asked)" = 3 ] || flunk "asked $(asked) times: $(aside)"
+# Nor does one that the registry takes for no schema end anything; a registry that is down is waited for, and no event is set aside.
+put "(31, 'invalid', 'k', 'T', 'a', 0, null, 8), (32, 'invalid', 'k', 'T', 'b', 0, null, 8)" 43
+[ "$(aside | grep -c 'id=3[12],towline.reason=registry .*event.*invalid-key: status 422: refused by the test; ')" = 2 ] || flunk "$(aside | tail -2)"
+[ "$(grep -c 'POST .*event.*invalid-key/versions.* 422 ' "$DIR/asked.log")" = 1 ] || flunk "asked more than once"
+kill "${FLOW_PID[forward]}"
+wait "${FLOW_PID[forward]}" || true
+pg_sql src "insert into outbox values (33, 'away', 'k', 'T', 'a', 0, null, 8); insert into orders values (44, 0)"
+wait_for 30 "grep -q 'msg=.*registry http://127.0.0.1:$PORT' $DIR/run.log || grep -q 'reason=.*registry http://127.0.0.1:$PORT.*is it up' $DIR/run.log"
+python3 "$ROOT/tests/flow/http_forward.py" "$PORT" "${REGISTRY%/apis/*}" >>"$DIR/asked.log" 2>&1 &
+FLOW_PID[forward]=$!
+wait_for 60 'same_pg src dst orders'
+[ "$(events away)" != '' ] && [ "$(aside | grep -c 'id=33,')" = 0 ] || flunk "$(events away) $(aside | tail -1)"
 towline_kill run TERM
 kill "${FLOW_PID[forward]}"
 unset 'FLOW_PID[forward]'
