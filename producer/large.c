@@ -39,10 +39,23 @@ extra_bytes(const struct record *r)
 	return n;
 }
 
+size_t
+large_bytes(const struct record *r)
+{
+	return r->key.n + r->value.n + r->tl.n + extra_bytes(r);
+}
+
 bool
 large_is(const struct publisher *p, const struct record *r)
 {
-	return r->key.n + r->value.n + r->tl.n + extra_bytes(r) > p->record_max;
+	return large_bytes(r) > p->record_max;
+}
+
+enum rc
+large_fits(const struct publisher *p, const char *what, size_t n, struct err *err)
+{
+	return !p->kafka->broker || n <= EMBEDDED_MAX ? OK : fail(err, FATAL,
+	    "%s: a row of %zu bytes does not fit into the embedded broker; use a real Kafka, or set source.on_large: dead-letter", what, n);
 }
 
 /* The row's value, and behind it its own header, cut into records. Both stand in the publisher's buffers. */
@@ -120,11 +133,9 @@ large_send(struct publisher *p, struct group *g, struct record *r, const struct 
 		    "%s: %s; set source.on_large to chunk or dead-letter, or raise message.max.bytes in "
 		    "kafka.options and max.message.bytes at the topic",
 		    what, reason);
-	if (policy == LARGE_CHUNK && p->kafka->broker && n > EMBEDDED_MAX)
-		return fail(err, FATAL,
-		    "%s: a row of %zu bytes does not fit into the embedded broker; use a real Kafka, or "
-		    "set source.on_large: dead-letter",
-		    what, n);
+	rc = policy == LARGE_CHUNK ? large_fits(p, what, n, err) : OK;
+	if (rc != OK)
+		return rc;
 	if (*aside) {
 		log_warn("producer", "row set aside in the dead-letter topic",
 		    "source=\"%s\" key=%.*s seq=%" PRIu64 " reason=\"%s\"", what, SLICE_ARG(key),

@@ -225,8 +225,8 @@ timestamp_of(const struct outbox *o, const struct value *row, struct record *r, 
 	return OK;
 }
 
-static enum rc
-headers(struct publisher *p, const struct outbox *o, const struct value *row, struct record *r, struct err *err)
+enum rc
+outbox_headers(struct publisher *p, const struct outbox *o, const struct value *row, struct record *r, struct err *err)
 {
 	enum rc rc = OK;
 
@@ -250,7 +250,7 @@ event(struct publisher *p, const struct outbox *o, struct destination *d, const 
 	if (rc == OK)
 		rc = outbox_value(p, o, d, row, &r->value, err);
 	if (rc == OK)
-		rc = headers(p, o, row, r, err);
+		rc = outbox_headers(p, o, row, r, err);
 	if (rc == OK)
 		rc = partition_of(o, d, row, r, err);
 	if (rc == OK)
@@ -266,64 +266,14 @@ event(struct publisher *p, const struct outbox *o, struct destination *d, const 
 	return OK;
 }
 
-/* At the first, and each time their number doubles. */
-static void
-tell_aside(struct outbox *o, const char *reason)
-{
-	o->naside++;
-	if ((o->naside & (o->naside - 1)) == 0)
-		log_warn("producer", "events of an outbox were set aside in the dead-letter topic", "table=\"%s.%s\" events=%" PRIu64
-		    " reason=\"%s\"", o->tbl->schema.p, o->tbl->name.p, o->naside, reason);
-}
-
-static void
-add_header(struct record *r, const char *name, struct slice value)
-{
-	r->extra[r->nextra].name = name;
-	r->extra[r->nextra++].value = value;
-}
-
-/*
- * One row that cannot go where it wants must not hold up everybody's changes, and must not be lost: it goes to the dead letters, with the
- * reason, as text, which nothing can refuse. (Debezium's connector stops there.) bare: its value is too large for any record.
- */
-static enum rc
-set_aside(struct publisher *p, struct outbox *o, const struct value *row, const char *reason, bool bare, struct record *r, struct err *err)
-{
-	const struct table *tbl = o->tbl;
-	struct slice fields = bare ? (struct slice){ NULL, 0 } : outbox_fields(p, o, row);
-	enum rc rc = OK;
-
-	if (!o->aside.topic)
-		rc = publisher_topic(p, topic_own(&p->row, p->kafka->conf->name, "deadletter"), 1, TOPIC_FOREVER,
-		    SLICE_LIT("the dead letters"), &o->aside.topic, err);
-	if (rc == OK)
-		rc = outbox_key(p, o, &o->aside, row, &r->key, err);
-	if (rc == OK && !bare && !value_is_null(&row[o->payload]))
-		rc = outbox_plain(&tbl->cols[o->payload], &row[o->payload], &p->row, &r->value, err);
-	if (rc == OK)
-		rc = headers(p, o, row, r, err);
-	if (rc != OK)
-		return rc;
-	r->topic = o->aside.topic;
-	add_header(r, "towline.reason", slice_of(reason));
-	add_header(r, "towline.source", slice_of(arena_printf(&p->row, "%.*s.%.*s", SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name))));
-	if (fields.p)
-		add_header(r, "towline.fields", fields);
-	tell_aside(o, reason);
-	return OK;
-}
-
-/* Chunks would be of no use to who reads events. */
+/* REJECT: it is one to set aside. */
 static enum rc
 too_large(struct publisher *p, const struct outbox *o, const struct record *r, struct err *err)
 {
-	if (p->kafka->conf->on_large == LARGE_DEADLETTER)
-		return fail(err, REJECT, "an event of %zu bytes is larger than message.max.bytes (%" PRId64 ")", r->value.n,
-		    kafka_message_max(p->kafka->conf));
-	return fail(err, FATAL, "table %s.%s: an event of %zu bytes is larger than message.max.bytes (%" PRId64 "); raise that in "
-	    "kafka.options and max.message.bytes at topic %s, or set source.on_large: dead-letter",
-	    o->tbl->schema.p, o->tbl->name.p, r->value.n, kafka_message_max(p->kafka->conf), r->topic->name);
+	enum rc rc = fail(err, REJECT, "an event of %zu bytes is larger than message.max.bytes (%" PRId64 ")", large_bytes(r),
+	    kafka_message_max(p->kafka->conf));
+
+	return p->kafka->conf->on_large == LARGE_STOP ? outbox_stop(o, err->text, err) : rc;
 }
 
 enum rc
@@ -331,7 +281,6 @@ outbox_send(struct publisher *p, struct outbox *o, struct group *g, const struct
 {
 	struct record r = { .aside = true, .timestamp_ms = txn->commit_us / 1000 };
 	struct destination *d = NULL;
-	bool bare = false;
 	enum rc rc;
 
 	if (ch->op == OP_UPDATE && !o->told)
@@ -343,20 +292,9 @@ outbox_send(struct publisher *p, struct outbox *o, struct group *g, const struct
 	rc = where_to(p, o, ch->after, &d, err);
 	if (rc == OK)
 		rc = event(p, o, d, ch->after, &r, err);
-	if (rc == OK && large_is(p, &r)) {
+	if (rc == OK && large_is(p, &r))
 		rc = too_large(p, o, &r, err);
-		bare = rc == REJECT;
-	}
-	if (rc == REJECT) {
-		r = (struct record){ .aside = true, .timestamp_ms = r.timestamp_ms };
-		rc = set_aside(p, o, ch->after, arena_printf(&p->row, "%s", err->text), bare, &r, err);
-		/* With its reason it is larger than it was. */
-		if (rc == OK && !bare && large_is(p, &r)) {
-			r.value = (struct slice){ NULL, 0 };
-			r.nextra -= strcmp(r.extra[r.nextra - 1].name, "towline.fields") == 0;
-		}
-	}
 	if (rc == REJECT)
-		return fail(err, FATAL, "outbox: %s", err->text);
+		return outbox_aside(p, o, g, ch->after, arena_printf(&p->row, "%s", err->text), txn->commit_us / 1000, err);
 	return rc == OK ? deliver(p, g, &r, err) : rc;
 }

@@ -18,7 +18,7 @@ enum rc outbox_make(struct publisher *p, const struct table *tbl, struct outbox 
 
 /*
  * RETRY: Kafka or registry. FATAL: the event is refused. A row that names no topic, or none that may be, goes to the dead letters
- * as the event it is, with headers towline.reason and towline.source.
+ * as the event it is, with headers towline.reason and towline.source; as does one that is too large, where source.on_large lets it.
  */
 enum rc outbox_send(struct publisher *p, struct outbox *o, struct group *g, const struct txn *txn, const struct change *ch, struct err *err)
     MUST_CHECK;

@@ -1,5 +1,6 @@
 /*
- * outbox_impl.h - inside of the outbox: outbox.c knows where an event goes, outbox_value.c what it says. For these only.
+ * outbox_impl.h - inside of the outbox: outbox.c knows where an event goes, outbox_value.c what it says, outbox_aside.c what
+ * becomes of one that cannot. For these only.
  */
 #ifndef PRODUCER_OUTBOX_IMPL_H
 #define PRODUCER_OUTBOX_IMPL_H
@@ -9,7 +10,7 @@
 #include "schemas/json_avro.h"
 
 enum {
-	ASIDE_HEADERS = 3, /* of an event that is set aside */
+	ASIDE_HEADERS = 4, /* of an event that is set aside */
 	HEADERS = COUNTOF(((struct record *)0)->extra) - ASIDE_HEADERS,
 	FIELDS = 16,
 	REFUSALS = 8,
@@ -70,6 +71,20 @@ enum rc outbox_key(struct publisher *p, const struct outbox *o, const struct des
     struct err *err) MUST_CHECK;
 enum rc outbox_value(struct publisher *p, const struct outbox *o, struct destination *d, const struct value *row, struct slice *out,
     struct err *err) MUST_CHECK;
+
+/* The headers of its columns, in p->row. REJECT: a value without text. */
+enum rc outbox_headers(struct publisher *p, const struct outbox *o, const struct value *row, struct record *r, struct err *err)
+    MUST_CHECK;
+
+/*
+ * The event into the dead letters, in as many records as it takes (source.on_large). reason stays; ms: the timestamp. RETRY: Kafka.
+ * FATAL: it is too large, and source.on_large does not let it be cut or cut short.
+ */
+enum rc outbox_aside(struct publisher *p, struct outbox *o, struct group *g, const struct value *row, const char *reason, int64_t ms,
+    struct err *err) MUST_CHECK;
+
+/* FATAL, with the ways out. */
+enum rc outbox_stop(const struct outbox *o, const char *reason, struct err *err);
 
 /* The columns of the envelope as a JSON object, in p->row; p NULL: there are none, or they are no UTF-8. */
 struct slice outbox_fields(struct publisher *p, const struct outbox *o, const struct value *row);

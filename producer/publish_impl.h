@@ -83,7 +83,7 @@ struct record {
 	struct {
 		const char *name;
 		struct slice value;
-	} extra[11]; /* further headers */
+	} extra[12]; /* further headers */
 	int nextra;
 	int64_t timestamp_ms;
 	bool aside; /* no row of the group, though the group waits for it */
@@ -99,9 +99,16 @@ enum rc publisher_topic(struct publisher *p, const char *name, int partitions, e
  */
 enum rc publisher_topic_lend(struct publisher *p, const char *name, int partitions, struct topic **out, struct err *err) MUST_CHECK;
 
-/* large.c: set record_max and chunk_max; a record that is too large to be sent as it is; what becomes of such a one, by source.on_large. */
+/*
+ * large.c: set record_max and chunk_max; a record's bytes, and is it too large to be sent as it is? What becomes of such a one, by
+ * source.on_large.
+ */
 void large_limits(struct publisher *p);
+size_t large_bytes(const struct record *r);
 bool large_is(const struct publisher *p, const struct record *r);
+
+/* FATAL: n bytes in chunks are more than an embedded broker would keep. */
+enum rc large_fits(const struct publisher *p, const char *what, size_t n, struct err *err) MUST_CHECK;
 
 /*
  * r's value is all that valuebuf holds, its tl all that header holds; both are used up. tl: what

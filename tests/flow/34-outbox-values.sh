@@ -22,7 +22,17 @@ pg_sql src "create table orders(id int primary key, v int);
 	create table outbox(id int primary key, aggregatetype text, aggregateid text, type text, payload text, shard int, at timestamptz, tenant int)"
 events() { python3 "$ROOT/tests/flow/events.py" "$BROKERS" "${2:-$REGISTRY}" "event.$NAME.$1"; }
 shows() { [[ $(events order) == *"$1"* ]]; }
-put() { pg_sql src "insert into outbox values $1; insert into orders values ($2, 0)"; wait_for 30 'same_pg src dst orders'; }
+visible() { kcat -b "$BROKERS" -C -t "$1" -X isolation.level=read_committed -e -q -f '.\n'; }
+# A commit of Kafka's may be seen in one topic a little before it is in another.
+settled() {
+	local t
+	for t in $(kcat -b "$BROKERS" -L | sed -n "s/^  topic \"\(event\.$NAME\.[^\"]*\|$NAME.towline.deadletter\)\".*/\1/p"); do visible "$t"; done | wc -l
+}
+put() {
+	pg_sql src "insert into outbox values $1; insert into orders values ($2, 0)"
+	wait_for 30 'same_pg src dst orders'
+	wait_for 10 '[ "$(settled)" = "$(pg_sql src "select count(*) from outbox")" ]'
+}
 aside() { kcat -b "$BROKERS" -C -t "$NAME.towline.deadletter" -X isolation.level=read_committed -e -q -f '%k|%s|%h\n' | sed 's/,towline.source=public.outbox//'; }
 versions() { curl -fsS "$REGISTRY/subjects/event.$NAME.$1-value/versions" | tr -d ' '; }
 backward() { curl -fsS -X PUT -H 'Content-Type: application/json' -d '{"compatibility": "BACKWARD"}' "$REGISTRY/config/event.$NAME.$1-value" >/dev/null; }
@@ -95,6 +105,7 @@ wait_for 30 "grep -q 'msg=.*registry http://127.0.0.1:$PORT' $DIR/run.log || gre
 python3 "$ROOT/tests/flow/http_forward.py" "$PORT" "${REGISTRY%/apis/*}" >>"$DIR/asked.log" 2>&1 &
 FLOW_PID[forward]=$!
 wait_for 60 'same_pg src dst orders'
+wait_for 10 '[ "$(settled)" = "$(pg_sql src "select count(*) from outbox")" ]'
 [ "$(events away)" != '' ] && [ "$(aside | grep -c 'id=33,')" = 0 ] || flunk "$(events away) $(aside | tail -1)"
 towline_kill run TERM
 kill "${FLOW_PID[forward]}"
