@@ -7,6 +7,7 @@
  *   shift TOPIC                        the topic is made anew with the first record of each partition left out
  *   cut TOPIC N                        the topic is made anew with the first N records of each partition
  *   grow TOPIC N                       it has N partitions from now on
+ *   keep TOPIC N                       it is made, with N partitions, and keeps records however old they say they are
  *   first TOPIC PARTITION OFFSET       the record's first bytes, in hex: key, value
  */
 #include <librdkafka/rdkafka.h>
@@ -129,7 +130,7 @@ grow_topic(rd_kafka_t *rk, const char *topic, int partitions)
 
 /* A topic that was deleted a moment ago may still be in the way. */
 static void
-create_topic(rd_kafka_t *rk, const char *topic, int partitions)
+create_topic(rd_kafka_t *rk, const char *topic, int partitions, bool keep)
 {
 	rd_kafka_resp_err_t code;
 
@@ -140,6 +141,8 @@ create_topic(rd_kafka_t *rk, const char *topic, int partitions)
 		rd_kafka_event_t *ev;
 		size_t n;
 
+		if (keep)
+			rd_kafka_NewTopic_set_config(nt, "retention.ms", "-1");
 		rd_kafka_CreateTopics(rk, &nt, 1, NULL, q);
 		ev = answer(q, "create");
 		code = rd_kafka_topic_result_error(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &n)[0]);
@@ -244,7 +247,7 @@ rewrite(const char *brokers, rd_kafka_t *admin, const char *topic, int32_t parti
 
 	read_topic(brokers, topic, &c);
 	delete_topic(admin, topic);
-	create_topic(admin, topic, c.partitions);
+	create_topic(admin, topic, c.partitions, false);
 	writer = client(brokers, RD_KAFKA_PRODUCER);
 	for (int i = 0; i < c.n; i++) {
 		const rd_kafka_message_t *m = c.list[i];
@@ -306,6 +309,8 @@ main(int argc, char **argv)
 		rewrite(brokers, rk, topic, (int32_t)strtol(argv[4], NULL, 10), strtoll(argv[5], NULL, 10), argv[6], 0);
 	else if (strcmp(what, "grow") == 0 && argc == 5)
 		grow_topic(rk, topic, (int)strtol(argv[4], NULL, 10));
+	else if (strcmp(what, "keep") == 0 && argc == 5)
+		create_topic(rk, topic, (int)strtol(argv[4], NULL, 10), true);
 	else if (strcmp(what, "shift") == 0)
 		rewrite(brokers, rk, topic, 0, 0, NULL, 0);
 	else if (strcmp(what, "cut") == 0 && argc == 5)
