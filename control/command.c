@@ -33,6 +33,7 @@ const struct command *const command_table[] = {
 	&command_replica,
 	&command_resync,
 	&command_sequence,
+	&command_verify,
 	&command_snapshot,
 	&command_takeover,
 	&command_dlq,

@@ -76,13 +76,14 @@ int cmd_stats(struct call *call);
 int cmd_status(struct call *call);
 int cmd_tail(struct call *call);
 int cmd_takeover(struct call *call);
+int cmd_verify(struct call *call);
 int cmd_version(struct call *call);
 int cmd_wait(struct call *call);
 int cmd_write(struct call *call);
 
 extern const struct command command_check, command_config, command_consumer, command_demo, command_dlq, command_help,
     command_log, command_producer, command_read, command_replica, command_resync, command_run, command_sequence,
-    command_snapshot, command_source, command_stats, command_status, command_tail, command_takeover, command_version,
+    command_snapshot, command_source, command_stats, command_status, command_tail, command_takeover, command_verify, command_version,
     command_wait, command_write;
 
 /* The value of one of the command's own options: NULL when not given, "" for a flag. Asking for an unknown name dies. */

@@ -7,6 +7,7 @@
 #include "control/command.h"
 #include "control/health.h"
 #include "control/human.h"
+#include "control/reach.h"
 #include "control/replicas.h"
 #include "control/resync.h"
 #include "control/store.h"
@@ -37,27 +38,6 @@ struct read_call {
 	struct replica_list replicas;
 };
 
-/* How far the sink is: of lanes the one that is least far. */
-static enum rc
-sink_at(const struct conf *conf, const struct conf_sink *sink, struct marker *at, struct err *err)
-{
-	bool lanes = strcmp(sink->apply, "key") == 0, found = false;
-	enum rc rc = OK;
-
-	for (int i = 0; rc == OK && i < (lanes ? (int)sink->lanes : 1); i++) {
-		char name[160];
-		struct marker m;
-
-		snprintf(name, sizeof name, lanes ? "%s/lane %d" : "%s", conf->name, i);
-		rc = marker_look(name, sink, &m, &found, err);
-		if (rc == OK && !found)
-			m = (struct marker){ 0 };
-		if (rc == OK && (i == 0 || m.seq < at->seq))
-			*at = m;
-	}
-	return rc;
-}
-
 static enum rc
 take_timeout(struct call *call, int64_t *us)
 {
@@ -78,25 +58,6 @@ pause_ms(int ms)
 
 /* ---- wait ---- */
 
-/*
- * A sink knows LSNs of commits only. One that none has, as pg_current_wal_lsn() on a quiet source gives, is reached too when all that
- * was committed up to there is in the spine, as the producer says, and the sink has all of the spine. b NULL: nobody says.
- */
-static bool
-reached(struct board *b, const struct marker *at, uint64_t lsn)
-{
-	const struct progress *front;
-	struct err err;
-
-	if (at->lsn >= lsn)
-		return true;
-	if (!b || board_update(b, false, &err) != OK)
-		return false;
-	front = board_front(b);
-	return front && front->lag_bytes >= 0 && front->end_lsn - (uint64_t)front->lag_bytes >= lsn && at->gen == front->gen &&
-	    at->seq >= front->seq;
-}
-
 static enum rc
 wait_sink(struct call *call, const struct conf_sink *sink, struct board *b, uint64_t lsn, int64_t until)
 {
@@ -105,8 +66,8 @@ wait_sink(struct call *call, const struct conf_sink *sink, struct board *b, uint
 	enum rc rc;
 
 	for (;;) {
-		rc = sink_at(call->conf, sink, &at, &call->err);
-		if (rc == FATAL || rc == REJECT || (rc == OK && reached(b, &at, lsn)))
+		rc = reach_sink_at(call->conf, sink, NULL, &at, &call->err);
+		if (rc == FATAL || rc == REJECT || (rc == OK && reach_reached(b, &at, lsn)))
 			return rc;
 		if (stop_requested())
 			return fail_exit(&call->err, FATAL, EXIT_INTERRUPTED, "interrupted");
@@ -370,12 +331,12 @@ ask_replicas(struct read_call *r, struct board *b)
 		for (int i = 0; i < k; i++)
 			which = which->next;
 		sink = which->sink;
-		rc = r->at_least ? sink_at(conf, sink, &at, &r->call->err) : OK;
+		rc = r->at_least ? reach_sink_at(conf, sink, NULL, &at, &r->call->err) : OK;
 
 		tried[k] = true;
 		if (!takes(conf, sink, r->call->argv[0]))
 			continue;
-		if (rc == OK && r->at_least && !reached(b, &at, r->at_least))
+		if (rc == OK && r->at_least && !reach_reached(b, &at, r->at_least))
 			continue;
 		if (rc == OK)
 			rc = ask(r, sink->name, sink->url, sink);

@@ -1,9 +1,10 @@
 /*
  * towline sequence: the sequences of a source and of its PostgreSQL sinks, which logical decoding does not carry.
  */
-#include "control/command.h"
+#include "control/sequence.h"
 #include "consumer/mapping.h"
 #include "consumer/marker.h"
+#include "control/command.h"
 #include "core/pg.h"
 #include "core/quote.h"
 
@@ -11,8 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum state { EQUAL = 0, AHEAD, BEHIND, MISSING };
-static const char *const state_names[] = { "equal", "ahead", "behind", "missing" };
+const char *
+sequence_state_name(enum sequence_state s)
+{
+	static const char *const names[] = { "equal", "ahead", "behind", "missing" };
+
+	return names[s];
+}
 
 /* What a sequence gives out next is what counts: last + increment, or the start when it was never used. */
 struct seq {
@@ -22,16 +28,13 @@ struct seq {
 };
 
 struct sequences {
-	struct call *call;
+	const struct conf *conf;
 	const struct conf_sink *sink;
 	PGconn *from, *to;
-	struct arena arena;
+	struct arena *a;
 	struct seq *seqs;
 	int n;
-	int64_t ahead;
-	bool copy, create;
-	struct buf out;      /* said when all went well */
-	bool found_less;     /* some are behind or missing in the end */
+	struct sequence_how how;
 };
 
 /*
@@ -61,7 +64,7 @@ number(const PGresult *res, int row, int col)
 static const char *
 text(struct sequences *w, const PGresult *res, int row, int col)
 {
-	return arena_text(&w->arena, slice_of(PQgetvalue(res, row, col)));
+	return arena_text(w->a, slice_of(PQgetvalue(res, row, col)));
 }
 
 static enum rc
@@ -72,7 +75,7 @@ list_source(struct sequences *w, struct err *err)
 
 	if (rc != OK)
 		return rc;
-	w->seqs = arena_array(&w->arena, (size_t)PQntuples(res) + 1, sizeof *w->seqs);
+	w->seqs = arena_array(w->a, (size_t)PQntuples(res) + 1, sizeof *w->seqs);
 	for (int i = 0; i < PQntuples(res) && rc == OK; i++) {
 		struct seq s = {
 			.schema = text(w, res, i, 0), .name = text(w, res, i, 1), .type = text(w, res, i, 2),
@@ -82,11 +85,11 @@ list_source(struct sequences *w, struct err *err)
 			.last = number(res, i, 13),
 		};
 
-		if (*s.owner_table && !conf_wants(w->call->conf, slice_of(s.owner_schema), slice_of(s.owner_table)))
+		if (*s.owner_table && !conf_wants(w->conf, slice_of(s.owner_schema), slice_of(s.owner_table)))
 			continue;
 		if (*PQgetvalue(res, i, 12) != 't')
 			rc = fail(err, FATAL, "sequence %s.%s may not be read; run GRANT SELECT ON SEQUENCE %s.%s TO %s", s.schema, s.name,
-			    pg_ident(&w->arena, slice_of(s.schema)), pg_ident(&w->arena, slice_of(s.name)), PQuser(w->from));
+			    pg_ident(w->a, slice_of(s.schema)), pg_ident(w->a, slice_of(s.name)), PQuser(w->from));
 		else
 			w->seqs[w->n++] = s;
 	}
@@ -105,11 +108,11 @@ qualified(struct sequences *w, const char *schema, const char *name)
 	size_t size;
 	char *out;
 
-	mapping_name(w->sink, slice_of(schema), slice_of(name), &w->arena, &to_schema, &to_name);
-	s = pg_ident(&w->arena, to_schema);
-	n = pg_ident(&w->arena, to_name);
+	mapping_name(w->sink, slice_of(schema), slice_of(name), w->a, &to_schema, &to_name);
+	s = pg_ident(w->a, to_schema);
+	n = pg_ident(w->a, to_name);
 	size = strlen(s) + strlen(n) + 2;
-	out = arena_raw(&w->arena, size);
+	out = arena_raw(w->a, size);
 	snprintf(out, size, "%s.%s", s, n);
 	return out;
 }
@@ -122,7 +125,7 @@ next_of(const struct seq *s, int64_t *next)
 }
 
 static enum rc
-look(struct sequences *w, const struct seq *s, enum state *state, struct seq *there, struct err *err)
+look(struct sequences *w, const struct seq *s, enum sequence_state *state, struct seq *there, struct err *err)
 {
 	static const char sql[] =
 	    "SELECT s.seqstart, s.seqincrement, pg_sequence_last_value(c.oid) FROM pg_catalog.pg_sequence s"
@@ -134,7 +137,7 @@ look(struct sequences *w, const struct seq *s, enum state *state, struct seq *th
 	int64_t here, other;
 	enum rc rc;
 
-	mapping_name(w->sink, slice_of(s->schema), slice_of(s->name), &w->arena, &schema, &name);
+	mapping_name(w->sink, slice_of(s->schema), slice_of(s->name), w->a, &schema, &name);
 	params[0] = schema.p;
 	params[1] = name.p;
 	rc = pg_exec_params(w->to, "look at the sink's sequence", sql, 2, params, &res, err);
@@ -142,14 +145,14 @@ look(struct sequences *w, const struct seq *s, enum state *state, struct seq *th
 	if (rc != OK)
 		return rc;
 	*there = (struct seq){ 0 };
-	*state = MISSING;
+	*state = SEQUENCE_MISSING;
 	if (PQntuples(res)) {
 		*there = (struct seq){ .start = number(res, 0, 0), .increment = number(res, 0, 1),
 			.used = !PQgetisnull(res, 0, 2), .last = number(res, 0, 2) };
 		if (!next_of(s, &here) || !next_of(there, &other) || here == other)
-			*state = EQUAL;
+			*state = SEQUENCE_EQUAL;
 		else
-			*state = (here > other) == (s->increment > 0) ? BEHIND : AHEAD;
+			*state = (here > other) == (s->increment > 0) ? SEQUENCE_BEHIND : SEQUENCE_AHEAD;
 	}
 	PQclear(res);
 	return rc;
@@ -160,8 +163,8 @@ static enum rc
 create(struct sequences *w, const struct seq *s, struct err *err)
 {
 	struct slice owner = mapping_column(
-	    w->sink, slice_of(s->owner_schema), slice_of(s->owner_table), slice_of(s->owner_column), &w->arena);
-	const char *name = qualified(w, s->schema, s->name), *column = pg_ident(&w->arena, owner);
+	    w->sink, slice_of(s->owner_schema), slice_of(s->owner_table), slice_of(s->owner_column), w->a);
+	const char *name = qualified(w, s->schema, s->name), *column = pg_ident(w->a, owner);
 	const char *table = *s->owner_table && owner.n ? qualified(w, s->owner_schema, s->owner_table) : NULL;
 	const char *params[] = { table, owner.p };
 	struct buf sql = { 0 };
@@ -181,7 +184,7 @@ create(struct sequences *w, const struct seq *s, struct err *err)
 	if (rc == OK && table && PQntuples(res)) {
 		buf_reset(&sql);
 		buf_printf(&sql, "ALTER TABLE %s ALTER COLUMN %s SET DEFAULT nextval(%s); ALTER SEQUENCE %s OWNED BY %s.%s", table, column,
-		    pg_literal(&w->arena, slice_of(name)), name, table, column);
+		    pg_literal(w->a, slice_of(name)), name, table, column);
 		rc = pg_exec(w->to, "give the column its sequence", buf_cstr(&sql), NULL, err);
 	}
 	PQclear(res);
@@ -197,9 +200,9 @@ move(struct sequences *w, const struct seq *s, const struct seq *there, bool *wa
 	char value[24];
 	const char *params[] = { qualified(w, s->schema, s->name), value };
 
-	if (__builtin_mul_overflow(w->ahead, s->increment, &far) || __builtin_add_overflow(to, far, &to) || to > s->max || to < s->min)
+	if (__builtin_mul_overflow(w->how.ahead, s->increment, &far) || __builtin_add_overflow(to, far, &to) || to > s->max || to < s->min)
 		return fail(
-		    err, FATAL, "sequence %s.%s has no %" PRId64 " values left; take a smaller --ahead", s->schema, s->name, w->ahead);
+		    err, FATAL, "sequence %s.%s has no %" PRId64 " values left; take a smaller --ahead", s->schema, s->name, w->how.ahead);
 	if (!next_of(there, &next) || (s->increment > 0 ? next > to : next < to))
 		return OK;
 	*was_set = true;
@@ -207,85 +210,104 @@ move(struct sequences *w, const struct seq *s, const struct seq *there, bool *wa
 	return pg_exec_params(w->to, "set the sequence", "SELECT pg_catalog.setval($1::regclass, $2::bigint, true)", 2, params, NULL, err);
 }
 
-/* ---- what is said ---- */
-
-static void
-put_value(struct buf *b, const struct seq *s, bool there)
-{
-	if (there && s->used)
-		buf_printf(b, "%" PRId64, s->last);
-	else
-		buf_text(b, there ? "null" : "none");
-}
-
-static void
-say(struct sequences *w, const struct seq *s, const struct seq *there, enum state state, bool was_set)
-{
-	struct buf *b = &w->out, name = { 0 };
-
-	buf_printf(&name, "%s.%s", s->schema, s->name);
-	if (w->call->json) {
-		buf_printf(b, "%s{\"sink\":\"%s\",\"sequence\":", b->n ? "," : "[", w->sink->name);
-		quote_json(b, buf_view(&name));
-		buf_text(b, ",\"source\":");
-		put_value(b, s, true);
-		buf_text(b, ",\"at_sink\":");
-		put_value(b, there, true);
-		buf_printf(b, ",\"state\":\"%s\",\"set\":%s}", state_names[state], was_set ? "true" : "false");
-	} else {
-		buf_printf(b, "%-12s %-32s %-8s source ", w->sink->name, buf_cstr(&name), state_names[state]);
-		put_value(b, s, true);
-		buf_text(b, ", sink ");
-		put_value(b, there, state != MISSING);
-		buf_text(b, was_set ? "  (set)\n" : "\n");
-	}
-	buf_free(&name);
-}
-
 static enum rc
-treat(struct sequences *w, const struct seq *s, struct err *err)
+treat(struct sequences *w, const struct seq *s, struct sequence_found *out, struct err *err)
 {
 	struct seq there;
-	enum state state;
+	enum sequence_state state;
 	bool was_set = false;
 	enum rc rc = look(w, s, &state, &there, err);
 
-	if (rc == OK && state == MISSING && w->create) {
+	if (rc == OK && state == SEQUENCE_MISSING && w->how.create) {
 		was_set = true;
 		rc = create(w, s, err);
 		if (rc == OK)
 			rc = look(w, s, &state, &there, err);
 	}
-	if (rc == OK && w->copy && s->used && state != MISSING)
+	if (rc == OK && w->how.copy && s->used && state != SEQUENCE_MISSING)
 		rc = move(w, s, &there, &was_set, err);
 	if (rc == OK && was_set)
 		rc = look(w, s, &state, &there, err);
-	if (rc != OK)
-		return rc;
-	w->found_less = w->found_less || state == BEHIND || state == MISSING;
-	say(w, s, &there, state, was_set);
-	return OK;
+	if (rc == OK)
+		*out = (struct sequence_found){ .sink = w->sink->name, .name = arena_printf(w->a, "%s.%s", s->schema, s->name),
+			.state = state, .used = s->used, .last = s->last,
+			.used_there = there.used, .last_there = there.last, .set = was_set };
+	return rc;
 }
 
-/* ---- the sinks ---- */
-
-/* One sink, wholly or not at all. (setval itself is not undone; a sequence that is further on harms nobody.) */
-static enum rc
-treat_sink(struct sequences *w, const struct conf_sink *sink, struct err *err)
+/* (setval itself is not undone; a sequence that is further on harms nobody.) */
+enum rc
+sequences_treat(struct sequences *w, const struct conf_sink *sink, const struct sequence_how *how, struct sequence_found **found, int *n,
+    struct err *err)
 {
 	enum rc rc = pg_connect(sink->url, false, &w->to, err);
 
 	w->sink = sink;
+	w->how = *how;
+	*found = arena_array(w->a, (size_t)w->n + 1, sizeof **found);
+	*n = 0;
 	if (rc == OK)
-		rc = pg_exec(w->to, "begin", w->copy ? "BEGIN" : "BEGIN READ ONLY", NULL, err);
+		rc = pg_exec(w->to, "begin", w->how.copy ? "BEGIN" : "BEGIN READ ONLY", NULL, err);
 	for (int i = 0; i < w->n && rc == OK; i++)
 		if (!*w->seqs[i].owner_table || conf_sink_wants(sink, slice_of(w->seqs[i].owner_schema), slice_of(w->seqs[i].owner_table)))
-			rc = treat(w, &w->seqs[i], err);
+			rc = treat(w, &w->seqs[i], &(*found)[(*n)++], err);
 	if (rc == OK)
 		rc = pg_exec(w->to, "commit", "COMMIT", NULL, err);
 	PQfinish(w->to);
 	w->to = NULL;
 	return rc == OK ? OK : fail_in(err, "sink %s", sink->name);
+}
+
+enum rc
+sequences_open(const struct conf *conf, struct arena *a, struct sequences **out, struct err *err)
+{
+	struct sequences *w = arena_new(a, struct sequences);
+	enum rc rc;
+
+	*w = (struct sequences){ .conf = conf, .a = a };
+	*out = w;
+	rc = pg_connect(conf->source_url, false, &w->from, err);
+	if (rc == OK)
+		rc = list_source(w, err);
+	return rc == OK ? OK : fail_in(err, "source");
+}
+
+void
+sequences_close(struct sequences *w)
+{
+	if (w)
+		PQfinish(w->from);
+}
+
+/* ---- towline sequence ---- */
+
+static void
+put_value(struct buf *b, int64_t last, bool used, bool there)
+{
+	if (there && used)
+		buf_printf(b, "%" PRId64, last);
+	else
+		buf_text(b, there ? "null" : "none");
+}
+
+static void
+say(struct buf *b, const struct sequence_found *f, bool json)
+{
+	if (json) {
+		buf_printf(b, "%s{\"sink\":\"%s\",\"sequence\":", b->n ? "," : "[", f->sink);
+		quote_json(b, slice_of(f->name));
+		buf_text(b, ",\"source\":");
+		put_value(b, f->last, f->used, true);
+		buf_text(b, ",\"at_sink\":");
+		put_value(b, f->last_there, f->used_there, true);
+		buf_printf(b, ",\"state\":\"%s\",\"set\":%s}", sequence_state_name(f->state), f->set ? "true" : "false");
+		return;
+	}
+	buf_printf(b, "%-12s %-32s %-8s source ", f->sink, f->name, sequence_state_name(f->state));
+	put_value(b, f->last, f->used, true);
+	buf_text(b, ", sink ");
+	put_value(b, f->last_there, f->used_there, f->state != SEQUENCE_MISSING);
+	buf_text(b, f->set ? "  (set)\n" : "\n");
 }
 
 static enum rc
@@ -307,18 +329,17 @@ take_sink(struct call *call, const struct conf_sink **one)
 }
 
 static enum rc
-take_call(struct sequences *w)
+take_call(struct call *call, struct sequence_how *how)
 {
-	struct call *call = w->call;
 	const char *what = call->argv[0], *source = call->conf->source_url;
 	enum rc rc;
 
-	w->copy = strcmp(what, "copy") == 0;
-	w->create = call_option(call, "create") != NULL;
-	if (!w->copy && strcmp(what, "ls") != 0)
+	how->copy = strcmp(what, "copy") == 0;
+	how->create = call_option(call, "create") != NULL;
+	if (!how->copy && strcmp(what, "ls") != 0)
 		return call_usage(call, "sequence takes ls or copy, not '%.60s'", what);
-	rc = call_number(call, "ahead", 0, 0, INT64_C(1) << 40, &w->ahead);
-	if (rc == OK && !w->copy && (w->create || w->ahead))
+	rc = call_number(call, "ahead", 0, 0, INT64_C(1) << 40, &how->ahead);
+	if (rc == OK && !how->copy && (how->create || how->ahead))
 		return call_usage(call, "--create and --ahead are of copy");
 	if (rc == OK && (!source || marker_sqlite_path(source)))
 		return fail_exit(&call->err, FATAL, EXIT_CONFIG, "sequences are PostgreSQL's: the configuration has no such source");
@@ -328,32 +349,40 @@ take_call(struct sequences *w)
 int
 cmd_sequence(struct call *call)
 {
-	struct sequences w = { .call = call };
+	struct sequence_how how = { 0 };
+	struct sequences *w = NULL;
+	struct arena a = { 0 };
+	struct buf out = { 0 }; /* said when all went well */
 	const struct conf_sink *one = NULL;
-	enum rc rc = take_call(&w);
+	bool less = false;
+	enum rc rc = take_call(call, &how);
 
 	if (rc == OK)
 		rc = take_sink(call, &one);
-	if (rc == OK && (rc = pg_connect(call->conf->source_url, false, &w.from, &call->err)) == OK)
-		rc = list_source(&w, &call->err);
-	if (rc != OK && w.from)
-		fail_in(&call->err, "source");
+	if (rc == OK)
+		rc = sequences_open(call->conf, &a, &w, &call->err);
 	for (int i = 0; i < call->conf->nsinks && rc == OK; i++) {
 		const struct conf_sink *sink = &call->conf->sinks[i];
+		struct sequence_found *found = NULL;
+		int n = 0;
 
 		if (one ? sink == one : !marker_sqlite_path(sink->url))
-			rc = treat_sink(&w, sink, &call->err);
+			rc = sequences_treat(w, sink, &how, &found, &n, &call->err);
+		for (int k = 0; k < n && rc == OK; k++) {
+			less = less || sequence_is_less(&found[k]);
+			say(&out, &found[k], call->json);
+		}
 	}
 	if (rc == OK && call->json)
-		buf_text(&w.out, w.out.n ? "]\n" : "[]\n");
+		buf_text(&out, out.n ? "]\n" : "[]\n");
 	if (rc == OK)
-		fwrite(w.out.p, 1, w.out.n, stdout);
-	buf_free(&w.out);
-	PQfinish(w.from);
-	arena_free(&w.arena);
+		fwrite(out.p, 1, out.n, stdout);
+	buf_free(&out);
+	sequences_close(w);
+	arena_free(&a);
 	if (rc != OK)
 		return (int)call->err.exit;
-	return w.found_less ? EXIT_DIFFERENT : EXIT_DONE;
+	return less ? EXIT_DIFFERENT : EXIT_DONE;
 }
 
 static const struct command_option sequence_options[] = {

@@ -104,7 +104,9 @@ verify_key_column(const struct verify_key *k, int i)
 {
 	const char *a = k->source.cells, *b = k->sink.cells;
 
-	for (int col = 0; a && b && *a && *b; col++) {
+	if (!a || !b || strcmp(a, VERIFY_SEVERAL) == 0 || strcmp(b, VERIFY_SEVERAL) == 0)
+		return -1;
+	for (int col = 0; *a && *b; col++) {
 		size_t na = strcspn(a, ","), nb = strcspn(b, ",");
 
 		if ((na != nb || memcmp(a, b, na) != 0) && i-- == 0)

@@ -23,6 +23,9 @@ enum { VERIFY_LIKELY = 5 };
 
 enum verify_verdict { VERIFY_OPEN = 0, VERIFY_EQUAL, VERIFY_DIFFERENT, VERIFY_MISSING, VERIFY_EXTRA };
 
+/* Cells of a key that several rows have. */
+#define VERIFY_SEVERAL "rows"
+
 /* "equal", "different", "missing" (at the sink), "extra" (there); "undecided". */
 const char *verify_verdict_name(enum verify_verdict v);
 
@@ -57,7 +60,7 @@ void verify_key_end(struct verify_key *k);
 /* Frees the looks; the verdict stays. */
 void verify_key_drop(struct verify_key *k);
 
-/* The number of the i-th column whose digests differ, from 0; -1: there are no more. */
+/* The number of the i-th column whose digests differ, from 0; -1: there are no more, or nobody can say. */
 int verify_key_column(const struct verify_key *k, int i);
 
 /* Keys in the order in which both sides list them: byte by byte, column by column. */

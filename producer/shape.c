@@ -234,6 +234,12 @@ shape_table(const struct shape *s)
 	return &s->to;
 }
 
+bool
+shape_hides(const struct shape *s, int col)
+{
+	return s->cols[col].mask != MASK_NONE && s->cols[col].mask != MASK_TEXT;
+}
+
 /* ---- values ---- */
 
 static enum rc

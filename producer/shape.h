@@ -31,6 +31,9 @@ bool shape_is_structure(const struct column *col);
 
 const struct table *shape_table(const struct shape *s);
 
+/* Does the value of that column of tbl not leave as it is: left out, or masked? */
+bool shape_hides(const struct shape *s, int col);
+
 /* The change as it leaves; values in a. REJECT: a value has no text. */
 enum rc shape_change(const struct shape *s, const struct change *ch, struct arena *a,
     struct change *out, struct err *err) MUST_CHECK;

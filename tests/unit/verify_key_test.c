@@ -218,13 +218,16 @@ hot_rows(void **state)
 static void
 columns_and_keys(void **state)
 {
-	struct verify_key k = { .source = { .cells = (char *)(uintptr_t)"12,-3,4,5" }, .sink = { .cells = (char *)(uintptr_t)"12,-33,4,6" } };
+	char left[] = "12,-3,4,5", right[] = "12,-33,4,6", several[] = VERIFY_SEVERAL;
+	struct verify_key k = { .source = { .cells = left }, .sink = { .cells = right } };
 	char a[] = "a", b[] = "b", ab[] = "ab", *one[] = { a, b }, *two[] = { a, ab }, *three[] = { ab, a };
 
 	(void)state;
 	assert_int_equal(verify_key_column(&k, 0), 1);
 	assert_int_equal(verify_key_column(&k, 1), 3);
 	assert_int_equal(verify_key_column(&k, 2), -1);
+	k.sink.cells = several;
+	assert_int_equal(verify_key_column(&k, 0), -1);
 	assert_int_equal(verify_key_compare(one, one, 2), 0);
 	assert_true(verify_key_compare(one, two, 2) > 0);
 	assert_true(verify_key_compare(one, three, 2) < 0);
