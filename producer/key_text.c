@@ -26,8 +26,8 @@ put_text(struct buf *b, struct slice s)
 }
 
 /* RFC 4648, with padding. */
-static void
-put_base64(struct buf *b, struct slice s)
+void
+key_text_base64(struct buf *b, struct slice s)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -77,10 +77,10 @@ put_value(struct buf *b, const struct column *col, const struct value *v, struct
 	} else if (v->kind == V_BYTES && col->type.wire == W_DECIMAL && pgnumeric_from_bytes(v->s, col->type.scale, a, &n)) {
 		pgnumeric_put(&n, b);
 	} else if (v->kind == V_BYTES) {
-		put_base64(b, v->s);
+		key_text_base64(b, v->s);
 	} else if (v->kind == V_DECIMAL) {
 		buf_printf(b, "{\"scale\":%d,\"value\":", v->scale);
-		put_base64(b, v->s);
+		key_text_base64(b, v->s);
 		buf_byte(b, '}');
 	} else {
 		buf_text(b, "null");

@@ -132,7 +132,7 @@ topic_of(const char *template, struct slice route, struct arena *a)
 }
 
 static enum rc
-destination_make(struct publisher *p, struct outbox *o, const char *name, struct destination **out, struct err *err)
+destination_make(struct publisher *p, struct outbox *o, const char *name, struct slice route, struct destination **out, struct err *err)
 {
 	struct destination *d;
 	struct topic *topic;
@@ -142,6 +142,7 @@ destination_make(struct publisher *p, struct outbox *o, const char *name, struct
 		return rc;
 	d = arena_new(&p->arena, struct destination);
 	d->topic = topic;
+	d->space = outbox_namespace(p, o, route);
 	d->tables = topic_fits_table(p->kafka->conf, name);
 	d->next = o->destinations;
 	o->destinations = d;
@@ -159,7 +160,7 @@ destination(struct publisher *p, struct outbox *o, struct slice route, struct de
 		if ((*out)->topic->lent && strcmp((*out)->topic->name, name) == 0)
 			break;
 	if (!*out)
-		rc = destination_make(p, o, name, out, err);
+		rc = destination_make(p, o, name, route, out, err);
 	if (rc == OK && !(*out)->registered)
 		rc = outbox_value_register(p, o, *out, err);
 	/* Another's topic: whoever writes rows of the outbox must not be able to end everything. */
@@ -233,10 +234,11 @@ outbox_headers(struct publisher *p, const struct outbox *o, const struct value *
 	for (int i = 0; rc == OK && i < o->nheaders; i++) {
 		int col = o->headers[i].col;
 
-		if (row[col].kind <= V_NULL)
-			continue;
 		r->extra[r->nextra].name = o->headers[i].name;
-		rc = outbox_plain(&o->tbl->cols[col], &row[col], &p->row, &r->extra[r->nextra++].value, err);
+		r->extra[r->nextra].value = (struct slice){ NULL, 0 };
+		if (!value_is_null(&row[col]))
+			rc = outbox_plain(&o->tbl->cols[col], &row[col], &p->row, &r->extra[r->nextra].value, err);
+		r->nextra++;
 	}
 	return rc;
 }

@@ -12,7 +12,7 @@
 #include <inttypes.h>
 
 enum {
-	SHARE = 16, /* of a record: what is longer goes into others. Of those below there are fewer. */
+	SHARE = 32, /* of a record: what is longer goes into others. Of those below there are fewer. */
 	LONG = HEADERS + 3,
 };
 

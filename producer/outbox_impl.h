@@ -26,6 +26,7 @@ struct refusal {
 /* A topic that was written to, and how its records begin (outbox.format: avro). */
 struct destination {
 	struct topic *topic;
+	const char *space; /* of the records' names */
 	bool tables; /* a table may come that has this topic */
 	struct frame key, value;
 	struct json_shape *shape; /* outbox.expand: what payloads were like so far; NULL: not asked for yet */
@@ -54,11 +55,17 @@ struct outbox {
 	bool told;
 };
 
-/* As text, and bytes as bytes: in a. */
+/*
+ * As text, in a: what it is in Avro, as Connect prints that in texts and headers; bytes as bytes; what Avro has no number for as
+ * PostgreSQL's text.
+ */
 enum rc outbox_plain(const struct column *col, const struct value *v, struct arena *a, struct slice *out, struct err *err) MUST_CHECK;
 
 /* o's columns are set: how its values are written. */
 void outbox_value_make(struct outbox *o, const struct conf *conf, struct arena *a);
+
+/* Of an envelope, in the publisher's arena: as Debezium's router names it, <name>.<schema>.<table>.<route>. */
+const char *outbox_namespace(struct publisher *p, const struct outbox *o, struct slice route);
 
 /*
  * The schemas of d's records are registered, but for what depends on the rows: d->registered. REJECT: not compatible, said again without

@@ -5,6 +5,7 @@
 #include "producer/outbox_impl.h"
 #include "schemas/pgtypes.h"
 #include "schemas/schema.h"
+#include "schemas/topic.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -45,11 +46,21 @@ put_field(struct buf *out, const char *name, struct slice type)
 	buf_printf(out, "{\"name\":\"%s\",\"type\":%.*s%s}", name, SLICE_ARG(type), nullable ? ",\"default\":null" : "");
 }
 
+const char *
+outbox_namespace(struct publisher *p, const struct outbox *o, struct slice route)
+{
+	const char *table = schema_namespace(slice_of(p->kafka->conf->name), o->tbl, &p->row).p;
+	/* What is one topic is one name. */
+	const char *name = topic_name(&p->row, "{table}", "", SLICE_LIT(""), route);
+
+	return schema_adjust(slice_of(arena_printf(&p->row, "%s.%s", table, name)), true, &p->arena).p;
+}
+
 /* Of d's values; shape: of the payload. In a. */
 static struct slice
-value_schema(const struct outbox *o, const char *topic, const struct json_shape *shape, struct arena *a)
+value_schema(const struct outbox *o, const struct destination *d, const struct json_shape *shape, struct arena *a)
 {
-	const char *ns = schema_adjust(slice_of(topic), true, a).p;
+	const char *ns = d->space;
 	struct buf b = { 0 }, payload = { 0 };
 	struct slice out;
 
@@ -58,7 +69,7 @@ value_schema(const struct outbox *o, const char *topic, const struct json_shape 
 	else
 		buf_slice(&payload, schema_column(&o->tbl->cols[o->payload], a));
 	if (o->nfields) {
-		buf_printf(&b, "{\"type\":\"record\",\"name\":\"Event\",\"namespace\":\"%s\",\"fields\":[", ns);
+		buf_printf(&b, "{\"type\":\"record\",\"name\":\"Value\",\"namespace\":\"%s\",\"fields\":[", ns);
 		if (shape && !slice_is(buf_view(&payload), "\"null\"")) {
 			const char *inner = arena_text(a, buf_view(&payload));
 
@@ -70,7 +81,7 @@ value_schema(const struct outbox *o, const char *topic, const struct json_shape 
 			buf_byte(&b, ',');
 			put_field(&b, o->fields[i].name, schema_column(&o->tbl->cols[o->fields[i].col], a));
 		}
-		buf_printf(&b, "],\"connect.name\":\"%s.Event\"}", ns);
+		buf_printf(&b, "],\"connect.name\":\"%s.Value\"}", ns);
 	} else {
 		buf_slice(&b, buf_view(&payload));
 	}
@@ -136,7 +147,7 @@ outbox_value_register(struct publisher *p, const struct outbox *o, struct destin
 	if (conf->outbox_format == OUTBOX_AVRO)
 		rc = register_one(p, d, "key", schema_column(&o->tbl->cols[o->key], &p->row), &d->key, err);
 	if (rc == OK && conf->outbox_format == OUTBOX_AVRO && !conf->outbox_expand)
-		rc = register_one(p, d, "value", value_schema(o, d->topic->name, NULL, &p->row), &d->value, err);
+		rc = register_one(p, d, "value", value_schema(o, d, NULL, &p->row), &d->value, err);
 	d->registered = rc == OK;
 	return rc;
 }
@@ -155,6 +166,10 @@ outbox_plain(const struct column *col, const struct value *v, struct arena *a, s
 	}
 	if (v->kind == V_BOOL)
 		buf_text(&b, v->i ? "true" : "false");
+	else if (v->kind == V_INT && !v->exact.n)
+		buf_printf(&b, "%" PRId64, v->i);
+	else if (v->kind == V_STRING && !v->exact.n)
+		buf_slice(&b, v->s);
 	else
 		rc = pgtype_text(&col->type, v, &b, err);
 	*out = arena_slice(a, buf_view(&b));
@@ -176,7 +191,17 @@ put_json_text(struct slice text, struct buf *out, struct err *err)
 	return OK;
 }
 
-/* A number, a boolean or null as it is; the rest as PostgreSQL's text of it. */
+/* Texts of values that are JSON's numbers, true and false too. */
+static bool
+is_plain_json(const struct column *col, const struct value *v, struct slice text)
+{
+	bool number = v->kind == V_INT || v->kind == V_FLOAT || v->kind == V_DOUBLE || v->kind == V_DECIMAL ||
+	    (v->kind == V_BYTES && col->type.wire == W_DECIMAL);
+
+	return v->kind == V_BOOL || (number && text.n && text.n == strspn(text.p, "-+.0123456789eE"));
+}
+
+/* As Connect's JSON has it, decimals as numbers. */
 static enum rc
 put_json(const struct column *col, const struct value *v, struct arena *a, struct buf *out, struct err *err)
 {
@@ -188,8 +213,10 @@ put_json(const struct column *col, const struct value *v, struct arena *a, struc
 		return OK;
 	}
 	rc = outbox_plain(col, v, a, &text, err);
-	if (rc == OK && (v->kind == V_BOOL || (v->kind == V_INT && !col->type.semantic)))
+	if (rc == OK && is_plain_json(col, v, text))
 		buf_slice(out, text);
+	else if (rc == OK && v->kind == V_BYTES && col->type.wire == W_BYTES && !v->exact.n)
+		key_text_base64(out, v->s);
 	else if (rc == OK)
 		rc = put_json_text(text, out, err);
 	return rc;
@@ -276,7 +303,7 @@ shape_before(struct publisher *p, const struct outbox *o, struct destination *d,
 	enum rc rc;
 
 	/* Its own text, of nothing seen, has the name. */
-	json = value_schema(o, d->topic->name, shape, &p->row);
+	json = value_schema(o, d, shape, &p->row);
 	rc = registry_latest(p->registry, subject(p, d->topic->name, "value", json, &p->row), &json, err);
 	if (rc != OK)
 		return rc;
@@ -301,7 +328,7 @@ shape_before(struct publisher *p, const struct outbox *o, struct destination *d,
 static enum rc
 register_shape(struct publisher *p, const struct outbox *o, struct destination *d, const struct json_shape *shape, struct err *err)
 {
-	struct slice json = value_schema(o, d->topic->name, shape, &p->row);
+	struct slice json = value_schema(o, d, shape, &p->row);
 	struct frame frame;
 	enum rc rc = register_one(p, d, "value", json, &frame, err);
 

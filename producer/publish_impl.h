@@ -83,7 +83,7 @@ struct record {
 	struct {
 		const char *name;
 		struct slice value;
-	} extra[12]; /* further headers */
+	} extra[20]; /* further headers */
 	int nextra;
 	int64_t timestamp_ms;
 	bool aside; /* no row of the group, though the group waits for it */
@@ -120,6 +120,9 @@ enum rc large_send(struct publisher *p, struct group *g, struct record *r, const
 
 /* The key of this row as JSON, {"id":1}: as Connect prints it in Debezium's headers. In a; ends in a NUL. */
 struct slice key_text(const struct table *tbl, const struct value *row, struct arena *a);
+
+/* Bytes as JSON has them: in base64, quoted. */
+void key_text_base64(struct buf *b, struct slice s);
 
 /* Send one record of group g; the bytes are copied. */
 enum rc deliver(struct publisher *p, struct group *g, const struct record *r, struct err *err) MUST_CHECK;

@@ -41,7 +41,7 @@ is() {
 outbox chunk '' chunk
 put "(1, 'order', 'k', 'T', $(long 2500000 a), 'n'), (2, 'order', 'k', 'T', 'short', 'n'), (3, 'order', $(long 1200000 b), 'T', 'p', 'n'),
 	(5, null, 'k', 'T', $(long 950000 e), null), (6, 'order', 'k', 'T', $(long 900000 f), null)" 1
-[ "$(events)" = $'k|id=2,type=T,note=n|5\nk|id=6,type=T|900000' ] || flunk "the events: $(events)"
+[ "$(events)" = $'k|id=2,type=T,note=n|5\nk|id=6,type=T,note=NULL|900000' ] || flunk "the events: $(events)"
 h=id=1,type=T,note=n,towline.reason=,towline.source=public.outbox
 aside | head -4 | sed -E 's/(payload .\/3\|k\|).*/\1/' | diff - <(printf '%s\n' "$h,towline.long=payload|k|-1" "$h,towline.part=payload "{1,2,3}"/3|k|") ||
 	flunk 'event 1 is not set aside so'
@@ -71,7 +71,7 @@ end run
 outbox aside '' dead-letter
 put "(1, 'order', 'k', 'T', $(long 2500000 a), 'n'), (2, 'order', 'k', 'T', 'short', $(long 1200000 b)), (3, null, 'k', 'T', $(long 950000 c), null)" 1
 aside | diff - <(printf '%s,towline.reason=,towline.source=public.outbox%s\n' id=1,type=T,note=n ',towline.long=payload|k|-1' \
-	id=2,type=T ',towline.long=header note|k|5' id=3,type=T '|k|950000') || flunk 'the events are not set aside so'
+	id=2,type=T ',towline.long=header note|k|5' id=3,type=T,note=NULL '|k|950000') || flunk 'the events are not set aside so'
 end run
 
 # ---- stop ----

@@ -122,7 +122,7 @@ conf ', envelope: [at, tenant], tombstones: on'
 towline_start run run -c "$DIR/conf.yaml"
 put "(22, 'text', 'k', 'T', '{\"id\": 1}', null, null, 8), (23, 'text', 'k', 'T', '', null, null, 8)" 6
 cat >"$DIR/expected" <<'E2'
-k {"payload":{"id": [1, 12345678901234567890]},"at":"2024-01-05 00:00:00+00","tenant":8} id=20,shard=1
+k {"payload":{"id": [1, 12345678901234567890]},"at":"2024-01-05T00:00:00.000000Z","tenant":8} id=20,shard=1
 k {"payload":null,"at":null,"tenant":null} id=21,shard=1
 k {"payload":"{\"id\": 1}","at":null,"tenant":8} id=22
 k None id=23
