@@ -63,11 +63,18 @@ enum rc verify_ask_both(struct verify *v, const char *what, const char *const sq
 /* The next result of what was sent, as PQgetResult; NULL and OK: there is none. */
 enum rc verify_result(PGconn *conn, const char *what, PGresult **out, struct err *err) MUST_CHECK;
 
-/* An end of the source's log behind every commit that was seen before the call. */
-enum rc verify_lsn(struct verify *v, uint64_t *lsn, struct err *err) MUST_CHECK;
+struct verify_place {
+	uint64_t lsn;
+	struct copy_place copied;
+	int64_t until_us;      /* the timeout is over then */
+};
 
-/* Until the sink has applied it; and all up to that place in the spine (zero: any). FATAL: not within the timeout. */
-enum rc verify_reach(struct verify *v, uint64_t lsn, struct copy_place place, struct err *err) MUST_CHECK;
+/* An end of the source's log behind every commit that was seen before the call; copied: where a copy ended that has to be there too. */
+enum rc verify_here(struct verify *v, struct copy_place copied, struct verify_place *out, struct err *err) MUST_CHECK;
+
+/* Has the sink applied it? FATAL: no, and the timeout is over. verify_reach waits for it. */
+enum rc verify_reached(struct verify *v, const struct verify_place *p, bool *yes, struct err *err) MUST_CHECK;
+enum rc verify_reach(struct verify *v, const struct verify_place *p, struct err *err) MUST_CHECK;
 
 /* Wait a little for every transaction that runs at the source now; *settled: all have ended. */
 enum rc verify_settle(struct verify *v, bool *settled, struct err *err) MUST_CHECK;

@@ -19,7 +19,7 @@
 
 #include "core/base.h"
 
-enum { VERIFY_LIKELY = 5 };
+enum { VERIFY_LIKELY = 5, VERIFY_GLANCES = 500 };
 
 enum verify_verdict { VERIFY_OPEN = 0, VERIFY_EQUAL, VERIFY_DIFFERENT, VERIFY_MISSING, VERIFY_EXTRA };
 
@@ -40,6 +40,8 @@ struct verify_key {
 	struct verify_row source, sink;
 	bool source_looked, sink_looked, settled;
 	bool proof;            /* in this round */
+	char **glances;        /* cells of the source since its look; "": no row. The newest VERIFY_GLANCES */
+	int nglances;
 	int rounds, likely, missing;
 	enum verify_verdict verdict;
 };
@@ -50,6 +52,12 @@ struct verify_key {
  */
 void verify_key_source(struct verify_key *k, struct verify_row row, bool settled, bool strict);
 void verify_key_sink(struct verify_key *k, struct verify_row row, bool strict);
+
+/*
+ * Between the two: another look at the source. It proves nothing, but what the sink has is right, too, when it is one of these: the sink
+ * stands behind the source's look, where each of them came to be.
+ */
+void verify_key_glance(struct verify_key *k, struct verify_row row);
 
 /*
  * There will be no more looks. A row that was at the source at each of many looks, always another version, and at none of the sink's is

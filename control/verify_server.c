@@ -255,7 +255,7 @@ ask_lsn(PGconn *conn, const char *sql, uint64_t *lsn, struct err *err)
  * every such commit must be.
  */
 enum rc
-verify_lsn(struct verify *v, uint64_t *lsn, struct err *err)
+verify_here(struct verify *v, struct copy_place copied, struct verify_place *out, struct err *err)
 {
 	static const char inserted[] =
 	    "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END";
@@ -264,15 +264,17 @@ verify_lsn(struct verify *v, uint64_t *lsn, struct err *err)
 	PGconn *conn = v->look[VERIFY_SOURCE];
 	uint64_t end = 0;
 	int64_t until = now_ms() + v->flush_ms;
-	enum rc rc = ask_lsn(conn, inserted, lsn, err);
+	enum rc rc = ask_lsn(conn, inserted, &out->lsn, err);
 
-	while (rc == OK && (rc = ask_lsn(conn, flushed, &end, err)) == OK && end < *lsn) {
+	while (rc == OK && (rc = ask_lsn(conn, flushed, &end, err)) == OK && end < out->lsn) {
 		if (now_ms() > until) {
-			*lsn = end;
+			out->lsn = end;
 			break;
 		}
 		rc = pause_ms(LOOK_MS, err);
 	}
+	out->copied = copied;
+	out->until_us = now_us() + v->timeout_us;
 	return rc == OK ? OK : fail_in(err, "source");
 }
 
@@ -298,29 +300,35 @@ has_copy(const struct marker *at, struct copy_place place)
 }
 
 enum rc
-verify_reach(struct verify *v, uint64_t lsn, struct copy_place place, struct err *err)
+verify_reached(struct verify *v, const struct verify_place *p, bool *yes, struct err *err)
 {
-	int64_t until = now_us() + v->timeout_us;
 	char have[20], want[20];
 	struct marker at = { 0 };
-	bool yes = false;
+	enum rc rc = OK;
+
+	*yes = false;
+	if (v->conf->embedded && (rc = confirmed(v, p->lsn, yes, err)) != OK)
+		return rc;
+	rc = reach_sink_at(v->conf, v->sink, v->look[VERIFY_SINK], &at, err);
+	if (rc != OK)
+		return fail_in(err, "sink %s", v->sink->name);
+	*yes = *yes || (has_copy(&at, p->copied) && reach_reached(v->board, &at, p->lsn));
+	if (*yes || now_us() <= p->until_us)
+		return stop_requested() ? interrupted(err) : OK;
+	return fail(err, FATAL, "sink %s is at %s and has not reached %s in time; see towline status, or take a longer --timeout",
+	    v->sink->name, pg_lsn_text(have, at.lsn), pg_lsn_text(want, p->lsn));
+}
+
+enum rc
+verify_reach(struct verify *v, const struct verify_place *p, struct err *err)
+{
+	bool yes;
 	enum rc rc;
 
-	for (;;) {
-		if (v->conf->embedded && (rc = confirmed(v, lsn, &yes, err)) != OK)
-			return rc;
-		rc = reach_sink_at(v->conf, v->sink, v->look[VERIFY_SINK], &at, err);
-		if (rc != OK)
-			return fail_in(err, "sink %s", v->sink->name);
-		if (yes || (has_copy(&at, place) && reach_reached(v->board, &at, lsn)))
-			return OK;
-		if (now_us() > until)
-			return fail(err, FATAL,
-			    "sink %s is at %s and has not reached %s in time; see towline status, or take a longer --timeout",
-			    v->sink->name, pg_lsn_text(have, at.lsn), pg_lsn_text(want, lsn));
+	while ((rc = verify_reached(v, p, &yes, err)) == OK && !yes)
 		if ((rc = pause_ms(LOOK_MS, err)) != OK)
-			return rc;
-	}
+			break;
+	return rc;
 }
 
 enum rc

@@ -89,7 +89,7 @@ steps(struct world *w, int most)
 
 /* As the command looks: a round is source, the log's end, the sink at or behind it. in_log: commits when the sink was looked at last. */
 static void
-look_round(struct world *w, struct verify_key *k, int *in_log, bool tell)
+look_round(struct world *w, struct verify_key *k, int *in_log, bool tell, bool glances)
 {
 	int end;
 	bool settled = w->visible >= *in_log && tell;
@@ -97,9 +97,12 @@ look_round(struct world *w, struct verify_key *k, int *in_log, bool tell)
 	verify_key_source(k, look_source(w), settled, w->strict);
 	steps(w, 2);
 	end = w->n;
-	while (w->applied < end)
+	while (w->applied < end) {
+		if (glances)
+			verify_key_glance(k, look_source(w));
 		step(w);
-	steps(w, 3);
+	}
+	steps(w, glances ? 1 : 3);
 	verify_key_sink(k, look_sink(w), w->strict);
 	*in_log = w->n;
 }
@@ -127,7 +130,7 @@ no_difference_where_there_is_none(void **state)
 
 		steps(&w, 10);
 		for (int n = 0; n < 20 && k.verdict == VERIFY_OPEN; n++) {
-			look_round(&w, &k, &in_log, rnd(&w.r) % 4 > 0);
+			look_round(&w, &k, &in_log, rnd(&w.r) % 4 > 0, n > 2);
 			steps(&w, 4);
 		}
 		HOLDS(&w.r, k.verdict == VERIFY_OPEN || k.verdict == VERIFY_EQUAL);
@@ -163,7 +166,7 @@ what_is_planted_is_found(void **state)
 		while (w.planted == truth);
 		want = truth == ABSENT ? VERIFY_EXTRA : w.planted == ABSENT ? VERIFY_MISSING : VERIFY_DIFFERENT;
 		for (int n = 0; n < 3 && k.verdict == VERIFY_OPEN; n++)
-			look_round(&w, &k, &in_log, true);
+			look_round(&w, &k, &in_log, true, rnd(&w.r) % 2);
 		HOLDS(&w.r, k.verdict == want);
 		HOLDS(&w.r, want != VERIFY_DIFFERENT || (verify_key_column(&k, 0) == 0 && verify_key_column(&k, 1) == -1));
 		verify_key_drop(&k);
@@ -215,6 +218,30 @@ hot_rows(void **state)
 	verify_key_drop(&gone);
 }
 
+/* What a sink has that none of the looks since then met is no proof either; what one of them met is right. */
+static void
+glances(void **state)
+{
+	struct verify_key k = { 0 };
+
+	(void)state;
+	verify_key_source(&k, row_of(1, 1), true, false);
+	for (int i = 2; i < 2 * VERIFY_GLANCES; i++)
+		verify_key_glance(&k, row_of(i, i));
+	verify_key_sink(&k, row_of(2 * VERIFY_GLANCES, 2 * VERIFY_GLANCES), false);
+	assert_int_equal(k.verdict, VERIFY_OPEN);
+	verify_key_source(&k, row_of(3000, 3000), true, false);
+	verify_key_glance(&k, row_of(ABSENT, 0));
+	verify_key_glance(&k, row_of(3002, 3002));
+	verify_key_sink(&k, row_of(2 * VERIFY_GLANCES - 1, 2 * VERIFY_GLANCES - 1), false); /* of the round before */
+	assert_int_equal(k.verdict, VERIFY_OPEN);
+	verify_key_source(&k, row_of(4000, 4000), true, false);
+	verify_key_glance(&k, row_of(ABSENT, 0));
+	verify_key_sink(&k, row_of(ABSENT, 0), false);
+	assert_int_equal(k.verdict, VERIFY_EQUAL);
+	verify_key_drop(&k);
+}
+
 static void
 columns_and_keys(void **state)
 {
@@ -239,7 +266,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_difference_where_there_is_none), cmocka_unit_test(what_is_planted_is_found),
-		cmocka_unit_test(without_settled_looks), cmocka_unit_test(hot_rows), cmocka_unit_test(columns_and_keys),
+		cmocka_unit_test(without_settled_looks), cmocka_unit_test(hot_rows),
+		cmocka_unit_test(glances), cmocka_unit_test(columns_and_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
