@@ -333,9 +333,13 @@ compare_rows(struct rows *r, char *const *from, char *const *to, bool counts, st
 	if (rc == OK)
 		rc = merge(r, &rd[VERIFY_SOURCE], &rd[VERIFY_SINK], counts, err);
 	for (int i = 0; i < VERIFY_SIDES; i++) {
+		struct err broken;
+
 		PQclear(rd[i].res);
-		if (rc == OK)
-			rc = verify_drop(r->v->scan[i], err);
+		if ((rc == OK || rc == REJECT) && verify_drop(r->v->scan[i], &broken) != OK) {
+			*err = broken;
+			rc = err->rc;
+		}
 	}
 	return rc;
 }

@@ -118,8 +118,12 @@ verify_ask_both(struct verify *v, const char *what, const char *const sql[VERIFY
 		if ((rc = take(v->scan[i], what, &out[i], err)) != OK)
 			fail_in(err, "%s", side_names[i]);
 	for (int i = 0; i < VERIFY_SIDES && rc != OK; i++) {
+		struct err ignored;
+
 		PQclear(out[i]);
 		out[i] = NULL;
+		if (rc == REJECT && verify_drop(v->scan[i], &ignored) != OK)
+			break; /* the next statement will say so */
 	}
 	return rc;
 }

@@ -109,14 +109,24 @@ column_of(struct verify_table *t, const struct col *from, const struct col *to)
 
 	c.raw[VERIFY_SOURCE] = c.value[VERIFY_SOURCE] = pg_ident(a, slice_of(from->name));
 	c.raw[VERIFY_SINK] = c.value[VERIFY_SINK] = pg_ident(a, slice_of(to->name));
+	/* One without a pair travels as a blank. */
+	if (to->oid == PG_TEXT && strlen(from->base) > 7 && strcmp(from->base + strlen(from->base) - 7, ".hstore") == 0)
+		c.value[VERIFY_SOURCE] = arena_printf(a, "coalesce(nullif(%s::text, ''), left(%s::text || ' ', 1))", c.raw[VERIFY_SOURCE],
+		    c.raw[VERIFY_SOURCE]);
 	if (from->oid == to->oid || !from->own || !to->own)
 		return c;
-	/* The sink writes the number itself, not its digits. */
-	if (from->oid == PG_FLOAT4 && to->oid == PG_FLOAT8)
+	/* What has another type where the sink makes the table is written as a value; all else as the text. */
+	if (from->oid == PG_FLOAT4 && to->oid == PG_FLOAT8) {
 		c.value[VERIFY_SINK] = arena_printf(a, "%s::float4", c.raw[VERIFY_SINK]);
-	else
+	} else if (from->oid == PG_MONEY && to->oid == PG_NUMERIC) {
+		c.value[VERIFY_SOURCE] = arena_printf(a, "trim_scale(%s::numeric)", c.raw[VERIFY_SOURCE]);
+		c.value[VERIFY_SINK] = arena_printf(a, "trim_scale(%s)", c.raw[VERIFY_SINK]);
+	} else if ((from->oid == PG_BIT || from->oid == PG_VARBIT) && to->oid == PG_BOOL) {
+		c.value[VERIFY_SOURCE] = arena_printf(a, "(%s = B'1')", c.raw[VERIFY_SOURCE]);
+	} else {
 		c.value[VERIFY_SOURCE] = arena_printf(a, "(CASE WHEN %s IS DISTINCT FROM NULL THEN format('%%s', %s) END)::%s",
 		    c.raw[VERIFY_SOURCE], c.raw[VERIFY_SOURCE], to->type);
+	}
 	return c;
 }
 

@@ -63,6 +63,9 @@ differ src.plain made.plain
 differ src.txt same.txt
 differ src.sends same.sends
 python3 "$types/lite.py" "$DIR/data/src.txt" "$DIR/data/lite.db" >"$DIR/lite.log" 2>&1 || { bad+=" SQLite"; head -n 40 "$DIR/lite.log"; }
+for sink in made same; do
+	"$TOWLINE" -c "$DIR/conf.yaml" verify $sink >"$DIR/$sink.verify.log" 2>&1 || { bad+=" verify of $sink"; grep -vE '  equal  ' "$DIR/$sink.verify.log" | head -n 40; }
+done
 say "$(wc -l <"$DIR/data/src.txt") values as text, $(wc -l <"$DIR/data/src.sends") as bytes, $(tail -n 1 "$DIR/lite.log")"
 [ -z "$bad" ] || flunk "not the same:$bad"
 
