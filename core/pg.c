@@ -123,20 +123,27 @@ no_notice(void *arg, const PGresult *res)
 enum rc
 pg_connect(const char *url, bool replication, PGconn **out, struct err *err)
 {
-	/* What text form values have must not depend on the server's or role's settings. */
+	/*
+	 * What text form values have must not depend on the server's or role's settings. And the server too must see that we are gone: what
+	 * we left open holds locks that our next session waits for.
+	 */
 	static const char settings[] = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex"
 	    " -c extra_float_digits=3 -c client_min_messages=warning -c search_path=pg_catalog -c statement_timeout=0"
 	    " -c idle_in_transaction_session_timeout=0 -c lock_timeout=0"
-	    /* The server too must see that we are gone: what we left open holds locks that our next session waits for. */
-	    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c tcp_user_timeout=45000";
+	    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c tcp_user_timeout=";
 	const char *keys[12], *values[12];
-	char text[512];
+	char text[512], options[sizeof settings + 8];
 	int n = 0;
 
+	/*
+	 * A stream that we do not read for a while is not gone: Linux counts the time for which the window is closed as well. There the
+	 * server asks for an answer by itself (wal_sender_timeout).
+	 */
+	snprintf(options, sizeof options, "%s%d", settings, replication ? 0 : 45000);
 	keys[n] = "dbname", values[n++] = url;
 	keys[n] = "fallback_application_name", values[n++] = "towline";
 	keys[n] = "client_encoding", values[n++] = "UTF8";
-	keys[n] = "options", values[n++] = settings;
+	keys[n] = "options", values[n++] = options;
 	/*
 	 * A peer that is gone without a word is noticed within a minute: by probes when we only wait, by the user timeout (which also
 	 * overrules the count of probes) when something of ours is on its way.
