@@ -391,6 +391,12 @@ await(struct copies *c, const char *table, const char *id, struct err *err)
 }
 
 static enum rc
+judge(const char *table, const struct copy *c, struct err *err)
+{
+	return c->state == COPY_FAILED ? fail(err, FATAL, "the copy of %s has failed: %s", table, c->reason ? c->reason : "") : OK;
+}
+
+static enum rc
 ask(struct call *call, struct copies *c, size_t verb, const char *table)
 {
 	struct copy_command cmd = { 0 };
@@ -415,8 +421,8 @@ ask(struct call *call, struct copies *c, size_t verb, const char *table)
 	e = entry_find(c, table);
 	if (rc == OK && !(verbs[verb].to & 1u << e->copy.state))
 		rc = refused(table, &e->copy, verbs[verb].otherwise, err);
-	if (rc == OK && e->copy.state == COPY_FAILED)
-		rc = fail(err, FATAL, "the copy of %s has failed: %s", table, e->copy.reason ? e->copy.reason : "");
+	if (rc == OK)
+		rc = judge(table, &e->copy, err);
 	free(cmd.where);
 	buf_free(&b);
 	arena_free(&a);
@@ -447,6 +453,8 @@ order(struct call *call, struct copies *c, size_t verb)
 		rc = ask(call, c, verb, table);
 	if (rc == OK && call_option(call, "wait")) {
 		rc = watch(call, c);
+		if (rc == OK)
+			rc = judge(table, &entry_find(c, table)->copy, &call->err);
 	} else if (rc == OK) {
 		struct entry *only = entry_find(c, table), *rest = only->next;
 		struct copies one = { .first = only };
