@@ -1,4 +1,4 @@
-#include "producer/copier.h"
+#include "producer/copier_impl.h"
 #include "core/cursor.h"
 #include "core/quote.h"
 
@@ -15,16 +15,6 @@ enum {
 	RANGE_ROWS = 20000,     /* a table of fewer rows is one range */
 };
 
-struct copier {
-	struct copiers *all;
-	pthread_t thread;
-	PGconn *conn;
-	PGcancel *cancel;    /* under the lock */
-	const char *path;    /* search_path that is set, in path_arena */
-	struct arena path_arena;
-	bool copying, head;  /* a whole table is on its way; its COPY's header was not read yet */
-};
-
 struct queue {
 	struct job **jobs;
 	int n, cap;
@@ -32,7 +22,7 @@ struct queue {
 
 struct copiers {
 	const struct conf *conf;
-	pthread_mutex_t lock; /* of all below */
+	pthread_mutex_t lock; /* of all below, and of copier.cancel */
 	pthread_cond_t work;
 	struct queue todo, done;
 	bool stop;
@@ -122,6 +112,9 @@ connect_copier(struct copier *c, struct err *err)
 		/* Our own messages must not wait for a synchronous standby: it may be the producer. */
 		rc = pg_exec(c->conn, "set up the connection", sql, NULL, err);
 	}
+	/* Not known before 17. */
+	if (rc == OK && PQserverVersion(c->conn) >= 170000)
+		rc = pg_exec(c->conn, "set up the connection", "SET transaction_timeout = 0", NULL, err);
 	if (rc == OK)
 		rc = pg_exec(c->conn, "look at the server", "SELECT pg_is_in_recovery()", &res, err);
 	standby = rc == OK && *PQgetvalue(res, 0, 0) == 't';
@@ -141,7 +134,8 @@ disconnect(struct copier *c)
 	pthread_mutex_unlock(&c->all->lock);
 	PQfinish(c->conn);
 	c->conn = NULL;
-	c->copying = false;
+	c->torn = c->torn || c->copying;
+	c->joined = c->copying = false;
 	arena_free(&c->path_arena);
 }
 
@@ -165,8 +159,8 @@ array_text(struct arena *a, const PGresult *res, int row)
 	return text;
 }
 
-static enum rc
-set_path(struct copier *c, const char *path, struct err *err)
+enum rc
+copier_set_path(struct copier *c, const char *path, struct err *err)
 {
 	enum rc rc;
 
@@ -184,7 +178,7 @@ static enum rc
 part(struct copier *c, struct job *j, struct err *err)
 {
 	PGresult *res = NULL;
-	enum rc rc = set_path(c, j->found->path, err);
+	enum rc rc = copier_set_path(c, j->found->path, err);
 
 	if (rc == OK)
 		rc = pg_exec(c->conn, "part the table", copy_table_bounds_sql(j->found, j->ranges, &j->arena), &res, err);
@@ -217,7 +211,7 @@ static enum rc
 plan(struct copier *c, struct job *j, struct err *err)
 {
 	/* Names of types and operators as they are told without any path. */
-	enum rc rc = set_path(c, "pg_catalog", err);
+	enum rc rc = copier_set_path(c, "pg_catalog", err);
 
 	if (rc == OK)
 		rc = copy_table_look(c->conn, c->all->conf, j->schema, j->name, &j->found, err);
@@ -245,9 +239,8 @@ judge_lock(const struct job *j, enum rc rc, struct err *err)
 	return rc;
 }
 
-/* Begin the transaction that is to read it: is the table as it was, and is it time? */
-static enum rc
-look(struct copier *c, struct job *j, struct err *err)
+enum rc
+copier_look(struct copier *c, struct job *j, struct err *err)
 {
 	/* The lock comes first. In one go, as each statement takes a turn of a busy server. */
 	const char *text, *sql = arena_printf(&j->arena, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
@@ -265,9 +258,8 @@ look(struct copier *c, struct job *j, struct err *err)
 	return rc;
 }
 
-/* The next row of the COPY into the job. *more: it was one. */
-static enum rc
-take_row(struct job *j, char *msg, int n, bool *head, struct err *err)
+enum rc
+copier_take_row(struct job *j, char *msg, int n, bool *head, struct err *err)
 {
 	struct slice s = { msg, (size_t)n };
 
@@ -304,7 +296,7 @@ copy_rows(struct copier *c, struct job *j, struct err *err)
 		return rc;
 	while ((n = PQgetCopyData(c->conn, &msg, 0)) > 0) {
 		if (rc == OK && !cut)
-			rc = take_row(j, msg, n, &head, err);
+			rc = copier_take_row(j, msg, n, &head, err);
 		PQfreemem(msg);
 		/* Wide rows: fewer than were asked for will do. */
 		if (!cut && (rc != OK || j->rows.n >= j->bytes_max)) {
@@ -386,8 +378,8 @@ write_mark(struct copier *c, struct job *j, struct err *err)
 	return rc;
 }
 
-static void
-roll_back(struct copier *c)
+void
+copier_roll_back(struct copier *c)
 {
 	for (int tries = 0; tries < 3 && PQtransactionStatus(c->conn) != PQTRANS_IDLE && PQstatus(c->conn) == CONNECTION_OK; tries++)
 		PQclear(PQexec(c->conn, "ROLLBACK"));
@@ -396,70 +388,19 @@ roll_back(struct copier *c)
 static enum rc
 chunk(struct copier *c, struct job *j, struct err *err)
 {
-	enum rc rc = set_path(c, "pg_catalog", err);
+	enum rc rc = copier_set_path(c, "pg_catalog", err);
 
 	if (rc == OK)
-		rc = look(c, j, err);
+		rc = copier_look(c, j, err);
 	if (rc == OK && strcmp(j->table->path, "pg_catalog") != 0)
 		rc = pg_exec(c->conn, "set search_path", arena_printf(&j->arena, "SET LOCAL search_path = %s", j->table->path), NULL, err);
 	if (rc == OK && !j->early && !j->changed)
 		rc = copy_rows(c, j, err);
-	roll_back(c);
+	copier_roll_back(c);
 	if (rc == OK && j->nrows)
 		rc = last_key(c, j, err);
 	if (rc == OK && !j->early && !j->changed)
 		rc = write_mark(c, j, err);
-	return rc;
-}
-
-/* ---- a whole table ---- */
-
-static enum rc
-whole(struct copier *c, struct job *j, struct err *err)
-{
-	PGresult *res;
-	enum rc rc;
-
-	roll_back(c);
-	rc = set_path(c, "pg_catalog", err);
-	if (rc == OK)
-		rc = look(c, j, err);
-	if (rc != OK || j->early || j->changed) {
-		roll_back(c);
-		return rc;
-	}
-	res = PQexec(c->conn, copy_table_sql(j->table, NULL, NULL, j->where, 0, &j->arena));
-	c->copying = c->head = PQresultStatus(res) == PGRES_COPY_OUT;
-	if (!c->copying)
-		rc = pg_fail(c->conn, res, err, "read the table");
-	PQclear(res);
-	return rc;
-}
-
-static enum rc
-more(struct copier *c, struct job *j, struct err *err)
-{
-	PGresult *res;
-	char *msg;
-	int n = 0;
-	enum rc rc = OK;
-
-	j->rows.max = SIZE_MAX / 2;
-	while (rc == OK && j->rows.n < j->bytes_max && (n = PQgetCopyData(c->conn, &msg, 0)) > 0) {
-		rc = take_row(j, msg, n, &c->head, err);
-		PQfreemem(msg);
-	}
-	if (rc != OK || n >= 0)
-		return rc;
-	j->end = true;
-	c->copying = false;
-	res = PQgetResult(c->conn);
-	if (PQresultStatus(res) != PGRES_COMMAND_OK)
-		rc = pg_fail(c->conn, res, err, "read the table");
-	PQclear(res);
-	while ((res = PQgetResult(c->conn)))
-		PQclear(res);
-	roll_back(c);
 	return rc;
 }
 
@@ -477,29 +418,39 @@ push(struct queue *q, struct job *j)
 	q->jobs[q->n++] = j;
 }
 
+/* The oldest that this copier may do; 0: whoever. */
 static struct job *
-pop(struct queue *q)
+pop(struct queue *q, int copier)
 {
-	struct job *j = q->n ? q->jobs[0] : NULL;
+	for (int i = 0; i < q->n; i++) {
+		struct job *j = q->jobs[i];
 
-	if (j)
-		memmove(q->jobs, q->jobs + 1, (size_t)--q->n * sizeof *q->jobs);
-	return j;
+		if (copier && j->copier && j->copier != copier)
+			continue;
+		memmove(q->jobs + i, q->jobs + i + 1, (size_t)(--q->n - i) * sizeof *q->jobs);
+		return j;
+	}
+	return NULL;
 }
 
 static void
 work(struct copier *c, struct job *j)
 {
+	if (j->kind == JOB_MORE && copier_is_late(c, j))
+		return;
 	j->rc = c->conn ? OK : connect_copier(c, &j->err);
 	if (j->rc != OK) {
 		disconnect(c);
+		if (j->kind == JOB_MORE)
+			copier_stays_out(c, j);
 		return;
 	}
 	switch (j->kind) {
 	case JOB_PLAN: j->rc = plan(c, j, &j->err); break;
 	case JOB_CHUNK: j->rc = chunk(c, j, &j->err); break;
-	case JOB_WHOLE: j->rc = whole(c, j, &j->err); break;
-	case JOB_MORE: j->rc = c->copying ? more(c, j, &j->err) : fail(&j->err, RETRY, "the copy of the table broke off"); break;
+	case JOB_WHOLE: j->rc = copier_begin(c, j, &j->err); break;
+	case JOB_SHARE: j->rc = copier_share(c, j, &j->err); break;
+	case JOB_MORE: j->rc = copier_more(c, j, &j->err); break;
 	}
 	if (PQstatus(c->conn) != CONNECTION_OK)
 		disconnect(c);
@@ -511,16 +462,16 @@ copier_main(void *arg)
 	static const uint64_t one = 1;
 	struct copier *c = arg;
 	struct copiers *all = c->all;
+	int me = (int)(c - all->copiers) + 1;
 
 	pthread_mutex_lock(&all->lock);
 	for (;;) {
-		struct job *j;
+		struct job *j = NULL;
 
-		while (!all->stop && !all->todo.n)
+		while (!all->stop && !(j = pop(&all->todo, me)))
 			pthread_cond_wait(&all->work, &all->lock);
 		if (all->stop)
 			break;
-		j = pop(&all->todo);
 		pthread_mutex_unlock(&all->lock);
 		work(c, j);
 		pthread_mutex_lock(&all->lock);
@@ -588,7 +539,7 @@ copiers_stop(struct copiers *all)
 	pthread_mutex_unlock(&all->lock);
 	for (int i = 0; i < all->n; i++)
 		end_copier(&all->copiers[i]);
-	while ((j = pop(&all->todo)) || (j = pop(&all->done)))
+	while ((j = pop(&all->todo, 0)) || (j = pop(&all->done, 0)))
 		job_free(j);
 	free(all->todo.jobs);
 	free(all->done.jobs);
@@ -610,7 +561,10 @@ copiers_give(struct copiers *all, struct job *j)
 {
 	pthread_mutex_lock(&all->lock);
 	push(&all->todo, j);
-	pthread_cond_signal(&all->work);
+	if (j->copier)
+		pthread_cond_broadcast(&all->work); /* the one that is woken alone may be another */
+	else
+		pthread_cond_signal(&all->work);
 	pthread_mutex_unlock(&all->lock);
 }
 
@@ -621,7 +575,7 @@ copiers_take(struct copiers *all)
 	struct job *j;
 
 	pthread_mutex_lock(&all->lock);
-	j = pop(&all->done);
+	j = pop(&all->done, 0);
 	if (!j && read(all->fd, &wakes, sizeof wakes) < 0)
 		wakes = 0;
 	pthread_mutex_unlock(&all->lock);

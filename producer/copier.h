@@ -10,13 +10,27 @@
 
 #include "core/conf.h"
 #include "producer/copy_table.h"
+#include "producer/parts.h"
+
+#include <stdatomic.h>
 
 enum job_kind {
 	JOB_PLAN,  /* look at the table, part it into ranges */
 	JOB_CHUNK,
-	/* A table without key, by a copier of its own: its transaction stays open from one job to the next. */
-	JOB_WHOLE, /* begin: snapshot, no rows */
-	JOB_MORE,  /* the next rows, up to bytes_max */
+	/* A table without key, by copiers of its own, whose transactions stay open from one job to the next. Each job says which copier. */
+	JOB_WHOLE, /* the first one's. Begin: snapshot, no rows */
+	JOB_SHARE, /* the first one's: the snapshot is exported, the table parted */
+	JOB_MORE,  /* the next rows of the parts, which copiers take as they come to them, up to bytes_max */
+};
+
+/*
+ * A table without key as several copiers read it. The first one's transaction holds the lock and the snapshot; it stays open until all have
+ * ended, so what is true of the table for the first is true for the others.
+ */
+struct share {
+	struct parts parts;
+	char *snapshot;  /* exported; malloc */
+	atomic_int next; /* the part that nobody has taken yet */
 };
 
 /* xid_status: what pg_current_snapshot() says. */
@@ -31,6 +45,7 @@ struct job {
 	struct job *next;                  /* for whoever keeps some */
 	enum job_kind kind;
 	uint64_t number;
+	int copier;                        /* which is to do it, from 1 on; 0: any */
 	struct arena arena;
 	const char *schema, *name, *where; /* where NULL: all rows */
 	uint64_t since;                    /* PLAN: 0 asks for it. CHUNK: see below */
@@ -40,6 +55,8 @@ struct job {
 	int rows_max;
 	size_t bytes_max;
 	const char *mark;                  /* CHUNK: content of the message */
+	struct share *share;               /* MORE; outlives the copiers */
+	int readers;                       /* SHARE: how many there will be at most */
 
 	enum rc rc;            /* OK; REJECT: the table is gone; RETRY, FATAL */
 	struct err err;
@@ -51,7 +68,10 @@ struct job {
 	struct copy_snapshot snapshot;
 	struct buf rows;       /* of COPY's binary form, one behind the other */
 	int nrows;
-	bool end;              /* nothing of the range is left */
+	struct parts parts;    /* SHARE */
+	const char *exported;  /* SHARE: name of the snapshot; in the arena */
+	bool end;              /* CHUNK: nothing of the range is left. MORE: no part is left, or (out) it could not join, and took none */
+	bool out;              /* err says why */
 	const char *last;      /* the last row's key, a JSON array in the arena; NULL: no rows, and no mark was written */
 };
 

@@ -242,6 +242,17 @@ put_end(struct buf *b, const struct copy_table *t, const char *operator, const c
 	json_decref(values);
 }
 
+/* The rows that the publication's filter and `where` take. */
+static void
+put_where(struct buf *b, const struct copy_table *t, const char *where)
+{
+	if (t->filter)
+		buf_printf(b, " AND (%s)", t->filter);
+	/* A comment at its end must not swallow what follows. */
+	if (where)
+		buf_printf(b, " AND (%s\n)", where);
+}
+
 const char *
 copy_table_sql(const struct copy_table *t, const char *from, const char *to, const char *where, int limit, struct arena *a)
 {
@@ -255,17 +266,25 @@ copy_table_sql(const struct copy_table *t, const char *from, const char *to, con
 		put_end(&b, t, ">", from, a);
 	if (to)
 		put_end(&b, t, "<=", to, a);
-	if (t->filter)
-		buf_printf(&b, " AND (%s)", t->filter);
-	/* A comment at its end must not swallow what follows. */
-	if (where)
-		buf_printf(&b, " AND (%s\n)", where);
-	if (t->rel->table.nkeys) {
-		buf_text(&b, " ORDER BY ");
-		put_keys(&b, t, a);
-	}
-	if (limit)
-		buf_printf(&b, " LIMIT %d", limit);
+	put_where(&b, t, where);
+	buf_text(&b, " ORDER BY ");
+	put_keys(&b, t, a);
+	buf_printf(&b, " LIMIT %d) TO STDOUT (FORMAT binary)", limit);
+	sql = arena_text(a, buf_view(&b));
+	buf_free(&b);
+	return sql;
+}
+
+const char *
+copy_table_part_sql(const struct copy_table *t, const char *blocks, const char *where, struct arena *a)
+{
+	struct buf b = { 0 };
+	const char *sql;
+
+	buf_text(&b, "COPY (SELECT ");
+	put_columns(&b, t, a);
+	buf_printf(&b, " FROM %s WHERE %s", t->from, blocks ? blocks : "true");
+	put_where(&b, t, where);
 	buf_text(&b, ") TO STDOUT (FORMAT binary)");
 	sql = arena_text(a, buf_view(&b));
 	buf_free(&b);

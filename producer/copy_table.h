@@ -36,9 +36,12 @@ enum rc copy_table_text(PGconn *conn, const char *schema, const char *name, cons
 
 /*
  * COPY of the rows with from < key <= to (JSON arrays, NULL: open) that `where` (NULL: all) and the publication's filter take, in
- * order of the key, at most limit (0: all); in a. What has no binary form of ours comes as text.
+ * order of the key, at most limit; in a. What has no binary form of ours comes as text.
  */
 const char *copy_table_sql(const struct copy_table *t, const char *from, const char *to, const char *where, int limit, struct arena *a);
+
+/* COPY of the rows that `blocks` (a condition on ctid; NULL: all), `where` and the filter take, in any order; in a. */
+const char *copy_table_part_sql(const struct copy_table *t, const char *blocks, const char *where, struct arena *a);
 
 /* The query for keys that part the table into n ranges of about as many rows, by a sample; in a. */
 const char *copy_table_bounds_sql(const struct copy_table *t, int n, struct arena *a);

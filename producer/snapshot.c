@@ -228,6 +228,8 @@ obey(struct snapshot *s, struct member *m, const struct copy_command *c)
 		whole_forget(m);
 		restart(s, m, c->where);
 	} else if (strcmp(c->verb, "pause") == 0 && copy_open(&m->copy)) {
+		if (s->whole.m == m)
+			whole_end(s, 0);
 		chunks_drop(s, m);
 		m->copy.state = COPY_PAUSED;
 	} else if (strcmp(c->verb, "resume") == 0 && m->copy.state == COPY_PAUSED) {
@@ -556,6 +558,7 @@ snapshot_end(struct snapshot *s)
 {
 	recopy_end(s->recopy);
 	whole_end(s, 0);
+	s->whole.broken = false;
 	copiers_stop(s->copiers);
 	s->copiers = NULL;
 	/* Their jobs went with the copiers. */
@@ -664,6 +667,17 @@ end_copiers(struct snapshot *s)
 	s->copiers = NULL;
 }
 
+/* Rows of a transaction that will not be completed are out. What is known of the tables is kept; the session's end makes the rows void. */
+static enum rc
+begin_anew(struct snapshot *s, struct err *err)
+{
+	enum rc rc = put_members(s, true, err);
+
+	if (rc == OK && s->control)
+		rc = control_flush(s->control, FLUSH_MS, err);
+	return rc == OK ? fail(err, RETRY, "the copy of a table without key was given up in the middle; going on without its rows") : rc;
+}
+
 enum rc
 snapshot_look(struct snapshot *s, struct err *err)
 {
@@ -683,7 +697,7 @@ snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, uint64_t saf
 	chunks_accept(s, accepted);
 	if (s->out.chunk) /* what is published must not be given up in the middle of a transaction */
 		return OK;
-	if (s->control && !snapshot_holds(s) && now - s->control_ms >= CONTROL_MS) {
+	if (s->control && now - s->control_ms >= CONTROL_MS) {
 		s->control_ms = now;
 		rc = take_commands(s, err);
 	}
@@ -697,8 +711,10 @@ snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, uint64_t saf
 	}
 	while (s->copiers && rc == OK && (j = copiers_take(s->copiers)))
 		snapshot_take_job(s, j);
-	if (rc == OK)
+	if (rc == OK && !s->whole.broken)
 		rc = whole_turn(s, accepted, err);
+	if (rc == OK && s->whole.broken)
+		rc = begin_anew(s, err);
 	if (rc == OK && s->nopen)
 		rc = snapshot_give(s, err);
 	if (rc == OK && s->copiers)
@@ -716,7 +732,7 @@ void
 snapshot_fds(const struct snapshot *s, int fds[static 2])
 {
 	fds[0] = s->copiers ? copiers_fd(s->copiers) : -1;
-	if (snapshot_holds(s))
-		fds[0] = copiers_fd(s->whole.copier);
+	if (s->whole.copiers)
+		fds[0] = copiers_fd(s->whole.copiers);
 	fds[1] = s->control ? control_fd(s->control) : recopy_fd(s->recopy);
 }

@@ -384,13 +384,22 @@ snapshot_commit(struct snapshot *s, const struct txn *txn)
 
 /* ---- rows out ---- */
 
-bool
-snapshot_ready(const struct snapshot *s)
+/* No chunk comes into the transaction of a whole table; those that the stream had passed before go first. */
+static bool
+chunk_ready(const struct snapshot *s)
 {
+	if (s->whole.in_txn || s->whole.broken)
+		return false;
 	for (const struct chunk *c = s->chunks; c; c = c->next)
 		if (c->state == CHUNK_READY && !c->dead)
 			return true;
-	return whole_ready(s);
+	return false;
+}
+
+bool
+snapshot_ready(const struct snapshot *s)
+{
+	return chunk_ready(s) || whole_ready(s);
 }
 
 /* It can be published as it is: by which table version? AGAIN: no, it was given up. */
@@ -515,9 +524,9 @@ snapshot_next(struct snapshot *s, struct source_event *ev, struct err *err)
 {
 	enum rc rc = AGAIN;
 
-	if (!s->out.chunk && whole_ready(s))
+	if (!s->out.chunk && !chunk_ready(s) && whole_ready(s))
 		return whole_next(s, ev, err);
-	while (rc == AGAIN && (s->out.chunk || snapshot_ready(s))) {
+	while (rc == AGAIN && (s->out.chunk || chunk_ready(s))) {
 		struct chunk *c = s->chunks;
 
 		rc = OK;

@@ -84,13 +84,17 @@ struct whole {
 	struct member *m;
 	uint64_t number, no;
 	struct txn mark;
-	struct copiers *copier;    /* one, with a transaction of its own */
+	struct copiers *copiers;   /* its own, with a transaction each */
+	struct share share;
+	uint64_t idle;             /* bit n: copier n + 1 has nothing to do, and something may be left */
 	int given;                 /* jobs */
-	int64_t held_ms, again_ms;
+	int64_t held_ms, again_ms, told_rows;
 	char *seen;
 	const struct table *tbl;
 	bool in_txn, began, truncated;
-	struct job *first;         /* rows, in order */
+	bool broken;               /* given up with a part of its transaction out: the session ends, which makes that void */
+	struct job *first;         /* rows, in any order */
+	size_t bytes;              /* of them all */
 	int row;
 	size_t at;                 /* in the rows of the first */
 	struct arena arena;        /* the row at hand */
@@ -173,7 +177,7 @@ void whole_mark(struct snapshot *s, struct slice content, const struct txn *txn)
 enum rc whole_turn(struct snapshot *s, uint64_t accepted, struct err *err) MUST_CHECK;
 bool whole_ready(const struct snapshot *s);
 enum rc whole_next(struct snapshot *s, struct source_event *ev, struct err *err) MUST_CHECK;
-void whole_end(struct snapshot *s, int64_t retry_ms);
+void whole_end(struct snapshot *s, int64_t retry_ms); /* broken stays, where it ends in the middle of its transaction */
 void whole_forget(struct member *m); /* copy.seen */
 
 #endif

@@ -2,8 +2,10 @@
  * snapshot_whole.c - tables without a key: their rows cannot be told apart, so a change can neither be laid over a row nor come twice.
  *
  *   a mark is written -> the stream reaches it and is held -> snapshot -> BEGIN, truncate, all rows, COMMIT -> the stream goes on
+ *                                                                \-> copiers, a range of the heap's blocks each
  *
- * One transaction takes the whole table, so that a crash in the middle of it leaves nothing behind. Everything that was streamed before is
+ * One transaction takes the whole table, so that a crash in the middle of it leaves nothing behind; in it the rows have no order, so it
+ * does not matter which copier has one. Everything that was streamed before is
  * in the snapshot, or it is taken again; what the snapshot saw and the stream brings afterwards is left out, until another mark comes that
  * was written behind the snapshot.
  */
@@ -17,7 +19,9 @@
 #include <stdlib.h>
 
 enum {
-	MORE_BYTES = 2 << 20,
+	AHEAD_BYTES = 4 << 20,   /* rows that were read and are not out, and those that are being read */
+	MORE_BYTES_MAX = 1 << 20, /* of a job */
+	MORE_BYTES_MIN = 128 << 10,
 	HOLD_MS = 3000, /* for a snapshot that sees what was streamed; then the stream goes on first */
 	AGAIN_MS = 20,
 	LATER_MS = 10000,
@@ -71,21 +75,46 @@ whole_ask(struct snapshot *s, struct member *m, struct err *err)
 	return rc;
 }
 
+static size_t
+more_bytes(const struct snapshot *s)
+{
+	size_t n = AHEAD_BYTES / 2 / (size_t)s->conf->snapshot_jobs;
+
+	return n > MORE_BYTES_MAX ? MORE_BYTES_MAX : n < MORE_BYTES_MIN ? MORE_BYTES_MIN : n;
+}
+
 static void
-give(struct snapshot *s, enum job_kind kind)
+give(struct snapshot *s, enum job_kind kind, int copier)
 {
 	struct member *m = s->whole.m;
 	struct job *j = job_new(kind);
 
 	j->number = s->whole.number;
+	j->copier = copier;
 	j->schema = arena_text(&j->arena, slice_of(m->schema));
 	j->name = arena_text(&j->arena, slice_of(m->name));
-	j->where = m->copy.where ? arena_text(&j->arena, slice_of(m->copy.where)) : NULL;
+	j->where = member_where(s, m, &j->arena);
 	j->table = m->table;
 	j->since = m->copy.since;
-	j->bytes_max = MORE_BYTES;
+	j->readers = (int)s->conf->snapshot_jobs;
+	j->share = &s->whole.share;
+	j->bytes_max = more_bytes(s);
 	s->whole.given++;
-	copiers_give(s->whole.copier, j);
+	copiers_give(s->whole.copiers, j);
+}
+
+/* A job for each that has none. A wide row may be more than was asked for: what is at hand counts as it is. */
+static void
+give_more(struct snapshot *s)
+{
+	for (int i = 0; s->whole.state == WHOLE_COPYING && i < (int)s->conf->snapshot_jobs; i++) {
+		if (!(s->whole.idle >> i & 1))
+			continue;
+		if (s->whole.bytes + (size_t)s->whole.given * more_bytes(s) >= AHEAD_BYTES)
+			return;
+		s->whole.idle &= ~(UINT64_C(1) << i);
+		give(s, JOB_MORE, i + 1);
+	}
 }
 
 void
@@ -100,9 +129,9 @@ whole_mark(struct snapshot *s, struct slice content, const struct txn *txn)
 		s->whole.mark = *txn;
 		s->whole.mark.origin = (struct slice){ NULL, 0 };
 		s->whole.held_ms = now_ms();
-		if (!s->whole.copier)
-			s->whole.copier = copiers_start(s->conf, 1);
-		give(s, JOB_WHOLE);
+		if (!s->whole.copiers)
+			s->whole.copiers = copiers_start(s->conf, (int)s->conf->snapshot_jobs);
+		give(s, JOB_WHOLE, 1);
 	}
 	if (sscanf(text, "seen %" SCNu64 " %" SCNu64, &token, &number) == 2 && token == s->token)
 		for (struct member *m = s->members; m; m = m->next)
@@ -114,19 +143,21 @@ whole_mark(struct snapshot *s, struct slice content, const struct txn *txn)
 void
 whole_end(struct snapshot *s, int64_t retry_ms)
 {
+	bool broken = s->whole.broken || s->whole.in_txn;
 	struct job *j;
 
 	if (s->whole.m)
 		s->whole.m->retry_ms = now_ms() + retry_ms;
-	copiers_stop(s->whole.copier);
-	s->whole.copier = NULL;
+	copiers_stop(s->whole.copiers);
 	while ((j = s->whole.first)) {
 		s->whole.first = j->next;
 		job_free(j);
 	}
 	free(s->whole.seen);
+	free(s->whole.share.snapshot);
 	arena_free(&s->whole.arena);
 	memset(&s->whole, 0, sizeof s->whole);
+	s->whole.broken = broken;
 }
 
 static bool
@@ -187,35 +218,80 @@ begun(struct snapshot *s, struct job *j, struct err *err)
 		whole_end(s, 1000);
 		return OK;
 	}
-	log_info("producer", "all rows of a table without key, in one transaction", "table=\"%s.%s\"", m->schema, m->name);
 	s->whole.seen = text_of(&j->snapshot);
-	s->whole.state = WHOLE_COPYING;
-	give(s, JOB_MORE);
-	give(s, JOB_MORE);
+	give(s, JOB_SHARE, 1);
 	return rc;
 }
 
-/* Results, in order. */
+/* All can join: rows come. */
+static void
+shared(struct snapshot *s, struct job *j)
+{
+	struct member *m = s->whole.m;
+	int jobs = (int)s->conf->snapshot_jobs, n = j->parts.n < jobs ? j->parts.n : jobs;
+
+	if (j->rc != OK) {
+		snapshot_waits(s, m, j->err.text);
+		whole_end(s, LATER_MS);
+		return;
+	}
+	log_info("producer", "all rows of a table without key, in one transaction", "table=\"%s.%s\" connections=%d parts=%d", m->schema,
+	    m->name, n, j->parts.n);
+	s->whole.share.parts = j->parts;
+	s->whole.share.snapshot = strdup(j->exported);
+	if (!s->whole.share.snapshot)
+		die("out of memory");
+	s->whole.idle = (UINT64_C(1) << n) - 1;
+	s->whole.state = WHOLE_COPYING;
+}
+
+/* What a copier has read. */
+static void
+take_more(struct snapshot *s, struct job *j)
+{
+	struct job **at = &s->whole.first;
+
+	if (j->out)
+		log_info("producer", "a table is read by a connection less", "table=\"%s.%s\" reason=\"%s\"", s->whole.m->schema,
+		    s->whole.m->name, j->err.text);
+	if (j->rc == OK && !j->end)
+		s->whole.idle |= UINT64_C(1) << (j->copier - 1);
+	if (j->rc == OK && !j->nrows) {
+		job_free(j);
+		return;
+	}
+	while (*at)
+		at = &(*at)->next;
+	*at = j;
+	s->whole.bytes += j->rows.n;
+}
+
 enum rc
 whole_turn(struct snapshot *s, uint64_t accepted, struct err *err)
 {
 	struct member *m = s->whole.m;
-	struct job *j, **at;
+	struct job *j;
 	enum rc rc = OK;
 
-	while (rc == OK && s->whole.copier && (j = copiers_take(s->whole.copier))) {
+	while (rc == OK && s->whole.copiers && (j = copiers_take(s->whole.copiers))) {
 		s->whole.given--;
-		if (j->kind == JOB_WHOLE) {
-			rc = begun(s, j, err);
-			job_free(j);
+		if (j->kind == JOB_MORE) {
+			take_more(s, j);
 			continue;
 		}
-		for (at = &s->whole.first; *at; at = &(*at)->next)
-			;
-		*at = j;
+		if (j->kind == JOB_WHOLE)
+			rc = begun(s, j, err);
+		else
+			shared(s, j);
+		job_free(j);
 	}
 	if (rc == OK && s->whole.state == WHOLE_HELD && !s->whole.given && now_ms() >= s->whole.again_ms)
-		give(s, JOB_WHOLE);
+		give(s, JOB_WHOLE, 1);
+	give_more(s);
+	if (s->whole.state == WHOLE_COPYING && m->copy.rows != s->whole.told_rows) {
+		s->whole.told_rows = m->copy.rows;
+		snapshot_written(s, m, false);
+	}
 	if (rc == OK && s->whole.state == WHOLE_SENT && s->whole.no <= accepted) {
 		m->copy.ranges[0].done = true;
 		m->copy.state = COPY_DONE;
@@ -250,13 +326,13 @@ whole_forget(struct member *m)
 bool
 snapshot_holds(const struct snapshot *s)
 {
-	return s->whole.state == WHOLE_HELD || s->whole.state == WHOLE_COPYING;
+	return s->whole.state == WHOLE_HELD || s->whole.state == WHOLE_COPYING || s->whole.broken;
 }
 
 bool
 whole_ready(const struct snapshot *s)
 {
-	return s->whole.state == WHOLE_COPYING && s->whole.first;
+	return s->whole.state == WHOLE_COPYING && (s->whole.first || (!s->whole.given && !s->whole.idle));
 }
 
 static struct txn
@@ -269,17 +345,26 @@ whole_txn(const struct snapshot *s)
 	return t;
 }
 
+/* All is out, and the lock and the snapshot are not needed any more. */
+static void
+sent(struct snapshot *s)
+{
+	copiers_stop(s->whole.copiers);
+	s->whole.copiers = NULL;
+	s->whole.state = WHOLE_SENT;
+}
+
 /* The last rows are out: what the snapshot saw is left out from now on. */
 static void
 sent_all(struct snapshot *s)
 {
 	struct member *m = s->whole.m;
 
+	sent(s);
 	whole_forget(m);
 	copy_text(&m->copy.seen, s->whole.seen);
 	if (!copy_snapshot_parse(m->copy.seen, &m->seen))
 		die("a snapshot that was read is none");
-	s->whole.state = WHOLE_SENT;
 	s->whole.no = s->sent;
 }
 
@@ -297,6 +382,37 @@ next_row(struct snapshot *s, struct job *j, const struct value **out, struct err
 	return rc;
 }
 
+/* What is out is void by the next OPEN. */
+static enum rc
+fail_copy(struct snapshot *s, const struct job *j, struct err *err)
+{
+	struct member *m = s->whole.m;
+	struct err why = j->err;
+
+	if (j->rc == RETRY && s->whole.began)
+		return fail(err, RETRY, "table %s.%s: %s", m->schema, m->name, why.text);
+	if (j->rc == RETRY) {
+		snapshot_waits(s, m, why.text);
+		whole_end(s, LATER_MS);
+	} else {
+		snapshot_fail(s, m, COPY_FAILED, why.text);
+	}
+	return AGAIN;
+}
+
+static void
+drop_first(struct snapshot *s)
+{
+	struct job *j = s->whole.first;
+
+	s->whole.first = j->next;
+	s->whole.bytes -= j->rows.n;
+	s->whole.row = 0;
+	s->whole.at = 0;
+	job_free(j);
+	give_more(s);
+}
+
 /* AGAIN: nothing for now. */
 enum rc
 whole_next(struct snapshot *s, struct source_event *ev, struct err *err)
@@ -307,26 +423,23 @@ whole_next(struct snapshot *s, struct source_event *ev, struct err *err)
 	enum rc rc;
 
 	*ev = (struct source_event){ .txn = whole_txn(s) };
-	if (j->rc != OK)
-		return fail(err, RETRY, "table %s.%s: %s", m->schema, m->name, j->err.text); /* what is out is void by the next OPEN */
-	if (s->whole.row == j->nrows && (!j->end || !m->truncate || s->whole.truncated)) {
-		bool end = j->end;
-
-		if (end && s->whole.in_txn) {
-			ev->kind = SRC_COMMIT;
-			s->whole.in_txn = false;
-			return OK;
-		}
-		s->whole.first = j->next;
-		job_free(j);
-		s->whole.row = 0;
-		s->whole.at = 0;
-		if (!end)
-			give(s, JOB_MORE);
-		else if (s->whole.truncated)
-			sent_all(s);
-		else
-			s->whole.state = WHOLE_SENT; /* there was nothing, and nothing is at the sinks: the stream is all */
+	if (j && j->rc != OK)
+		return fail_copy(s, j, err);
+	if (j && s->whole.row == j->nrows) {
+		drop_first(s);
+		return AGAIN;
+	}
+	if (!j && s->whole.in_txn && s->whole.truncated) {
+		ev->kind = SRC_COMMIT;
+		s->whole.in_txn = false;
+		return OK;
+	}
+	if (!j && s->whole.truncated) {
+		sent_all(s);
+		return AGAIN;
+	}
+	if (!j && !m->truncate) {
+		sent(s); /* there was nothing, and nothing is at the sinks: the stream is all */
 		return AGAIN;
 	}
 	if (!s->whole.in_txn && !s->whole.began) {
@@ -342,7 +455,11 @@ whole_next(struct snapshot *s, struct source_event *ev, struct err *err)
 		return OK;
 	}
 	rc = next_row(s, j, &row, err);
+	if (rc == REJECT) {
+		snapshot_fail(s, m, COPY_FAILED, err->text);
+		return AGAIN;
+	}
 	ev->change = (struct change){ .op = OP_READ, .tbl = s->whole.tbl, .after = row, .lsn = s->whole.mark.commit_lsn };
 	m->copy.rows++;
-	return rc == REJECT ? fail(err, FATAL, "%s", err->text) : rc;
+	return rc;
 }

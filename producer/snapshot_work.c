@@ -55,6 +55,7 @@ begin_ranges(struct snapshot *s, struct member *m, const struct job *j)
 		m->truncate = m->copy.again;
 		m->copy.again = true;
 		m->copy.rows = 0;
+		m->copy.began_ms = wall_us() / 1000;
 	}
 	m->copy.since = j->since;
 	m->copy.estimate = t->estimate;
