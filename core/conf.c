@@ -267,6 +267,23 @@ check_salt(struct conf_loader *ld, const struct conf_place *at)
 	return OK;
 }
 
+static enum rc
+check_outbox(struct conf_loader *ld, const struct conf_place *at)
+{
+	struct conf *c = ld->conf;
+	struct slice name;
+	char why[128];
+	size_t where;
+
+	if (c->outbox_regex && !c->outbox_groups)
+		c->outbox_groups = pattern_compile_bare(c->outbox_regex, why, &where);
+	if (c->outbox_regex && !c->outbox_groups)
+		return conf_fail(ld, at, "outbox.regex '%.60s' is no regular expression: %s at its character %zu", c->outbox_regex, why,
+		    where + 1);
+	name = pattern_unknown(c->outbox_groups, c->outbox_topic);
+	return name.n ? conf_fail(ld, at, "outbox.topic: {%.*s} is neither {route} nor a group of outbox.regex", SLICE_ARG(name)) : OK;
+}
+
 /* The next "LEFT=RIGHT" of a list with commas; false: none. */
 static bool
 next_pair(const char **list, struct slice *left, struct slice *right)
@@ -432,7 +449,7 @@ check_whole(struct conf_loader *ld)
 	/* Two long names could be cut to the same slot, and then steal each other's changes. */
 	if (c->source_url && !c->slot && strlen("towline_") + strlen(c->name) > IDENT_MAX)
 		return conf_fail(ld, &at, "the name is too long to make a slot's name of it; add 'source: { slot: NAME }'");
-	if (check_foreign(ld, &at) || check_salt(ld, &at) || check_synchronous(ld, &at))
+	if (check_foreign(ld, &at) || check_salt(ld, &at) || check_synchronous(ld, &at) || check_outbox(ld, &at))
 		return FATAL;
 	return check_kafka(ld, &at);
 }
@@ -508,6 +525,7 @@ conf_free(struct conf *c)
 	for (int k = 0; k < c->nsinks; k++)
 		for (int i = 0; i < c->sinks[k].ntables; i++)
 			pattern_free(c->sinks[k].tables[i].regex);
+	pattern_free(c->outbox_groups);
 	arena_free(&a);
 	*c = (struct conf){ 0 };
 }

@@ -79,7 +79,9 @@ struct conf {
 	const char *columns_exclude, *columns_mask; /* SCHEMA.TABLE.COLUMN[=MASK], with commas; NULL: none */
 	const char *columns_salt; /* of =hash */
 	const char *outbox_tables; /* SCHEMA.TABLE with * and ?, with commas: rows inserted there are events; NULL: none */
-	const char *outbox_topic;  /* outbox.event.{route} */
+	const char *outbox_topic;  /* outbox.event.{route}; {1}, {NAME}: groups of the regex */
+	const char *outbox_regex;  /* over all of a route; NULL: none */
+	struct pattern_regex *outbox_groups; /* compiled */
 	const char *outbox_id, *outbox_route, *outbox_key, *outbox_payload; /* columns */
 	const char *outbox_headers; /* COLUMN or COLUMN=HEADER, with commas; NULL: none but id */
 	const char *outbox_envelope; /* likewise, as fields beside the payload; NULL: the value is the payload */

@@ -105,14 +105,29 @@ check_header(const char *s)
 	return equal == s || (equal && !equal[1]) ? "is not COLUMN=HEADER" : NULL;
 }
 
+/* "{NAME}": its length; 0: it is none. */
+static size_t
+placeholder(const char *s)
+{
+	size_t n = *s == '{' ? strspn(s + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") : 0;
+
+	return n && s[1 + n] == '}' ? n + 2 : 0;
+}
+
 static const char *
 check_outbox_topic(const char *s)
 {
-	const char *at = strstr(s, "{route}"), *rest = at ? at + strlen("{route}") : "";
-	size_t before = strspn(s, name_chars);
+	bool any = false;
+	size_t n = 1;
 
-	if (!at || s + before != at || rest[strspn(rest, name_chars)])
-		return "must hold {route} once, else letters, digits, '.', '_' and '-' only";
+	for (const char *at = s; *at && n; at += n) {
+		n = placeholder(at);
+		any = any || n;
+		if (!n)
+			n = strspn(at, name_chars);
+	}
+	if (!any || !n)
+		return "must hold {route}, or groups of outbox.regex in braces, else letters, digits, '.', '_' and '-' only";
 	return strstr(s, ".towline.") ? "is a topic of Towline's own" : NULL;
 }
 
@@ -285,8 +300,12 @@ const struct conf_option conf_options[] = {
 	{ "outbox.tables", "Tables whose inserted rows are events, each in the topic of its aggregate as Debezium's EventRouter has it: "
 	    "SCHEMA.TABLE.",
 	    CONF_LIST, CONF_SHORT, AT(outbox_tables), .sample = "[public.outbox]", .check = check_table },
-	{ "outbox.topic", "Their topics; {route} stands for the value of the column outbox.route.", CONF_TEXT, 0, AT(outbox_topic),
-	    .standard = "outbox.event.{route}", .sample = "\"outbox.event.{route}\"", .check = check_outbox_topic },
+	{ "outbox.topic",
+	    "Their topics; {route} stands for the value of the column outbox.route, {1} or {NAME} for a group of outbox.regex.",
+	    CONF_TEXT, 0, AT(outbox_topic), .standard = "outbox.event.{route}", .sample = "\"outbox.event.{route}\"",
+	    .check = check_outbox_topic },
+	{ "outbox.regex", "Regular expression (PCRE2) over the whole value of the column outbox.route; other rows are set aside.",
+	    CONF_TEXT, 0, AT(outbox_regex), .sample = "'(?<kind>[a-z]+)/.*'" },
 	{ "outbox.id", "Column that is the header id.", CONF_TEXT, 0, AT(outbox_id), .standard = "id" },
 	{ "outbox.route", "Column that names the topic.", CONF_TEXT, 0, AT(outbox_route), .standard = "aggregatetype" },
 	{ "outbox.key", "Column that is the record's key.", CONF_TEXT, 0, AT(outbox_key), .standard = "aggregateid" },

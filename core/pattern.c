@@ -4,6 +4,7 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <stdlib.h>
 
 /* Of one match: a pattern that backtracks without end finds nothing rather than to stop the stream. */
 enum { MATCH_STEPS = 1000000 };
@@ -16,18 +17,32 @@ pattern_is_regex(const char *text)
 	return n > 2 && text[0] == '/' && text[n - 1] == '/';
 }
 
-struct pattern_regex *
-pattern_compile(const char *text, char why[static 128], size_t *at)
+static struct pattern_regex *
+compile(struct slice text, char why[static 128], size_t *at)
 {
 	int code;
 	PCRE2_SIZE offset = 0;
-	pcre2_code *re = pcre2_compile((PCRE2_SPTR)text + 1, strlen(text) - 2,
-	    PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_UTF, &code, &offset, NULL);
+	pcre2_code *re = pcre2_compile((PCRE2_SPTR)text.p, text.n, PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_UTF, &code, &offset, NULL);
 
-	*at = offset + 1;
+	*at = offset;
 	if (!re)
 		pcre2_get_error_message(code, (PCRE2_UCHAR *)why, 128);
 	return (struct pattern_regex *)re;
+}
+
+struct pattern_regex *
+pattern_compile(const char *text, char why[static 128], size_t *at)
+{
+	struct pattern_regex *r = compile((struct slice){ text + 1, strlen(text) - 2 }, why, at);
+
+	*at += 1;
+	return r;
+}
+
+struct pattern_regex *
+pattern_compile_bare(const char *text, char why[static 128], size_t *at)
+{
+	return compile(slice_of(text), why, at);
 }
 
 void
@@ -104,4 +119,97 @@ pattern_matches(
 		return regex_matches(regex, schema, table);
 	return dot && pattern_glob((struct slice){ text, (size_t)(dot - text) }, schema) &&
 	    pattern_glob(slice_of(dot + 1), table);
+}
+
+/* ---- templates ---- */
+
+/* What stands between the braces at s: "{NAME}". */
+static struct slice
+braced(const char *s)
+{
+	return (struct slice){ s + 1, strcspn(s + 1, "}") };
+}
+
+/* Its number; -1: there is none of that name. */
+static int
+group(const pcre2_code *re, struct slice name)
+{
+	char text[64];
+	uint32_t n = 0;
+	long number;
+
+	if (!re || !name.n || name.n >= sizeof text)
+		return -1;
+	memcpy(text, name.p, name.n);
+	text[name.n] = 0;
+	if (strspn(text, "0123456789") < name.n)
+		return pcre2_substring_number_from_name(re, (PCRE2_SPTR)text) > 0 ?
+		    pcre2_substring_number_from_name(re, (PCRE2_SPTR)text) : -1;
+	pcre2_pattern_info(re, PCRE2_INFO_CAPTURECOUNT, &n);
+	number = strtol(text, NULL, 10);
+	return number <= (long)n ? (int)number : -1;
+}
+
+/* Braces are known to be groups. */
+static void
+fill(const pcre2_code *re, pcre2_match_data *data, struct slice text, const char *tmpl, struct buf *out)
+{
+	for (const char *s = tmpl; *s;) {
+		size_t plain = strcspn(s, "{");
+		struct slice name;
+		int n;
+
+		buf_bytes(out, s, plain);
+		s += plain;
+		if (!*s)
+			break;
+		name = braced(s);
+		n = slice_is(name, "route") ? 0 : group(re, name);
+		if (n == 0) {
+			buf_slice(out, text);
+		} else if (n > 0 && data) {
+			const PCRE2_SIZE *at = pcre2_get_ovector_pointer(data) + 2 * n;
+
+			if (at[0] != PCRE2_UNSET)
+				buf_bytes(out, text.p + at[0], at[1] - at[0]);
+		}
+		s = name.p + name.n + (name.p[name.n] == '}');
+	}
+}
+
+bool
+pattern_fill(const struct pattern_regex *regex, struct slice text, const char *tmpl, struct buf *out)
+{
+	const pcre2_code *re = (const pcre2_code *)regex;
+	pcre2_match_context *context;
+	pcre2_match_data *data;
+	bool yes;
+
+	if (!re) {
+		fill(NULL, NULL, text, tmpl, out);
+		return true;
+	}
+	context = pcre2_match_context_create(NULL);
+	data = pcre2_match_data_create_from_pattern(re, NULL);
+	if (!context || !data)
+		die("out of memory");
+	pcre2_set_match_limit(context, MATCH_STEPS);
+	yes = pcre2_match(re, (PCRE2_SPTR)(text.n ? text.p : ""), text.n, 0, 0, data, context) > 0;
+	if (yes)
+		fill(re, data, text, tmpl, out);
+	pcre2_match_data_free(data);
+	pcre2_match_context_free(context);
+	return yes;
+}
+
+struct slice
+pattern_unknown(const struct pattern_regex *regex, const char *tmpl)
+{
+	for (const char *s = strchr(tmpl, '{'); s; s = strchr(s + 1, '{')) {
+		struct slice name = braced(s);
+
+		if (!slice_is(name, "route") && group((const pcre2_code *)regex, name) < 0)
+			return name;
+	}
+	return (struct slice){ "", 0 };
 }

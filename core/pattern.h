@@ -1,10 +1,11 @@
 /*
- * pattern.h - one entry of `tables:`: SCHEMA.TABLE with * and ?, or /regex/ over "schema.table" (PCRE2, the whole name).
+ * pattern.h - one entry of `tables:`: SCHEMA.TABLE with * and ?, or /regex/ over "schema.table" (PCRE2, the whole name); and names made by
+ * a template from the groups of such an expression (`outbox.regex`).
  */
 #ifndef CORE_PATTERN_H
 #define CORE_PATTERN_H
 
-#include "core/base.h"
+#include "core/buf.h"
 
 struct pattern_regex;
 
@@ -14,6 +15,18 @@ bool pattern_is_regex(const char *text);
 /* Compile what stands between the slashes; pattern_free releases. NULL: *why says what is wrong, *at where (in text). */
 struct pattern_regex *pattern_compile(const char *text, char why[static 128], size_t *at);
 void pattern_free(struct pattern_regex *r);
+
+/* Likewise, of a text that has no slashes. */
+struct pattern_regex *pattern_compile_bare(const char *text, char why[static 128], size_t *at);
+
+/*
+ * tmpl with what stands in braces replaced: {route} by text, {NAME} and {1} by groups of the regex, which is to match all of text; a group
+ * that took no part is empty. regex NULL: there are no groups. False: it does not match, out is unchanged.
+ */
+bool pattern_fill(const struct pattern_regex *regex, struct slice text, const char *tmpl, struct buf *out);
+
+/* The first name in tmpl's braces that is neither route nor a group; n 0: there is none. */
+struct slice pattern_unknown(const struct pattern_regex *regex, const char *tmpl);
 
 /* regex: of text, or NULL when it is none. */
 bool pattern_matches(const char *text, const struct pattern_regex *regex, struct slice schema, struct slice table);

@@ -1,6 +1,7 @@
 #include "producer/outbox_impl.h"
 #include "core/log.h"
 #include "core/now.h"
+#include "core/pattern.h"
 #include "schemas/pgtime.h"
 #include "schemas/schema.h"
 #include "schemas/topic.h"
@@ -121,14 +122,17 @@ outbox_make(struct publisher *p, const struct table *tbl, struct outbox **out, s
 
 /* ---- where to ---- */
 
-/* outbox.event.{route}; what a topic may not be called becomes _. */
+/* outbox.event.{route}, what a topic may not be called as _. NULL: outbox.regex does not match. */
 static const char *
-topic_of(const char *template, struct slice route, struct arena *a)
+topic_of(const struct conf *conf, struct slice route, struct arena *a)
 {
-	const char *at = strstr(template, "{route}");
-	char *name = arena_printf(a, "%.*s%.*s%s", (int)(at - template), template, SLICE_ARG(route), at + strlen("{route}"));
+	const char *name = NULL;
+	struct buf b = { 0 };
 
-	return topic_name(a, "{table}", "", SLICE_LIT(""), slice_of(name));
+	if (pattern_fill(conf->outbox_groups, route, conf->outbox_topic, &b))
+		name = topic_name(a, "{table}", "", SLICE_LIT(""), buf_view(&b));
+	buf_free(&b);
+	return name;
 }
 
 static enum rc
@@ -142,7 +146,8 @@ destination_make(struct publisher *p, struct outbox *o, const char *name, struct
 		return rc;
 	d = arena_new(&p->arena, struct destination);
 	d->topic = topic;
-	d->space = outbox_namespace(p, o, route);
+	/* By the regex several routes may be one topic, whose schema has one name. */
+	d->space = outbox_namespace(p, o, p->kafka->conf->outbox_regex ? slice_of(name) : route);
 	d->tables = topic_fits_table(p->kafka->conf, name);
 	d->next = o->destinations;
 	o->destinations = d;
@@ -153,8 +158,11 @@ destination_make(struct publisher *p, struct outbox *o, const char *name, struct
 static enum rc
 destination(struct publisher *p, struct outbox *o, struct slice route, struct destination **out, struct err *err)
 {
-	const char *name = topic_of(p->kafka->conf->outbox_topic, route, &p->row);
+	const char *name = topic_of(p->kafka->conf, route, &p->row);
 	enum rc rc = OK;
+
+	if (!name)
+		return fail(err, REJECT, "outbox.regex does not match '%.*s'", SLICE_ARG(route));
 
 	for (*out = o->destinations; *out; *out = (*out)->next)
 		if ((*out)->topic->lent && strcmp((*out)->topic->name, name) == 0)

@@ -103,6 +103,22 @@ set_aside >"$DIR/aside.txt"
 [ "$(tail -1 "$DIR/aside.txt")" = "eventType=T,n=1,towline.reason=topic $NAME.public.later is that of public.later" ] || flunk "$(tail -1 "$DIR/aside.txt")"
 grep -q 'a topic had events of an outbox before what it is for came' "$DIR/free.log"
 towline_kill free TERM
+# By the groups of a regular expression; what does not match is set aside.
+conf ", regex: '(?<kind>[a-z]+)/(\\d+)'"
+sed -i "s/'event.$NAME.{route}'/'event.$NAME.{kind}.{2}'/" "$DIR/conf.yaml"
+towline_start regex run -c "$DIR/conf.yaml"
+wait_for 30 "grep -q 'msg=streaming' $DIR/regex.log"
+pg_sql src "insert into outbox values ('$(id 31)', 'reg/17', 'k', 'T', '{}', 1), ('$(id 32)', 'reg/x', 'k', 'T', '{}', 1); insert into orders values (1003, 1)"
+wait_for 30 'same_pg src dst orders'
+wait_for 10 "[ \"\$(events reg.17 -f '%k %h')\" = 'k id=$(id 31),eventType=T,n=1' ]"
+wait_for 10 "set_aside | tail -1 | grep -qF \"towline.reason=outbox.regex does not match 'reg/x'\""
+towline_kill regex TERM
+for bad in "{kind} is neither {route} nor a group of outbox.regex|, topic: 'x.{kind}'" "is no regular expression: missing|, regex: 'a(b'"; do
+	conf "${bad#*|}"
+	sed -i "s/topic: 'event.$NAME.{route}', \(.*topic\)/\1/" "$DIR/conf.yaml"
+	"$TOWLINE" config check -c "$DIR/conf.yaml" >"$DIR/check.log" 2>&1 && flunk "$bad" || [ $? = 3 ]
+	grep -qF "${bad%|*}" "$DIR/check.log" || flunk "$(cat "$DIR/check.log")"
+done
 conf ', key: agregateid'
 "$TOWLINE" check -c "$DIR/conf.yaml" >"$DIR/check.log" 2>&1 || true
 grep -q 'did you mean public.outbox.aggregateid?' "$DIR/check.log" || flunk "$(cat "$DIR/check.log")"

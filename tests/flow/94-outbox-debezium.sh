@@ -11,12 +11,12 @@ registry_start
 connect_start
 python_avro
 
-# both CASE OURS THEIRS ROUTES: the table read by both. OURS: of outbox:, THEIRS: of the transform and the connector.
+# both CASE OURS THEIRS ROUTES: the table read by both. OURS: of outbox:, THEIRS: of the transform and the connector. GROUP: of the regex, if there is one.
 both() {
 	local t p
 	world "$1" <<-E
 	schemas: $REGISTRY
-	outbox: { tables: [public.outbox], topic: '$NAME$1.ours.{route}'$2 }
+	outbox: { tables: [public.outbox], topic: '$NAME$1.ours.{${GROUP:-route}}'$2 }
 	sinks: {}
 	E
 	pg_sql src "create table outbox(id int primary key, aggregatetype text, aggregateid text, type text, payload text, shard int, at timestamp, n bigint, s smallint,
@@ -26,7 +26,7 @@ both() {
 	done
 	debezium "${PIPE}d" public.outbox "\"snapshot.mode\": \"no_data\", \"transforms\": \"outbox\",
 		\"transforms.outbox.type\": \"io.debezium.transforms.outbox.EventRouter\",
-		\"transforms.outbox.route.topic.replacement\": \"$PIPE.theirs.\${routedByValue}\"$3"
+		\"transforms.outbox.route.topic.replacement\": \"$PIPE.theirs.\${${GROUP:-routedByValue}}\"$3"
 	wait_for 30 "[ \"\$(pg_sql src \"select active from pg_replication_slots where slot_name = 'debezium_$CASE'\")\" = t ]"
 	tl run producer -c "$CONF"
 	says run msg=streaming
@@ -80,10 +80,10 @@ case_avro() {
 
 # Other columns, and no envelope.
 case_bare() {
-	both bare ", format: avro, id: s, route: type, key: n, payload: j, timestamp: at, tombstones: on" ", \"transforms.outbox.table.field.event.timestamp\": \"at\",
-		\"transforms.outbox.table.field.event.id\": \"s\", \"transforms.outbox.route.by.field\": \"type\", \"transforms.outbox.table.field.event.key\": \"n\",
+	GROUP=kind both bare ", regex: '(?<kind>[a-z]+)(-.*)?', format: avro, id: s, route: type, key: n, payload: j, timestamp: at, tombstones: on" ", \"transforms.outbox.table.field.event.timestamp\": \"at\",
+		\"transforms.outbox.table.field.event.id\": \"s\", \"transforms.outbox.route.topic.regex\": \"(?<kind>[a-z]+)(-.*)?\", \"transforms.outbox.route.by.field\": \"type\", \"transforms.outbox.table.field.event.key\": \"n\",
 		\"transforms.outbox.table.field.event.payload\": \"j\", \"transforms.outbox.route.tombstone.on.empty.payload\": \"true\"" 'order x'
-	pg_sql src "insert into outbox(id, s, type, n, j, at) values (1, 11, 'order', 1, '{\"id\": 1}', '2024-01-02'), (2, 12, 'order', 5000000000, null, '2024-01-02'),
+	pg_sql src "insert into outbox(id, s, type, n, j, at) values (1, 11, 'order', 1, '{\"id\": 1}', '2024-01-02'), (2, 12, 'order-7', 5000000000, null, '2024-01-02'),
 		(3, 13, 'x', -1, '\"text\"', '2024-01-02'), (4, 14, 'x', null, '[]', '2024-01-02')"
 	compared 4 "$REGISTRY"
 }
