@@ -130,9 +130,9 @@ verify_key_sink(struct verify_key *k, struct verify_row row, bool strict)
 }
 
 void
-verify_key_end(struct verify_key *k)
+verify_key_end(struct verify_key *k, bool strict)
 {
-	if (k->verdict == VERIFY_OPEN && k->rounds >= MISSING_ROUNDS && k->missing == k->rounds)
+	if (k->verdict == VERIFY_OPEN && !strict && k->rounds >= MISSING_ROUNDS && k->missing == k->rounds)
 		k->verdict = VERIFY_MISSING;
 }
 

@@ -61,9 +61,9 @@ void verify_key_glance(struct verify_key *k, struct verify_row row);
 
 /*
  * There will be no more looks. A row that was at the source at each of many looks, always another version, and at none of the sink's is
- * missing; anything else stays open.
+ * missing, unless strict; anything else stays open.
  */
-void verify_key_end(struct verify_key *k);
+void verify_key_end(struct verify_key *k, bool strict);
 
 /* Frees the looks; the verdict stays. */
 void verify_key_drop(struct verify_key *k);

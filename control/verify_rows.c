@@ -3,13 +3,17 @@
  * (verify_key.h). Under writes most of what differs at first was only looked at in two moments.
  */
 #include "control/verify.h"
+#include "core/now.h"
 #include "core/stop.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PENDING_MAX = 500, ROUNDS_MAX = 40, GLANCE_ROUND = 3, GLANCE_KEYS = 50, WHOLE_ROUNDS_MAX = 12, PAUSE_MS = 20, PAUSE_MS_MAX = 300 };
+enum { PENDING_MAX = 500, PAUSE_MS = 20, PAUSE_MS_MAX = 300 };
+
+/* How long keys, and tables without one, are looked at; from which round on, and of how few keys, the source more than once. */
+enum { ROUNDS_MIN = 8, DECIDE_MS = 30000, WHOLE_ROUNDS_MAX = 12, GLANCE_ROUND = 3, GLANCE_KEYS = 50 };
 
 struct rows {
 	struct verify *v;
@@ -212,17 +216,18 @@ decide(struct rows *r, struct err *err)
 {
 	int *which = calloc(PENDING_MAX, sizeof *which);
 	struct verify_row *rows = calloc(PENDING_MAX, sizeof *rows);
+	int64_t until = now_ms() + DECIDE_MS;
 	enum rc rc = OK;
 
 	if (!which || !rows)
 		die("out of memory");
-	for (int round = 0; rc == OK && round < ROUNDS_MAX && open_keys(r, which); round++) {
+	for (int round = 0; rc == OK && (round < ROUNDS_MIN || now_ms() < until) && open_keys(r, which); round++) {
 		rc = pause_between(round, err);
 		if (rc == OK)
 			rc = look_round(r, round, which, rows, err);
 	}
 	for (int i = 0; i < r->npending && rc == OK; i++) {
-		verify_key_end(&r->pending[i]);
+		verify_key_end(&r->pending[i], r->v->strict);
 		note_found(r, &r->pending[i]);
 	}
 	if (rc == OK)

@@ -134,7 +134,7 @@ no_difference_where_there_is_none(void **state)
 			steps(&w, 4);
 		}
 		HOLDS(&w.r, k.verdict == VERIFY_OPEN || k.verdict == VERIFY_EQUAL);
-		verify_key_end(&k);
+		verify_key_end(&k, w.strict);
 		HOLDS(&w.r, k.verdict == VERIFY_OPEN || k.verdict == VERIFY_EQUAL);
 		decided += k.verdict == VERIFY_EQUAL;
 		verify_key_drop(&k);
@@ -189,7 +189,7 @@ without_settled_looks(void **state)
 		}
 		assert_int_equal(k.verdict, strict ? VERIFY_OPEN : VERIFY_DIFFERENT);
 		assert_int_equal(n, strict ? 30 : VERIFY_LIKELY + 1);
-		verify_key_end(&k);
+		verify_key_end(&k, strict);
 		assert_int_equal(k.verdict, strict ? VERIFY_OPEN : VERIFY_DIFFERENT);
 		verify_key_drop(&k);
 	}
@@ -212,7 +212,9 @@ hot_rows(void **state)
 		verify_key_sink(&gone, row_of(ABSENT, 1), false);
 	}
 	assert_int_equal(gone.verdict, VERIFY_OPEN);
-	verify_key_end(&gone);
+	verify_key_end(&gone, true);
+	assert_int_equal(gone.verdict, VERIFY_OPEN);
+	verify_key_end(&gone, false);
 	assert_int_equal(gone.verdict, VERIFY_MISSING);
 	verify_key_drop(&k);
 	verify_key_drop(&gone);
