@@ -258,20 +258,22 @@ decode_record(struct decode *d, const rd_kafka_message_t *m, const struct tl *tl
 {
 	struct slice body, key_body = { "", 0 };
 	struct frame fv = frame_take((struct slice){ m->payload, m->len }, &body);
-	struct frame fk = m->key ? frame_take((struct slice){ m->key, m->key_len }, &key_body) : (struct frame){ FRAME_NONE, 0 };
+	struct frame fk = tl ? tl->key : (struct frame){ FRAME_NONE, 0 };
 	uint32_t mark = tl && fv.kind == FRAME_CONFLUENT ? tl->mark : 0;
 	struct version *v;
 	bool again = true;
 	enum rc rc;
 
 	*key = NULL;
+	if (m->key)
+		fk = frame_take((struct slice){ m->key, m->key_len }, &key_body);
 	if (fv.kind == FRAME_NONE)
 		return fail(err, REJECT, "the value of %zu bytes begins with neither a Confluent nor a single-object frame", m->len);
 	if (m->key && fk.kind == FRAME_NONE)
 		return fail(err, REJECT, "the key of %zu bytes begins with neither a Confluent nor a single-object frame", m->key_len);
 	rc = version_of(d, m, fk, fv, mark, &v, err);
 	for (int i = 0; rc == OK && again; i++) {
-		rc = decode_with(v, tl, body, key_body, fk.kind != FRAME_NONE, a, env, key, err);
+		rc = decode_with(v, tl, body, key_body, m->key != NULL, a, env, key, err);
 		if (rc == OK && !mark && another_table(v, m, env, a))
 			rc = fail(err, REJECT,
 			    "the registry's schema %" PRIu64 " is of table %.*s.%.*s, and the record of %.*s.%.*s; "

@@ -195,6 +195,8 @@ put_line(struct buf *b, struct entry *e)
 	buf_printf(b, "%-28s %-9s ", e->table, copy_state_name(c->state));
 	if (c->state == COPY_NONE) {
 		buf_text(b, "only its changes are published");
+	} else if (c->state == COPY_STOPPED) {
+		buf_text(b, "its changes are passed over until it can be published");
 	} else {
 		put_bar(b, c);
 		buf_printf(b, " %10" PRId64 " rows", c->rows);
@@ -349,8 +351,8 @@ static const struct {
 	unsigned to;          /* states that it leads to */
 	const char *otherwise; /* what is wrong in any other */
 } verbs[] = {
-	{ "add", 1u << COPY_NONE | 1u << COPY_DONE | 1u << COPY_CANCELLED | 1u << COPY_FAILED,
-	    1u << COPY_WAITING | 1u << COPY_RUNNING | 1u << COPY_DONE | 1u << COPY_FAILED,
+	{ "add", 1u << COPY_NONE | 1u << COPY_DONE | 1u << COPY_CANCELLED | 1u << COPY_FAILED | 1u << COPY_STOPPED,
+	    1u << COPY_WAITING | 1u << COPY_RUNNING | 1u << COPY_DONE | 1u << COPY_FAILED | 1u << COPY_STOPPED,
 	    "it is being copied already; cancel that first" },
 	{ "pause", 1u << COPY_WAITING | 1u << COPY_RUNNING, 1u << COPY_PAUSED, "there is nothing to pause" },
 	{ "resume", 1u << COPY_PAUSED, 1u << COPY_WAITING | 1u << COPY_RUNNING | 1u << COPY_DONE,
@@ -393,7 +395,10 @@ await(struct copies *c, const char *table, const char *id, struct err *err)
 static enum rc
 judge(const char *table, const struct copy *c, struct err *err)
 {
-	return c->state == COPY_FAILED ? fail(err, FATAL, "the copy of %s has failed: %s", table, c->reason ? c->reason : "") : OK;
+	if (c->state != COPY_FAILED && c->state != COPY_STOPPED)
+		return OK;
+	return fail(err, FATAL, "the copy of %s %s: %s", table, c->state == COPY_FAILED ? "has failed" : "is stopped",
+	    c->reason ? c->reason : "");
 }
 
 static enum rc

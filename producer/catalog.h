@@ -24,6 +24,8 @@ struct relation {
 	const char *unsent;     /* generated columns that the server does not send, "a,b"; NULL: none */
 	struct relation *prev;  /* the version before */
 	bool follows;           /* no change of it was given yet, and it follows another version: reshaped */
+	bool followed;          /* it follows another one */
+	bool unpublished;       /* nothing of it was published (source_ops.refuse) */
 };
 
 /*

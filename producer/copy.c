@@ -13,6 +13,7 @@ static const char *const names[] = {
 	[COPY_DONE] = "done",
 	[COPY_CANCELLED] = "cancelled",
 	[COPY_FAILED] = "failed",
+	[COPY_STOPPED] = "stopped",
 };
 
 bool
@@ -99,14 +100,15 @@ void
 copy_restart(struct copy *c, const char *where, struct copy_place begun)
 {
 	struct copy_place whole = c->whole, upto = c->upto;
+	bool empty = c->empty;
 	char *command = c->command, *condition = where ? strdup(where) : NULL;
 
 	if (where && !condition)
 		die("out of memory");
 	c->command = NULL;
 	copy_free(c);
-	*c = (struct copy){ .state = COPY_WAITING, .where = condition, .command = command, .begun = begun, .whole = whole,
-		.upto = upto };
+	*c = (struct copy){ .state = COPY_WAITING, .where = condition, .command = command, .empty = empty, .begun = begun,
+		.whole = whole, .upto = upto };
 }
 
 void
@@ -184,9 +186,9 @@ copy_put(struct buf *out, const struct copy *c)
 		    array_of(r->at), "done", r->done);
 		json_array_append_new(ranges, o);
 	}
-	o = json_pack("{s:s,s:s,s:s?,s:I,s:b,s:s?,s:s,s:o,s:I,s:I,s:I,s:I,s:s?,s:o,s:[I,I],s:[I,I],s:[I,I]}",
+	o = json_pack("{s:s,s:s,s:s?,s:I,s:b,s:b,s:s?,s:s,s:o,s:I,s:I,s:I,s:I,s:s?,s:o,s:[I,I],s:[I,I],s:[I,I]}",
 	    "state", names[c->state], "reason", c->reason ? c->reason : "", "where", c->where, "relid", (json_int_t)c->relid,
-	    "again", c->again, "seen", c->seen, "since", since,
+	    "again", c->again, "empty", c->empty, "seen", c->seen, "since", since,
 	    "key", array_of(c->key), "rows", (json_int_t)c->rows, "estimate", (json_int_t)c->estimate,
 	    "began_ms", (json_int_t)c->began_ms, "ended_ms", (json_int_t)c->ended_ms, "command", c->command, "ranges", ranges,
 	    "begun", (json_int_t)c->begun.gen, (json_int_t)c->begun.no, "whole", (json_int_t)c->whole.gen, (json_int_t)c->whole.no,
@@ -258,6 +260,7 @@ copy_take(struct slice json, struct copy *c, struct err *err)
 	copy_text(&c->command, json_string_value(json_object_get(o, "command")));
 	copy_text(&c->seen, json_string_value(json_object_get(o, "seen")));
 	c->again = json_is_true(json_object_get(o, "again"));
+	c->empty = json_is_true(json_object_get(o, "empty"));
 	c->key = texts_of(json_object_get(o, "key"));
 	c->relid = (uint32_t)json_integer_value(json_object_get(o, "relid"));
 	c->since = since ? strtoull(since, NULL, 10) : 0;

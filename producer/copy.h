@@ -2,7 +2,7 @@
  * copy.h - the copy of one table that is to be made, is being made, or was made: records `snapshot/SCHEMA.TABLE` of the control topic.
  *
  *   {"state":"copying","reason":"","where":"...","relid":16384,"again":false,"seen":null,"since":"812",
- *    "key":["id bigint -"],"rows":81920,"estimate":200000,"began_ms":...,"ended_ms":0,"command":"...",
+ *    "empty":false,"key":["id bigint -"],"rows":81920,"estimate":200000,"began_ms":...,"ended_ms":0,"command":"...",
  *    "begun":[3,810],"whole":[2,17],"upto":[2,40],
  *    "ranges":[{"from":null,"to":["50000"],"at":["20480"],"done":false}, ...]}
  *
@@ -38,6 +38,7 @@ enum copy_state {
 	COPY_DONE,
 	COPY_CANCELLED,
 	COPY_FAILED,
+	COPY_STOPPED, /* it cannot be published as it is now, which is tried again and again; always with `empty` */
 };
 
 /* Behind this group of this generation. Zero: not known, before all others. */
@@ -59,6 +60,7 @@ struct copy {
 	char *command;          /* id of the last command that changed it; NULL: none */
 	uint32_t relid;         /* oid of the table: another one of its name is another table; 0: not known */
 	bool again;             /* rows of it may be at the sinks already: a table without key is emptied there first */
+	bool empty;             /* changes of it were passed over, and are until a TRUNCATE is in the spine; then all rows come */
 	char *seen;             /* of a table without key: what this snapshot sees is in the rows; NULL: nothing of it is to come yet */
 	uint64_t since;         /* transactions older than this one (xid) are to be over before the first row is read; 0: not known yet */
 	int64_t rows, estimate; /* in Kafka; of the table, about */
@@ -82,7 +84,7 @@ bool copy_open(const struct copy *c);
 
 const char *copy_state_name(enum copy_state state);
 
-/* From the beginning again, with that condition (NULL: none); its rows come behind `begun`. Keeps the command, `whole` and `upto`. */
+/* From the beginning again, with that condition (NULL: none); its rows come behind `begun`. Keeps command, `empty`, `whole`, `upto`. */
 void copy_restart(struct copy *c, const char *where, struct copy_place begun);
 
 /* All rows that it is to have are in the spine, which has been read back up to `upto`. */

@@ -254,6 +254,18 @@ known_note(struct known *k, const struct table *tbl, uint64_t lsn)
 	k->notes[k->nnotes++] = (struct note){ tbl, lsn };
 }
 
+void
+known_drop(struct known *k, const struct table *tbl)
+{
+	int left = 0;
+
+	for (int i = 0; k && i < k->nnotes; i++)
+		if (k->notes[i].tbl != tbl)
+			k->notes[left++] = k->notes[i];
+	if (k)
+		k->nnotes = left;
+}
+
 static enum rc
 put(struct known *k, const struct note *n, struct err *err)
 {

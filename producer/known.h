@@ -34,6 +34,9 @@ const struct table *known_namesake(const struct known *k, uint32_t relid, struct
 /* A version that begins in the transaction that commits at lsn; tbl lives until close. */
 void known_note(struct known *k, const struct table *tbl, uint64_t lsn);
 
+/* Nothing of that version was published: it is not to be kept, if it was noted. */
+void known_drop(struct known *k, const struct table *tbl);
+
 /* Everything up to lsn is safe, and the source may be told so after this: what was noted up to there is in Kafka. RETRY: Kafka. */
 enum rc known_keep(struct known *k, uint64_t lsn, struct err *err) MUST_CHECK;
 

@@ -412,8 +412,11 @@ static enum rc
 take_change(struct session *s, const struct source_event *ev, struct err *err)
 {
 	struct group *g;
-	enum rc rc;
+	/* What is sent again after a start is in Kafka; the schema of then may have become one that is refused. */
+	enum rc rc = s->g.skipping ? OK : snapshot_prepare(s->snapshot, s->pub, &ev->change, err);
 
+	if (rc != OK)
+		return rc == AGAIN ? OK : rc;
 	/* A new table version begins a group also behind another barrier. */
 	if (ev->change.reshaped)
 		grouping_barrier(&s->g, false);
@@ -472,6 +475,15 @@ take_event(struct session *s, const struct source_event *ev, struct err *err)
 		return OK;
 	}
 	return OK;
+}
+
+/* The group up to which all is there after a crash: what lives in this process only, when the sinks have it. */
+static uint64_t
+kept_no(const struct session *s)
+{
+	uint64_t accepted = s->g.inflight.accepted_no, applied = s->kafka->broker && s->flow ? flow_applied(s->flow) : accepted;
+
+	return applied < accepted ? applied : accepted;
 }
 
 /* Of the stream. */
@@ -666,7 +678,7 @@ turn(struct session *s, bool read_on, struct err *err)
 		rc = s->source->ops->tick(s->source, now_ms(), err);
 	tell_place(s);
 	if (rc == OK && read_on)
-		rc = snapshot_turn(s->snapshot, s->g.inflight.accepted_no, sent_no(s), s->safe, err);
+		rc = snapshot_turn(s->snapshot, s->pub, kept_no(s), sent_no(s), s->safe, err);
 	if (rc == OK && read_on)
 		rc = publish_heartbeat(s->pub, now_ms(), err);
 	if (rc == OK && (idle || no_room(s)) && before == progress(s))
@@ -738,7 +750,7 @@ producer_run(const struct kafka *k, struct flow *flow, const struct producer_beg
 	struct carried carried = { 0 };
 	int64_t backoff = BACKOFF_MIN_MS;
 	struct arena names = { 0 };
-	struct snapshot *snapshot = snapshot_new(k);
+	struct snapshot *snapshot = snapshot_new(k, gauge);
 	struct quorum quorum;
 	enum rc rc = quorum_of(k->conf, &names, &quorum, err);
 

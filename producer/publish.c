@@ -1,5 +1,6 @@
 #include "producer/publish_impl.h"
 #include "core/log.h"
+#include "producer/copy.h"
 #include "producer/metadata.h"
 #include "producer/outbox.h"
 #include "schemas/codec.h"
@@ -14,6 +15,20 @@
 #include <unistd.h>
 
 /* ---- open and close ---- */
+
+/* Is the topic somebody else's? Then rc. */
+static enum rc
+clash(const struct publisher *p, const char *name, struct slice owner, enum rc rc, struct err *err)
+{
+	const struct topic *t;
+
+	HASH_FIND_STR(p->topics, name, t);
+	if (!t || t->lent || slice_eq(t->owner, owner))
+		return OK;
+	return fail_exit(err, rc, EXIT_CONFIG,
+	    "tables %.*s and %.*s both map to topic %s; tell them apart with kafka.topic or kafka.topics",
+	    SLICE_ARG(t->owner), SLICE_ARG(owner), name);
+}
 
 enum rc
 publisher_topic(struct publisher *p, const char *name, int partitions, enum topic_keep keep,
@@ -30,13 +45,10 @@ publisher_topic(struct publisher *p, const char *name, int partitions, enum topi
 		t->owner = arena_slice(&p->arena, owner);
 		t->lent = false;
 	}
-	if (t && !slice_eq(t->owner, owner))
-		return fail_exit(err, FATAL, EXIT_CONFIG,
-		    "tables %.*s and %.*s both map to topic %s; tell them apart with kafka.topic or kafka.topics",
-		    SLICE_ARG(t->owner), SLICE_ARG(owner), name);
-	if (t) {
+	rc = clash(p, name, owner, FATAL, err);
+	if (rc != OK || t) {
 		*out = t;
-		return OK;
+		return rc;
 	}
 	t = arena_new(&p->arena, struct topic);
 	t->name = arena_text(&p->arena, slice_of(name));
@@ -73,7 +85,7 @@ publisher_expect(struct publisher *p, struct slice schema, struct slice name)
 	if (!e && !conf_lists(p->kafka->conf->outbox_tables, schema, name)) {
 		e = arena_new(&p->arena, struct expected);
 		e->name = arena_text(&p->arena, slice_of(topic));
-		e->owner = slice_of(arena_printf(&p->arena, "%.*s.%.*s", SLICE_ARG(schema), SLICE_ARG(name)));
+		e->owner = slice_of(copy_name(&p->arena, schema, name));
 		HASH_ADD_KEYPTR(hh, p->expected, e->name, strlen(e->name), e);
 	}
 	arena_free(&a);
@@ -154,6 +166,14 @@ publisher_open(const struct kafka *k, const char *database, struct inflight *inf
 	return OK;
 }
 
+static void
+route_free(struct route *r)
+{
+	if (r)
+		arena_free(&r->arena);
+	free(r);
+}
+
 void
 publisher_close(struct publisher *p)
 {
@@ -166,8 +186,10 @@ publisher_close(struct publisher *p)
 	committer_stop(p->committer);
 	metadata_close(p);
 	registry_close(p->registry);
-	HASH_ITER (hh, p->routes, r, rtmp)
+	HASH_ITER (hh, p->routes, r, rtmp) {
 		HASH_DEL(p->routes, r);
+		route_free(r);
+	}
 	HASH_ITER (hh, p->topics, t, tmp) {
 		HASH_DEL(p->topics, t);
 		for (int i = 0; i < p->nhandles; i++)
@@ -202,10 +224,12 @@ publisher_fd(const struct publisher *p)
 
 /* ---- routes ---- */
 
+/* a: for what it makes on the way. */
 static enum rc
-register_schema(struct publisher *p, const char *topic, const char *half, struct slice json, struct frame *out, struct err *err)
+register_schema(struct publisher *p, const char *topic, const char *half, struct slice json, struct arena *a, struct frame *out,
+    struct err *err)
 {
-	const char *subject = registry_subject(p->kafka->conf->subjects, topic, half, json, &p->arena);
+	const char *subject = registry_subject(p->kafka->conf->subjects, topic, half, json, a);
 
 	/* The number of the key's schema is part of what chooses the partition: the one that is there is kept. */
 	return registry_put(p->registry, subject, json, strcmp(half, "key") == 0, out, err);
@@ -246,22 +270,23 @@ relaxed(const struct table *tbl, struct arena *a)
  * nullable in an older version; the same with null allowed it does. *as: the table as the schema has it.
  */
 static enum rc
-register_value(struct publisher *p, const char *topic, const struct table *tbl, const struct table **as, struct frame *out, struct err *err)
+register_value(struct publisher *p, const char *topic, const struct table *tbl, struct arena *a, const struct table **as, struct frame *out,
+    struct err *err)
 {
 	struct slice prefix = slice_of(p->kafka->conf->name), json;
 	struct err second;
-	enum rc rc = schema_value(prefix, tbl, &p->arena, &json, err);
+	enum rc rc = schema_value(prefix, tbl, a, &json, err);
 
 	*as = tbl;
 	if (rc != OK)
 		return rc;
-	rc = register_schema(p, topic, "value", json, out, err);
+	rc = register_schema(p, topic, "value", json, a, out, err);
 	if (rc != REJECT)
 		return rc;
-	*as = relaxed(tbl, &p->arena);
-	rc = schema_value(prefix, *as, &p->arena, &json, &second);
+	*as = relaxed(tbl, a);
+	rc = schema_value(prefix, *as, a, &json, &second);
 	if (rc == OK)
-		rc = register_schema(p, topic, "value", json, out, &second);
+		rc = register_schema(p, topic, "value", json, a, out, &second);
 	if (rc == OK)
 		log_warn("producer", "registered with nullable columns, as the registry takes no other: what is NOT NULL is not told",
 		    "table=\"%s.%s\" reason=\"%s\"", tbl->schema.p, tbl->name.p, err->text);
@@ -276,7 +301,7 @@ static enum rc route_table(struct publisher *p, const struct table *tbl, struct 
 static enum rc
 route_as(struct publisher *p, const struct table *source, bool texts, struct route *r, struct err *err)
 {
-	enum rc rc = shape_make(p->kafka->conf, source, texts, &p->arena, &r->shape, err);
+	enum rc rc = shape_make(p->kafka->conf, source, texts, &r->arena, &r->shape, err);
 
 	r->tbl = source;
 	if (rc == OK)
@@ -302,9 +327,13 @@ has_structures(const struct table *tbl)
 static enum rc
 route_make(struct publisher *p, const struct table *source, struct route **out, struct err *err)
 {
-	struct route *r = arena_new(&p->arena, struct route);
-	enum rc rc = route_as(p, source, false, r, err);
+	struct route *r = calloc(1, sizeof *r);
 	struct err second;
+	enum rc rc;
+
+	if (!r)
+		die("out of memory");
+	rc = route_as(p, source, false, r, err);
 
 	if (rc == REJECT && has_structures(source)) {
 		rc = route_as(p, source, true, r, &second);
@@ -314,21 +343,25 @@ route_make(struct publisher *p, const struct table *source, struct route **out, 
 		else if (rc != REJECT) /* refused twice: the first reason says more */
 			*err = second;
 	}
-	if (rc == REJECT)
+	/* Events that were passed over could not be brought back. */
+	if (rc == REJECT && conf_lists(p->kafka->conf->outbox_tables, source->schema, source->name))
 		rc = fail(err, FATAL, "table %s.%s: %s", source->schema.p, source->name.p, err->text);
-	if (rc == OK)
-		HASH_ADD_PTR(p->routes, tbl, r);
+	if (rc != OK) {
+		route_free(r);
+		return rc;
+	}
+	HASH_ADD_PTR(p->routes, tbl, r);
 	*out = r;
-	return rc;
+	return OK;
 }
 
 static enum rc
 route_table(struct publisher *p, const struct table *tbl, struct route *r, struct err *err)
 {
-	struct arena *a = &p->arena;
+	struct arena *a = &r->arena;
 	const struct conf *conf = p->kafka->conf;
 	struct slice key = schema_key(slice_of(conf->name), tbl, a);
-	struct slice owner = slice_of(arena_printf(a, "%s.%s", tbl->schema.p, tbl->name.p));
+	struct slice owner = slice_of(copy_name(a, tbl->schema, tbl->name));
 	const char *topic = topic_table(a, conf, tbl->schema, tbl->name);
 	const struct table *as;
 	struct slice value;
@@ -340,20 +373,23 @@ route_table(struct publisher *p, const struct table *tbl, struct route *r, struc
 	 * partition of the embedded broker takes 5 MiB.
 	 */
 	if (rc == OK)
+		rc = clash(p, topic, owner, REJECT, err);
+	if (rc == OK)
 		rc = publisher_topic(p, topic,
 		    key.n && !p->kafka->broker ? (int)conf->partitions : 1, TOPIC_STANDARD,
 		    owner, &r->topic, err);
 	if (rc == OK && key.n)
-		rc = register_schema(p, topic, "key", key, &r->key, err);
+		rc = register_schema(p, topic, "key", key, a, &r->key, err);
 	if (rc == OK)
-		rc = register_value(p, topic, tbl, &as, &r->value, err);
+		rc = register_value(p, topic, tbl, a, &as, &r->value, err);
 	if (rc == OK)
 		rc = mark_route(p, r, err);
 	if (rc != OK)
 		return rc == REJECT ? rc : fail_in(err, "table %s", owner.p);
 	r->writer = writer_compile(as, a);
 	gauge_table(p->gauge, tbl->schema, tbl->name);
-	log_info("producer", "topic ready", "table=\"%s\" topic=%s partitions=%d", owner.p, r->topic->name, r->topic->partitions);
+	log_info("producer", "topic ready", "table=\"%s.%s\" topic=%s partitions=%d", tbl->schema.p, tbl->name.p, r->topic->name,
+	    r->topic->partitions);
 	return OK;
 }
 
@@ -363,13 +399,12 @@ route_message(struct publisher *p, struct err *err)
 	struct arena *a = &p->arena;
 	const char *topic = arena_printf(a, "%s.message", p->kafka->conf->name);
 	struct route *r = arena_new(a, struct route);
-	enum rc rc = publisher_topic(
-	    p, topic, 1, TOPIC_STANDARD, SLICE_LIT("logical messages"), &r->topic, err);
+	enum rc rc = publisher_topic(p, topic, 1, TOPIC_STANDARD, SLICE_LIT("logical messages"), &r->topic, err);
 
 	if (rc == OK)
-		rc = register_schema(p, topic, "key", schema_message_key(a), &r->key, err);
+		rc = register_schema(p, topic, "key", schema_message_key(a), a, &r->key, err);
 	if (rc == OK)
-		rc = register_schema(p, topic, "value", schema_message_value(a), &r->value, err);
+		rc = register_schema(p, topic, "value", schema_message_value(a), a, &r->value, err);
 	if (rc == OK)
 		rc = mark_route(p, r, err);
 	if (rc == OK)
@@ -392,6 +427,14 @@ route_of(struct publisher *p, const struct table *tbl, struct route **out, struc
 	if (rc == OK)
 		p->last = *out;
 	return rc;
+}
+
+enum rc
+publisher_prepare(struct publisher *p, const struct table *tbl, struct err *err)
+{
+	struct route *r;
+
+	return route_of(p, tbl, &r, err);
 }
 
 /* ---- one change ---- */
@@ -497,6 +540,8 @@ send_record(struct sending *s, char op, const struct value *before, const struct
 		.mark = flags & TL_TOMBSTONE || bare ? 0 : s->route->mark };
 	enum rc rc;
 
+	if (op == OP_TRUNCATE)
+		tl.key = s->route->key;
 	if (s->ch->reshaped)
 		tl.flags |= TL_BEGINS;
 	if (!(flags & TL_TOMBSTONE)) {

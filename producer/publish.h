@@ -46,9 +46,14 @@ int publisher_fd(const struct publisher *p);
 bool publisher_full(const struct publisher *p);
 
 /*
- * Send the records of one change (a delete is two, a changed key three) as part of group g. The
- * first change of a table version registers its schemas and makes its topic, which may take a
- * moment. RETRY: Kafka or registry; FATAL: refused, too large.
+ * Changes of that table version are about to come: the first time its schemas are registered and its topic is made, which may take a
+ * moment. REJECT: it cannot be published, while others can: err says why, and the fix. RETRY: Kafka or registry. FATAL: nothing can be.
+ */
+enum rc publisher_prepare(struct publisher *p, const struct table *tbl, struct err *err) MUST_CHECK;
+
+/*
+ * Send the records of one change (a delete is two, a changed key three) as part of group g; of a table version that is prepared.
+ * RETRY: Kafka or registry; FATAL: refused, too large.
  */
 enum rc publish_change(struct publisher *p, struct group *g, const struct txn *txn, const struct change *ch, struct place *at,
     struct err *err) MUST_CHECK;

@@ -19,7 +19,7 @@ struct topic {
 	rd_kafka_topic_t *rkt[HANDLES];
 	int partitions;
 	uint32_t slot;          /* of partition 0; the others follow */
-	struct slice owner;     /* "schema.table" */
+	struct slice owner;     /* of a table by copy_name, as dots in names could make two tables one */
 	bool lent;              /* to events of an outbox: whoever else has it by rights takes it over */
 	UT_hash_handle hh;
 };
@@ -33,6 +33,7 @@ struct expected {
 
 /* How one table version is written. */
 struct route {
+	struct arena arena;      /* of what follows, but the topic and the outbox */
 	const struct table *tbl; /* the source's */
 	struct shape *shape;     /* NULL: it goes as it is */
 	struct outbox *outbox;   /* then only this and shape are set */
@@ -89,7 +90,7 @@ struct record {
 	bool aside; /* no row of the group, though the group waits for it */
 };
 
-/* The topic, made when it is missing; owner: what it is for, as no two things share one. */
+/* The topic, made when it is missing; owner: what it is for, as no two things share one: FATAL/EXIT_CONFIG. */
 enum rc publisher_topic(struct publisher *p, const char *name, int partitions, enum topic_keep keep,
     struct slice owner, struct topic **out, struct err *err) MUST_CHECK;
 

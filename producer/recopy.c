@@ -7,16 +7,26 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { CONTROL_MS = 50, LOAD_MS = 30000, FLUSH_MS = 10000 };
+enum {
+	CONTROL_MS = 50,
+	LOAD_MS = 30000,
+	FLUSH_MS = 10000,
+	RECOPY_TRY_MS = 15000, /* between two looks whether a stopped table can be published */
+};
 
 struct member {
 	struct member *next;
 	char *name;    /* SCHEMA.TABLE */
 	struct copy copy;
 	char *command; /* JSON of one that is to be obeyed; NULL: none */
-	uint64_t lsn;  /* RUNNING: of its last row in the log */
+	uint64_t lsn;  /* RUNNING: of its last row in the log; stopped, and gone since: behind it there is nothing of it */
 	bool in;       /* the source has it; then it has a record, once it was looked at */
 	bool recorded;
+	bool emptied;  /* copy.empty: the TRUNCATE at the head of its rows came in this session, and its changes go on */
+	bool begins;   /* ... and a version began with one that did not go on */
+	const struct table *refused; /* STOPPED: the newest version of it; NULL: none has come in this session, or it is to be copied */
+	const struct table *told; /* STOPPED: the one that copy.reason is about */
+	int64_t try_ms; /* STOPPED: when it is tried again */
 };
 
 struct recopy {
@@ -26,6 +36,9 @@ struct recopy {
 	struct member *members;
 	unsigned looked;         /* source->tables_no at the last look */
 	int64_t control_ms;
+	int nempty;              /* members with copy.empty */
+	const struct table *last_tbl; /* of the last change: */
+	struct member *last;
 };
 
 struct recopy *
@@ -47,6 +60,8 @@ drop_member(struct recopy *r, struct member *m)
 	while (*at != m)
 		at = &(*at)->next;
 	*at = m->next;
+	r->nempty -= m->copy.empty;
+	r->last_tbl = NULL;
 	copy_free(&m->copy);
 	free(m->command);
 	free(m->name);
@@ -58,6 +73,7 @@ recopy_end(struct recopy *r)
 {
 	while (r->members)
 		drop_member(r, r->members);
+	r->nempty = 0;
 	control_close(r->control);
 	r->control = NULL;
 	r->source = NULL;
@@ -85,6 +101,7 @@ find(struct recopy *r, const char *name, bool make)
 	if (!m || !(m->name = strdup(name)))
 		die("out of memory");
 	m->next = r->members;
+	r->last_tbl = NULL;
 	return r->members = m;
 }
 
@@ -179,6 +196,32 @@ part(struct recopy *r, struct member *m, struct err *err)
 	return rc;
 }
 
+/* Did a stopped table go, perhaps to get another name? */
+static bool
+gone_stopped(const struct recopy *r, const char *const *names, int n)
+{
+	for (const struct member *m = r->nempty ? r->members : NULL; m; m = m->next) {
+		int i = 0;
+
+		while (i < n && strcmp(names[i], m->name) != 0)
+			i++;
+		if (m->copy.empty && i == n)
+			return true;
+	}
+	return false;
+}
+
+/* It may be that one. */
+static void
+stop_unseen(struct recopy *r, struct member *m)
+{
+	r->nempty += !m->copy.empty;
+	m->copy.empty = true;
+	m->copy.state = COPY_STOPPED;
+	copy_text(&m->copy.reason, "a table that was stopped may have got this name");
+	r->last_tbl = NULL;
+}
+
 enum rc
 recopy_look(struct recopy *r, struct err *err)
 {
@@ -200,16 +243,20 @@ recopy_look(struct recopy *r, struct err *err)
 		if (m->recorded)
 			continue;
 		join(r, m);
+		if (gone_stopped(r, names, n))
+			stop_unseen(r, m);
 		rc = put(r, m, err);
 		changed = true;
 	}
-	for (struct member *m = r->members, *next; m && rc == OK; m = next) {
-		next = m->next;
-		if (!m->in)
-			rc = part(r, m, err);
-	}
 	if (rc == OK && changed)
 		rc = control_flush(r->control, FLUSH_MS, err);
+	for (struct member *m = r->members, *next; m && rc == OK; m = next) {
+		next = m->next;
+		if (!m->in && m->copy.empty)
+			m->lsn = r->source->end_lsn;
+		else if (!m->in)
+			rc = part(r, m, err);
+	}
 	if (rc == OK)
 		r->looked = r->source->tables_no;
 	arena_free(&a);
@@ -233,6 +280,11 @@ recopy_begin(struct recopy *r, struct source *source, struct err *err)
 		if (copy_adopt(&m->copy, source->accepted))
 			rc = put(r, m, err);
 	}
+	/* Of a table that is to be emptied the log may have been read up to the middle of its rows: they come once more. */
+	for (struct member *m = r->members; m; m = m->next) {
+		r->nempty += m->copy.empty;
+		m->copy.state = m->copy.empty ? COPY_STOPPED : m->copy.state;
+	}
 	return rc == OK ? recopy_look(r, err) : rc;
 }
 
@@ -247,6 +299,144 @@ recopy_expect(const struct recopy *r, struct publisher *p)
 	}
 }
 
+/* ---- all rows once more ---- */
+
+static enum rc
+copy_again(struct recopy *r, struct member *m, struct err *err)
+{
+	enum rc rc = r->source->ops->copy(r->source, m->name, &m->lsn, err);
+
+	if (rc != OK)
+		return rc;
+	copy_restart(&m->copy, NULL, r->source->sent);
+	m->copy.state = COPY_RUNNING;
+	m->copy.began_ms = wall_us() / 1000;
+	m->emptied = false;
+	return OK;
+}
+
+/* ---- tables that cannot be published as they are ---- */
+
+static struct member *
+of_table(struct recopy *r, const struct table *tbl, bool make)
+{
+	struct arena a = { 0 };
+	struct member *m = find(r, copy_name(&a, tbl->schema, tbl->name), make);
+
+	arena_free(&a);
+	return m;
+}
+
+enum rc
+recopy_stop(struct recopy *r, const struct table *tbl, bool begins, const char *reason, struct err *err)
+{
+	struct member *m;
+	enum rc rc;
+
+	/* With the embedded broker there is no record that would outlive the process. */
+	if (!r->source)
+		return fail(err, FATAL, "table %s.%s: %s", tbl->schema.p, tbl->name.p, reason);
+	m = of_table(r, tbl, true);
+	m->try_ms = now_ms() + RECOPY_TRY_MS;
+	m->begins = m->begins || begins;
+	if (m->copy.state == COPY_STOPPED && m->refused == tbl && m->told == tbl) /* refused again, in whatever words */
+		return OK;
+	m->refused = m->told = tbl;
+	log_error("producer", "a table is stopped, all others go on; once it can be published again it is emptied at the sinks and copied",
+	    "table=\"%s\" reason=\"%s\"", m->name, reason);
+	r->nempty += !m->copy.empty;
+	m->copy.state = COPY_STOPPED;
+	m->copy.empty = true;
+	m->copy.ended_ms = wall_us() / 1000;
+	copy_text(&m->copy.reason, reason);
+	m->emptied = false;
+	rc = put(r, m, err);
+	return rc == OK ? control_flush(r->control, FLUSH_MS, err) : rc;
+}
+
+const struct table *
+recopy_due(const struct recopy *r)
+{
+	for (const struct member *m = r->nempty ? r->members : NULL; m; m = m->next)
+		if (m->copy.state == COPY_STOPPED && m->refused && now_ms() >= m->try_ms)
+			return m->refused;
+	return NULL;
+}
+
+void
+recopy_revive(struct recopy *r, const struct table *tbl)
+{
+	struct member *m = of_table(r, tbl, false);
+
+	if (m)
+		m->refused = NULL;
+}
+
+bool
+recopy_stopped(const struct recopy *r)
+{
+	return r->nempty > 0;
+}
+
+void
+recopy_put_off(struct recopy *r, const struct table *tbl, int64_t ms)
+{
+	struct member *m = of_table(r, tbl, false);
+
+	if (m)
+		m->try_ms = now_ms() + ms;
+}
+
+/* AGAIN: the application has the lock. */
+static enum rc
+bring_back(struct recopy *r, struct member *m, struct err *err)
+{
+	enum rc rc;
+
+	if (is_outbox(r, m->name)) { /* since then: rows of an outbox are events */
+		r->nempty -= m->copy.empty;
+		m->copy.empty = false;
+		m->copy.state = COPY_NONE;
+		return put(r, m, err);
+	}
+	rc = copy_again(r, m, err);
+
+	if (rc == AGAIN)
+		return OK;
+	if (rc == OK)
+		log_info("producer", "a table that was stopped is tried again", "table=\"%s\" lsn=%" PRIu64, m->name, m->lsn);
+	return rc == OK ? put(r, m, err) : rc;
+}
+
+/* A copy begins with a TRUNCATE, and nothing else writes one into that log. */
+enum rc
+recopy_change(struct recopy *r, struct change *ch)
+{
+	struct member *m;
+
+	if (!r->nempty || !ch->tbl)
+		return OK;
+	if (r->last_tbl != ch->tbl) {
+		r->last = of_table(r, ch->tbl, false);
+		r->last_tbl = ch->tbl;
+	}
+	m = r->last;
+	if (!m || !m->copy.empty || m->emptied)
+		return OK;
+	m->emptied = ch->op == OP_TRUNCATE && m->copy.state == COPY_RUNNING;
+	if (m->emptied) {
+		ch->reshaped = ch->reshaped || m->begins;
+		m->begins = false;
+		return OK;
+	}
+	m->begins = m->begins || ch->reshaped;
+	if (m->refused != ch->tbl && m->copy.state == COPY_STOPPED) {
+		m->refused = ch->tbl;
+		m->try_ms = 0;
+	}
+	return AGAIN;
+}
+
 /* ---- commands ---- */
 
 static enum rc
@@ -259,12 +449,9 @@ obey(struct recopy *r, struct member *m, const struct copy_command *c, struct er
 		m->copy.begun = r->source->sent;
 		copy_complete(&m->copy, r->source->accepted);
 	} else if (strcmp(c->verb, "again") == 0 || strcmp(c->verb, "add") == 0) {
-		rc = r->source->ops->copy(r->source, m->name, &m->lsn, err);
+		rc = copy_again(r, m, err);
 		if (rc != OK)
 			return rc;
-		copy_restart(&m->copy, NULL, r->source->sent);
-		m->copy.state = COPY_RUNNING;
-		m->copy.began_ms = wall_us() / 1000;
 		log_info("producer", "copied again, as it was asked for", "table=\"%s\" lsn=%" PRIu64, m->name, m->lsn);
 	}
 	copy_text(&m->copy.command, c->id);
@@ -302,12 +489,19 @@ recopy_turn(struct recopy *r, uint64_t safe, struct err *err)
 	rc = rc == AGAIN ? OK : rc;
 	for (struct member *m = r->members, *next; m && rc == OK; m = next) {
 		next = m->next;
-		if (m->command && !m->in) {
+		if (m->copy.state == COPY_STOPPED && !m->refused && m->in && !m->command && now_ms() >= m->try_ms) {
+			rc = bring_back(r, m, err);
+		} else if (!m->in && (m->command || (m->copy.empty && safe >= m->lsn))) {
 			rc = part(r, m, err);
 		} else if (m->command) {
 			rc = obey_one(r, m, err);
+		} else if (m->copy.state == COPY_RUNNING && safe >= m->lsn && m->copy.empty && !m->emptied) {
+			m->copy.state = COPY_STOPPED; /* its rows did not come: tried again */
+			m->try_ms = now_ms() + RECOPY_TRY_MS;
 		} else if (m->copy.state == COPY_RUNNING && safe >= m->lsn) {
 			m->copy.state = COPY_DONE;
+			r->nempty -= m->copy.empty;
+			m->copy.empty = m->emptied = false;
 			copy_complete(&m->copy, r->source->accepted);
 			m->copy.ended_ms = wall_us() / 1000;
 			rc = put(r, m, err);

@@ -33,6 +33,19 @@ enum rc recopy_look(struct recopy *r, struct err *err) MUST_CHECK;
 /* Once a turn: commands, progress. safe: everything up to this LSN may be forgotten by the source. */
 enum rc recopy_turn(struct recopy *r, uint64_t safe, struct err *err) MUST_CHECK;
 
+/*
+ * Tables that cannot be published as they are now (snapshot_prepare). Stop one, in Kafka when it returns; begins: with the change that was
+ * refused a version begins. FATAL: with the embedded broker nobody would remember it; err: the reason.
+ */
+enum rc recopy_stop(struct recopy *r, const struct table *tbl, bool begins, const char *reason, struct err *err) MUST_CHECK;
+bool recopy_stopped(const struct recopy *r);              /* is there one, or one whose rows are not all there again? */
+const struct table *recopy_due(const struct recopy *r);   /* a version of one that is to be tried again; NULL: none now */
+void recopy_revive(struct recopy *r, const struct table *tbl); /* it can be published: the table is copied anew */
+void recopy_put_off(struct recopy *r, const struct table *tbl, int64_t ms); /* nobody knows: not for so long */
+
+/* As snapshot_change. */
+enum rc recopy_change(struct recopy *r, struct change *ch) MUST_CHECK;
+
 /* Readable when a command may have come; -1: never. */
 int recopy_fd(const struct recopy *r);
 

@@ -21,10 +21,8 @@ enum {
 	STREAMED_MANY = 100000, /* then a snapshot is asked for, by which most can be forgotten */
 };
 
-static const char unfinished[] = "towline: first copy unfinished";
-
 struct snapshot *
-snapshot_new(const struct kafka *k)
+snapshot_new(const struct kafka *k, struct gauge *g)
 {
 	struct snapshot *s = calloc(1, sizeof *s);
 
@@ -32,6 +30,7 @@ snapshot_new(const struct kafka *k)
 		die("out of memory, or of randomness");
 	s->kafka = k;
 	s->conf = k->conf;
+	s->gauge = g;
 	s->recopy = recopy_new(k);
 	return s;
 }
@@ -75,8 +74,8 @@ snapshot_member(struct snapshot *s, struct slice schema, struct slice name)
 	return NULL;
 }
 
-static struct member *
-add_member(struct snapshot *s, struct slice schema, struct slice name)
+struct member *
+snapshot_add_member(struct snapshot *s, struct slice schema, struct slice name)
 {
 	struct member *m = calloc(1, sizeof *m), **at = &s->members;
 
@@ -94,9 +93,11 @@ count_open(struct snapshot *s)
 {
 	s->nopen = 0;
 	s->nseen = 0;
+	s->nempty = 0;
 	for (const struct member *m = s->members; m; m = m->next) {
 		s->nopen += copy_open(&m->copy);
 		s->nseen += m->copy.seen != NULL;
+		s->nempty += m->copy.empty;
 	}
 }
 
@@ -109,12 +110,13 @@ snapshot_written(struct snapshot *s, struct member *m, bool now)
 	count_open(s);
 }
 
-/* Its copy is over, one way or the other, or begins from the start: what is on its way is given up. */
-static void
-leave(struct snapshot *s, struct member *m)
+void
+snapshot_leave(struct snapshot *s, struct member *m)
 {
 	if (s->whole.m == m)
 		whole_end(s, 0);
+	if (s->empty.m == m)
+		empty_end(s);
 	chunks_drop(s, m);
 	snapshot_forget_reaches(m);
 	m->stale = true;
@@ -124,10 +126,17 @@ leave(struct snapshot *s, struct member *m)
 void
 snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const char *reason)
 {
+	bool stays = state == COPY_FAILED && member_is_void(m);
+
 	if (state == COPY_FAILED)
-		log_error("producer", "the copy of a table has failed, its changes go on", "table=\"%s.%s\" reason=\"%s\"", m->schema,
-		    m->name, reason);
-	leave(s, m);
+		log_error("producer", stays ? "the copy by which a stopped table comes back has failed, it is tried again"
+					    : "the copy of a table has failed, its changes go on",
+		    "table=\"%s.%s\" reason=\"%s\"", m->schema, m->name, reason);
+	if (stays) {
+		state = COPY_STOPPED;
+		m->try_ms = now_ms() + SNAPSHOT_TRY_MS;
+	}
+	snapshot_leave(s, m);
 	m->copy.state = state;
 	m->copy.ended_ms = wall_us() / 1000;
 	copy_text(&m->copy.reason, reason);
@@ -169,6 +178,16 @@ put_member(struct snapshot *s, struct member *m, struct err *err)
 	return rc;
 }
 
+enum rc
+snapshot_put(struct snapshot *s, struct member *m, struct err *err)
+{
+	enum rc rc = put_member(s, m, err);
+
+	if (rc == OK && s->control)
+		rc = control_flush(s->control, FLUSH_MS, err);
+	return rc == OK && s->conf->embedded ? comment_put(s, err) : rc;
+}
+
 static enum rc
 put_members(struct snapshot *s, bool all, struct err *err)
 {
@@ -189,17 +208,17 @@ member_of_key(struct snapshot *s, struct slice rest)
 	struct member *m = NULL;
 
 	if (copy_name_split(rest, &a, &schema, &name) && !(m = snapshot_member(s, schema, name)))
-		m = add_member(s, schema, name);
+		m = snapshot_add_member(s, schema, name);
 	arena_free(&a);
 	return m;
 }
 
-static void
-restart(const struct snapshot *s, struct member *m, const char *where)
+void
+snapshot_restart(const struct snapshot *s, struct member *m, const char *where)
 {
 	uint32_t relid = m->copy.relid;
 
-	copy_restart(&m->copy, where, s->source->sent);
+	copy_restart(&m->copy, m->copy.empty ? NULL : where, s->source->sent);
 	m->copy.relid = relid;
 	m->copy.again = true;
 }
@@ -221,20 +240,20 @@ obey(struct snapshot *s, struct member *m, const struct copy_command *c)
 		return;
 	}
 	if (strcmp(c->verb, "add") == 0 && !copy_open(&m->copy)) {
-		leave(s, m);
-		restart(s, m, c->where);
+		snapshot_leave(s, m);
+		snapshot_restart(s, m, c->where);
 	} else if (strcmp(c->verb, "again") == 0) {
-		leave(s, m);
+		snapshot_leave(s, m);
 		whole_forget(m);
-		restart(s, m, c->where);
-	} else if (strcmp(c->verb, "pause") == 0 && copy_open(&m->copy)) {
+		snapshot_restart(s, m, c->where);
+	} else if (strcmp(c->verb, "pause") == 0 && copy_open(&m->copy) && !m->copy.empty) {
 		if (s->whole.m == m)
 			whole_end(s, 0);
 		chunks_drop(s, m);
 		m->copy.state = COPY_PAUSED;
 	} else if (strcmp(c->verb, "resume") == 0 && m->copy.state == COPY_PAUSED) {
 		m->copy.state = m->copy.nranges ? COPY_RUNNING : COPY_WAITING;
-	} else if (strcmp(c->verb, "cancel") == 0 && copy_open(&m->copy)) {
+	} else if (strcmp(c->verb, "cancel") == 0 && copy_open(&m->copy) && !m->copy.empty) {
 		snapshot_fail(s, m, COPY_CANCELLED, NULL);
 	}
 	snapshot_written(s, m, true);
@@ -324,19 +343,50 @@ static void
 join(struct snapshot *s, struct member *m, const struct publication_table *t, bool copied)
 {
 	/* Rows of an outbox are events: those that were there before are not to happen now. */
-	bool wanted = copied && s->conf->snapshot == SNAPSHOT_INITIAL &&
+	bool wanted = (m->copy.empty || (copied && s->conf->snapshot == SNAPSHOT_INITIAL)) &&
 	    !conf_lists(s->conf->outbox_tables, slice_of(t->schema), slice_of(t->name));
 
-	leave(s, m);
+	snapshot_leave(s, m);
 	whole_forget(m);
 	copy_restart(&m->copy, NULL, s->source->accepted);
 	m->copy.whole = m->copy.upto = (struct copy_place){ 0 };
 	m->copy.relid = t->oid;
 	m->copy.state = wanted ? COPY_WAITING : COPY_NONE;
+	m->copy.empty = m->copy.empty && wanted;
 	if (!wanted) /* its stream is all there will be */
 		copy_complete(&m->copy, s->source->accepted);
 	m->recorded = true;
 	snapshot_written(s, m, true);
+}
+
+/*
+ * A stopped table may have got another name, perhaps one that another table had before: what is known of it goes to that name. True: so it
+ * was with some. Before anybody joins.
+ */
+static bool
+move_stopped(struct snapshot *s, const struct publication *pub)
+{
+	bool moved = false;
+
+	for (int i = 0; i < pub->ntables; i++) {
+		const struct publication_table *t = &pub->tables[i];
+		struct member *was = t->in ? stopped_as(s, t->oid) : NULL, *m;
+
+		if (!was || (strcmp(was->schema, t->schema) == 0 && strcmp(was->name, t->name) == 0))
+			continue;
+		m = snapshot_member(s, slice_of(t->schema), slice_of(t->name));
+		if (!m)
+			m = snapshot_add_member(s, slice_of(t->schema), slice_of(t->name));
+		snapshot_leave(s, was);
+		was->copy.empty = false;
+		was->copy.relid = 0; /* whoever has that name now is another one */
+		m->copy.empty = true;
+		m->copy.relid = 0;
+		m->emptied = false;
+		moved = true;
+	}
+	s->last_tbl = NULL;
+	return moved;
 }
 
 /* It is not in the publication any more. Should it come back, what changed meanwhile was not in the stream: it is new then. */
@@ -346,11 +396,12 @@ part(struct snapshot *s, struct member *m, struct err *err)
 	struct arena a = { 0 };
 	enum rc rc = OK;
 
-	leave(s, m);
+	snapshot_leave(s, m);
 	whole_forget(m);
 	copy_restart(&m->copy, NULL, s->source->accepted);
 	m->copy.state = COPY_NONE;
 	m->recorded = m->unwritten = false;
+	s->last_tbl = NULL;
 	if (s->control)
 		rc = control_put(
 		    s->control, member_key(m, COPY_PREFIX, &a), (struct slice){ NULL, 0 }, err);
@@ -397,6 +448,7 @@ look(struct snapshot *s, bool fresh, bool copied, struct err *err)
 	struct publication pub;
 	struct arena a = { 0 };
 	enum rc rc = publication_look(s->sql, s->conf, &a, &pub, err);
+	bool moved = rc == OK && s->nempty && move_stopped(s, &pub);
 
 	for (struct member *m = s->members; m; m = m->next)
 		m->in = false;
@@ -407,7 +459,7 @@ look(struct snapshot *s, bool fresh, bool copied, struct err *err)
 		if (!t->in)
 			continue;
 		if (!m)
-			m = add_member(s, slice_of(t->schema), slice_of(t->name));
+			m = snapshot_add_member(s, slice_of(t->schema), slice_of(t->name));
 		if (!m->recorded)
 			rc = adopt(s, t, m, err);
 		m->in = true;
@@ -415,6 +467,11 @@ look(struct snapshot *s, bool fresh, bool copied, struct err *err)
 		if (fresh || !m->recorded || m->copy.relid != t->oid)
 			join(s, m, t, copied);
 	}
+	/* What of a stopped table is known under its new name is written before the old name is forgotten. */
+	if (moved && rc == OK)
+		rc = put_members(s, true, err);
+	if (moved && rc == OK && s->control)
+		rc = control_flush(s->control, FLUSH_MS, err);
 	for (struct member *m = s->members; rc == OK && m; m = m->next)
 		if (m->recorded && !m->in)
 			rc = part(s, m, err);
@@ -422,49 +479,18 @@ look(struct snapshot *s, bool fresh, bool copied, struct err *err)
 	return rc;
 }
 
-/* What a process leaves behind whose topics go with it. */
-static enum rc
-comment(struct snapshot *s, bool open, struct err *err)
-{
-	struct arena a = { 0 };
-	enum rc rc = OK;
-
-	if (open != s->embedded_open)
-		rc = pg_exec(s->sql, "comment on the publication", arena_printf(&a, "COMMENT ON PUBLICATION %s IS %s",
-		    pg_ident(&a, slice_of(s->conf->publication)), open ? pg_literal(&a, slice_of(unfinished)) : "NULL"), NULL, err);
-	if (rc == FATAL) { /* the publication is somebody else's */
-		log_warn("producer", "if this process ends before all tables are copied, the rest will not be", "reason=\"%s\"", err->text);
-		rc = OK;
-	}
-	if (rc == OK)
-		s->embedded_open = open;
-	arena_free(&a);
-	return rc;
-}
-
-static enum rc
-look_at_comment(struct snapshot *s, struct err *err)
-{
-	PGresult *res = NULL;
-	enum rc rc = pg_exec_params(s->sql, "look at the publication's comment",
-	    "SELECT obj_description(oid, 'pg_publication') FROM pg_publication WHERE pubname = $1", 1, &s->conf->publication, &res, err);
-
-	if (rc == OK)
-		s->embedded_open = PQntuples(res) && strcmp(PQgetvalue(res, 0, 0), unfinished) == 0;
-	PQclear(res);
-	return rc;
-}
-
 static enum rc
 begin_embedded(struct snapshot *s, bool fresh, struct err *err)
 {
 	bool again = !s->known;
-	enum rc rc = again ? look_at_comment(s, err) : OK;
+	enum rc rc = again ? comment_look(s, err) : OK;
 
 	if (rc == OK)
-		rc = look(s, fresh, fresh || !again || s->embedded_open, err);
+		rc = look(s, fresh, fresh || !again || s->embedded_said, err);
+	for (struct member *m = s->members; m && rc == OK && again && s->embedded_said == UNFINISHED_EMPTY; m = m->next)
+		stop_revive_lost(s, m);
 	if (rc == OK)
-		rc = comment(s, s->nopen > 0, err);
+		rc = comment_put(s, err);
 	s->known = rc == OK;
 	return rc;
 }
@@ -507,6 +533,13 @@ snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err
 		rc = s->conf->embedded ? begin_embedded(s, fresh, err) : begin_kafka(s, fresh, err);
 	s->look_ms = now_ms();
 	count_open(s);
+	/*
+	 * What refused them may be another by now, and which version is the newest nobody knows yet: tried by its copy. So are those
+	 * whose copy had ended, or was held, before their TRUNCATE was known to be in the spine.
+	 */
+	for (struct member *m = s->members; m && rc == OK; m = m->next)
+		if (m->in && m->copy.empty && m->copy.state != COPY_WAITING && m->copy.state != COPY_RUNNING)
+			stop_revive(s, m);
 	return rc;
 }
 
@@ -543,7 +576,7 @@ snapshot_slot_made(struct snapshot *s, struct err *err)
 	for (struct member *m = s->members; m; m = m->next) {
 		if (PQstatus(s->sql) != CONNECTION_OK)
 			return fail(err, RETRY, "source: the connection was lost");
-		if (m->copy.state != COPY_WAITING || !is_empty(s, m))
+		if (m->copy.state != COPY_WAITING || m->copy.empty || !is_empty(s, m))
 			continue;
 		m->copy.state = COPY_DONE;
 		copy_complete(&m->copy, s->source->accepted);
@@ -559,6 +592,7 @@ snapshot_end(struct snapshot *s)
 	recopy_end(s->recopy);
 	whole_end(s, 0);
 	s->whole.broken = false;
+	empty_end(s);
 	copiers_stop(s->copiers);
 	s->copiers = NULL;
 	/* Their jobs went with the copiers. */
@@ -572,7 +606,8 @@ snapshot_end(struct snapshot *s)
 		snapshot_forget_reaches(m);
 		copy_table_free(m->table);
 		m->table = NULL;
-		m->planning = m->stale = false;
+		m->planning = m->stale = m->emptied = false;
+		m->refused = m->told = NULL;
 		m->seen_number = m->passed = 0;
 	}
 	s->nstreamed = 0;
@@ -605,7 +640,7 @@ tell(struct snapshot *s, struct member *m)
 {
 	int64_t now = now_ms(), rate, left;
 
-	if (m->copy.state != COPY_RUNNING || now - m->told_ms < TELL_MS)
+	if (m->copy.state != COPY_RUNNING || !m->reaches || now - m->told_ms < TELL_MS)
 		return;
 	rate = (m->copy.rows - m->told_rows) * 1000 / (now - m->told_ms);
 	left = m->copy.estimate - m->copy.rows;
@@ -685,23 +720,27 @@ snapshot_look(struct snapshot *s, struct err *err)
 }
 
 enum rc
-snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, uint64_t safe, struct err *err)
+snapshot_turn(struct snapshot *s, struct publisher *p, uint64_t accepted, uint64_t sent, uint64_t safe, struct err *err)
 {
 	int64_t now = now_ms();
 	struct job *j;
 	enum rc rc = OK;
 
-	if (s->off)
-		return recopy_turn(s->recopy, safe, err);
+	if (s->off) {
+		rc = recopy_turn(s->recopy, safe, err);
+		return rc == OK ? stop_try(s, p, err) : rc;
+	}
 	s->sent = sent > s->sent ? sent : s->sent;
+	stop_turn(s, accepted);
 	chunks_accept(s, accepted);
-	if (s->out.chunk) /* what is published must not be given up in the middle of a transaction */
+	/* What is published must not be given up in the middle of a transaction. */
+	if (s->out.chunk || s->empty.in_txn)
 		return OK;
 	if (s->control && now - s->control_ms >= CONTROL_MS) {
 		s->control_ms = now;
 		rc = take_commands(s, err);
 	}
-	if (rc == OK && (now - s->look_ms >= LOOK_MS)) {
+	if (rc == OK && now - s->look_ms >= LOOK_MS) {
 		s->look_ms = now;
 		rc = look(s, false, true, err);
 	}
@@ -722,9 +761,11 @@ snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, uint64_t saf
 	for (struct member *m = s->members; m; m = m->next)
 		tell(s, m);
 	if (rc == OK)
+		rc = stop_try(s, p, err);
+	if (rc == OK)
 		rc = put_members(s, false, err);
 	if (rc == OK && s->conf->embedded)
-		rc = comment(s, s->nopen > 0, err);
+		rc = comment_put(s, err);
 	return rc;
 }
 

@@ -9,6 +9,9 @@
  * in Kafka for good is written down in the control topic (copy.h); who starts anew goes on behind it, and what was published without being
  * written down is published again.
  *
+ * A table that cannot be published as it is now (the registry refuses its schema, ...) is stopped: its changes are passed over, which is
+ * written down before the source hears that they are safe. Once it can be, its sinks are told to empty it, and it is copied anew.
+ *
  * One for the process; the sessions of the producer come and go. With the embedded broker, whose topics do not outlive the process, only
  * that a copy is unfinished is kept, as the publication's comment: then it begins anew.
  */
@@ -21,7 +24,8 @@
 
 struct snapshot;
 
-struct snapshot *snapshot_new(const struct kafka *k);
+/* Of stopped tables g tells. */
+struct snapshot *snapshot_new(const struct kafka *k, struct gauge *g);
 void snapshot_free(struct snapshot *s);
 
 /*
@@ -40,10 +44,10 @@ void snapshot_end(struct snapshot *s);
 enum rc snapshot_look(struct snapshot *s, struct err *err) MUST_CHECK;
 
 /*
- * Once a turn: commands, jobs, progress. accepted: number of the last group that was read back; sent: of the newest one that has rows;
- * safe: everything up to this LSN may be forgotten by the source.
+ * Once a turn: commands, jobs, progress, stopped tables, which p is asked about. accepted: number of the last group that was read back;
+ * sent: of the newest one that has rows; safe: everything up to this LSN may be forgotten by the source.
  */
-enum rc snapshot_turn(struct snapshot *s, uint64_t accepted, uint64_t sent, uint64_t safe, struct err *err) MUST_CHECK;
+enum rc snapshot_turn(struct snapshot *s, struct publisher *p, uint64_t accepted, uint64_t sent, uint64_t safe, struct err *err) MUST_CHECK;
 
 /* Descriptors that wake the loop; -1: none. */
 void snapshot_fds(const struct snapshot *s, int fds[static 2]);
@@ -59,6 +63,12 @@ enum rc snapshot_change(struct snapshot *s, const struct txn *txn, struct change
 /* A logical message of ours inside a transaction: a mark? */
 void snapshot_mark(struct snapshot *s, struct slice content);
 void snapshot_commit(struct snapshot *s, const struct txn *txn);
+
+/*
+ * The change goes out next: what it needs is made ready (publisher_prepare). AGAIN: it cannot be published as its table is now; the
+ * table is stopped, that is in Kafka, and the change is passed over. FATAL: it cannot, and its table could not be copied anew.
+ */
+enum rc snapshot_prepare(struct snapshot *s, struct publisher *p, const struct change *ch, struct err *err) MUST_CHECK;
 
 /* ---- rows of the chunks, between two transactions of the stream ---- */
 

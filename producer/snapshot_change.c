@@ -130,13 +130,21 @@ snapshot_change(struct snapshot *s, const struct txn *txn, struct change *ch, st
 	struct member *m;
 	enum rc rc = OK;
 
-	if ((!s->nopen && !s->nseen) || !ch->tbl)
+	if (s->off)
+		return recopy_change(s->recopy, ch);
+	if ((!s->nopen && !s->nseen && !s->nempty) || !ch->tbl)
 		return OK;
 	if (s->last_tbl != ch->tbl) {
 		s->last_tbl = ch->tbl;
-		s->last_member = snapshot_member(s, ch->tbl->schema, ch->tbl->name);
+		s->last_member = stopped_as(s, ch->tbl->relid);
+		if (!s->last_member)
+			s->last_member = snapshot_member(s, ch->tbl->schema, ch->tbl->name);
 	}
 	m = s->last_member;
+	if (m && member_is_void(m)) {
+		stop_change(s, m, ch->tbl);
+		return AGAIN;
+	}
 	if (m && m->copy.seen && copy_snapshot_sees(&m->seen, txn->xid))
 		return AGAIN;
 	if (!m || !copy_open(&m->copy))

@@ -351,12 +351,10 @@ snapshot_mark(struct snapshot *s, struct slice content)
 static struct chunk *
 marked(struct snapshot *s)
 {
-	uint64_t token, number;
+	uint64_t number = snapshot_number(s, s->mark, "chunk");
 	struct chunk *c;
 	struct job *j;
 
-	if (sscanf(arena_text(&s->mark_arena, s->mark), "chunk %" SCNu64 " %" SCNu64, &token, &number) != 2 || token != s->token)
-		return NULL;
 	while ((c = chunk_of(s, number)) && c->state == CHUNK_READING && !c->dead && !stop_requested()) {
 		poll(&(struct pollfd){ .fd = copiers_fd(s->copiers), .events = POLLIN }, 1, 100);
 		while ((j = copiers_take(s->copiers)))
@@ -372,8 +370,10 @@ snapshot_commit(struct snapshot *s, const struct txn *txn)
 
 	if (txn->xid && !s->off)
 		streamed_add(s, txn->xid);
-	if (s->mark.n)
+	if (s->mark.n) {
 		whole_mark(s, s->mark, txn);
+		empty_mark(s, s->mark, txn);
+	}
 	s->mark = (struct slice){ NULL, 0 };
 	if (!c)
 		return;
@@ -399,7 +399,7 @@ chunk_ready(const struct snapshot *s)
 bool
 snapshot_ready(const struct snapshot *s)
 {
-	return chunk_ready(s) || whole_ready(s);
+	return chunk_ready(s) || whole_ready(s) || empty_ready(s);
 }
 
 /* It can be published as it is: by which table version? AGAIN: no, it was given up. */
@@ -475,6 +475,16 @@ piece_txn(const struct snapshot *s)
 	return t;
 }
 
+/* What is being published is of no use any more: a transaction that was begun ends with what it has. AGAIN: none was. */
+static enum rc
+break_off(struct snapshot *s, struct source_event *ev)
+{
+	bool in_txn = s->out.in_txn;
+
+	*ev = (struct source_event){ .kind = SRC_COMMIT, .txn = piece_txn(s) };
+	return in_txn ? OK : AGAIN;
+}
+
 static void
 end_chunk(struct snapshot *s)
 {
@@ -524,8 +534,15 @@ snapshot_next(struct snapshot *s, struct source_event *ev, struct err *err)
 {
 	enum rc rc = AGAIN;
 
+	if (!s->out.chunk && empty_ready(s))
+		return empty_next(s, ev, err);
 	if (!s->out.chunk && !chunk_ready(s) && whole_ready(s))
 		return whole_next(s, ev, err);
+	if (s->out.chunk && s->out.chunk->m->copy.state == COPY_STOPPED) {
+		rc = break_off(s, ev);
+		snapshot_leave(s, s->out.chunk->m);
+		return rc;
+	}
 	while (rc == AGAIN && (s->out.chunk || chunk_ready(s))) {
 		struct chunk *c = s->chunks;
 
@@ -538,12 +555,8 @@ snapshot_next(struct snapshot *s, struct source_event *ev, struct err *err)
 			rc = next_event(s, ev, err);
 	}
 	if (rc == REJECT) { /* of one value, in the middle of a transaction: it ends with what it has */
-		struct chunk *c = s->out.chunk;
-		bool in_txn = s->out.in_txn;
-
-		*ev = (struct source_event){ .kind = SRC_COMMIT, .txn = piece_txn(s) };
-		snapshot_fail(s, c->m, COPY_FAILED, err->text);
-		rc = in_txn ? OK : AGAIN;
+		rc = break_off(s, ev);
+		snapshot_fail(s, s->out.chunk->m, COPY_FAILED, err->text);
 	}
 	return rc;
 }

@@ -1,6 +1,6 @@
 /*
  * snapshot_impl.h - inside of the snapshot: snapshot.c knows the tables and their progress, snapshot_chunk.c what is being read and
- * published. For these only.
+ * published, snapshot_stop.c what cannot be published. For these only.
  */
 #ifndef PRODUCER_SNAPSHOT_IMPL_H
 #define PRODUCER_SNAPSHOT_IMPL_H
@@ -12,7 +12,10 @@
 #include "producer/window.h"
 #include "schemas/control.h"
 
-enum { SNAPSHOT_CHUNKS = 2 }; /* on their way, for each connection */
+enum {
+	SNAPSHOT_CHUNKS = 2,     /* on their way, for each connection */
+	SNAPSHOT_TRY_MS = 15000, /* between two looks whether a stopped table can be published */
+};
 
 struct chunk;
 
@@ -38,6 +41,11 @@ struct member {
 	struct copy_snapshot seen; /* copy.seen; of whole number its mark is, and the group behind which nothing of it comes again */
 	uint64_t seen_number, passed;
 	bool stale;               /* table is to be looked at again, when no chunk refers to it */
+	bool emptied;             /* copy.empty: its TRUNCATE went out in this session, and its changes go on */
+	uint64_t emptied_no;      /* in groups up to this one; 0: not known yet */
+	const struct table *refused; /* STOPPED: the stream's newest version of it; NULL: none has come in this session */
+	const struct table *told; /* STOPPED: the one that copy.reason is about */
+	int64_t try_ms;           /* STOPPED: when it is tried again */
 	struct reach *reaches;    /* copy.nranges; NULL: not begun */
 	int chunks;               /* that refer to table */
 	int rows_max;             /* of the next chunk */
@@ -100,9 +108,29 @@ struct whole {
 	struct arena arena;        /* the row at hand */
 };
 
+enum empty_state {
+	EMPTY_NONE,
+	EMPTY_ASKED,   /* the mark was written */
+	EMPTY_READY,   /* the stream has come to it */
+};
+
+/* A table with a key whose sinks are to be emptied before its rows come, one at a time. */
+struct empty {
+	enum empty_state state;
+	struct member *m;
+	uint64_t number;
+	struct txn mark;
+	const struct table *tbl;
+	bool in_txn, told;
+};
+
+enum unfinished { UNFINISHED_NONE, UNFINISHED_COPY, UNFINISHED_EMPTY };
+
 struct snapshot {
 	const struct kafka *kafka;
 	const struct conf *conf;
+	struct gauge *gauge;
+	bool shows_stopped;      /* ... tells of a stopped table */
 	struct source *source;   /* of the session; NULL: between two */
 	PGconn *sql;
 	struct control *control; /* NULL: embedded, or not opened */
@@ -111,8 +139,8 @@ struct snapshot {
 	bool off;                /* the source copies by itself: */
 	struct recopy *recopy;   /* ... what is asked for */
 	bool known;              /* the record `snapshot` is there */
-	bool embedded_open;      /* the publication's comment says that a copy is unfinished */
-	int nopen, nseen;        /* members whose copy is open; with copy.seen */
+	int embedded_said;       /* what the publication's comment says, of enum unfinished */
+	int nopen, nseen, nempty; /* members whose copy is open; with copy.seen; with copy.empty */
 	struct chunk *chunks;
 	int nchunks;
 	uint64_t number, token;
@@ -140,15 +168,22 @@ struct snapshot {
 		struct arena arena;
 	} out;
 	struct whole whole;
+	struct empty empty;
 	uint64_t sent;           /* newest group that has rows */
 };
 
 /* snapshot.c */
 struct member *snapshot_member(struct snapshot *s, struct slice schema, struct slice name);
+struct member *snapshot_add_member(struct snapshot *s, struct slice schema, struct slice name);
 void snapshot_written(struct snapshot *s, struct member *m, bool now); /* the record has changed; now: put it at the next turn */
+enum rc snapshot_put(struct snapshot *s, struct member *m, struct err *err) MUST_CHECK; /* the record, and in Kafka when it returns */
+/* Its copy is over, one way or the other, or begins from the start: what is on its way is given up. */
+void snapshot_leave(struct snapshot *s, struct member *m);
+/* From the beginning, with that condition; NULL: all rows. */
+void snapshot_restart(const struct snapshot *s, struct member *m, const char *where);
 /* Its copy is tried again, and why; told once. */
 void snapshot_waits(struct snapshot *s, struct member *m, const char *reason);
-/* Its copy ends so; what is on its way is given up. */
+/* Its copy ends so, COPY_STOPPED instead of COPY_FAILED where its changes wait for it; what is on its way is given up. */
 void snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const char *reason);
 
 /* Which rows of the table are copied: of those of `rows:` the ones that were asked for; NULL: all. In a. */
@@ -171,7 +206,41 @@ void streamed_prune(struct snapshot *s, const struct copy_snapshot *seen);
 void snapshot_tell_early(struct snapshot *s, struct member *m);
 void snapshot_tell_unseen(struct snapshot *s, struct member *m);
 
+/* snapshot_comment.c: say what is unfinished, if it is not said; read what was said, into embedded_said */
+enum rc comment_put(struct snapshot *s, struct err *err) MUST_CHECK;
+enum rc comment_look(struct snapshot *s, struct err *err) MUST_CHECK;
+
+/* snapshot_stop.c */
+/* Its sinks are to be emptied first, and nothing of it goes out before that. */
+static inline bool
+member_is_void(const struct member *m)
+{
+	return m->copy.empty && !m->emptied;
+}
+
+/* The member that is that table, under whatever name it was stopped; NULL: none is. */
+struct member *stopped_as(struct snapshot *s, uint32_t relid);
+bool stopped_here(const struct snapshot *s); /* is there one, or one whose TRUNCATE is not in the spine yet? */
+void stop_change(struct snapshot *s, struct member *m, const struct table *tbl); /* one of such a table was passed over */
+void stop_revive(struct snapshot *s, struct member *m); /* its copy begins anew, and with it its changes */
+void stop_revive_lost(struct snapshot *s, struct member *m); /* it may have been stopped, and nobody knows */
+void stop_turn(struct snapshot *s, uint64_t accepted);
+enum rc stop_try(struct snapshot *s, struct publisher *p, struct err *err) MUST_CHECK; /* can they be published by now? */
+enum rc empty_ask(struct snapshot *s, struct member *m, struct err *err) MUST_CHECK; /* unless another one is at it */
+void empty_mark(struct snapshot *s, struct slice content, const struct txn *txn);
+bool empty_ready(const struct snapshot *s);
+enum rc empty_next(struct snapshot *s, struct source_event *ev, struct err *err) MUST_CHECK;
+void empty_end(struct snapshot *s);
+void member_emptied(struct snapshot *s, struct member *m, const struct table *tbl); /* its TRUNCATE goes out now */
+
 /* snapshot_whole.c */
+/* Write a logical message of ours into the source's log, by which the stream tells when it has come to here: WHAT TOKEN NUMBER. */
+enum rc snapshot_emit(struct snapshot *s, const char *what, uint64_t number, struct err *err) MUST_CHECK;
+/* The number of a mark of this process of that kind; 0: it is none. */
+uint64_t snapshot_number(struct snapshot *s, struct slice content, const char *what);
+
+/* Are transactions from before the table was published over? If not it is said once that is long. */
+enum rc snapshot_early(struct snapshot *s, struct member *m, bool *early, struct err *err) MUST_CHECK;
 enum rc whole_ask(struct snapshot *s, struct member *m, struct err *err) MUST_CHECK; /* unless another one is at it */
 void whole_mark(struct snapshot *s, struct slice content, const struct txn *txn);
 enum rc whole_turn(struct snapshot *s, uint64_t accepted, struct err *err) MUST_CHECK;

@@ -24,11 +24,12 @@ enum {
 	MORE_BYTES_MIN = 128 << 10,
 	HOLD_MS = 3000, /* for a snapshot that sees what was streamed; then the stream goes on first */
 	AGAIN_MS = 20,
+	EARLY_MS = 200,
 	LATER_MS = 10000,
 };
 
-static enum rc
-emit(struct snapshot *s, const char *what, uint64_t number, struct err *err)
+enum rc
+snapshot_emit(struct snapshot *s, const char *what, uint64_t number, struct err *err)
 {
 	char content[80];
 	const char *params[1] = { content };
@@ -37,9 +38,21 @@ emit(struct snapshot *s, const char *what, uint64_t number, struct err *err)
 	return pg_exec_params(s->sql, "write a mark", "SELECT pg_logical_emit_message(true, 'towline', $1)", 1, params, NULL, err);
 }
 
+uint64_t
+snapshot_number(struct snapshot *s, struct slice content, const char *what)
+{
+	const char *text = arena_text(&s->mark_arena, content);
+	size_t n = strlen(what);
+	uint64_t token, number;
+
+	if (strncmp(text, what, n) != 0 || sscanf(text + n, " %" SCNu64 " %" SCNu64, &token, &number) != 2 || token != s->token)
+		return 0;
+	return number;
+}
+
 /* Transactions from before the table was published must be over, and that is not to be waited for with the stream held. */
-static enum rc
-is_early(struct snapshot *s, const struct member *m, bool *early, struct err *err)
+enum rc
+snapshot_early(struct snapshot *s, struct member *m, bool *early, struct err *err)
 {
 	struct copy_snapshot snap = { 0 };
 	PGresult *res = NULL;
@@ -48,6 +61,12 @@ is_early(struct snapshot *s, const struct member *m, bool *early, struct err *er
 	*early = rc == OK && copy_snapshot_parse(PQgetvalue(res, 0, 0), &snap) && snap.xmin < m->copy.since;
 	free(snap.running);
 	PQclear(res);
+	if (*early) {
+		snapshot_tell_early(s, m);
+		m->retry_ms = now_ms() + EARLY_MS;
+	} else if (rc == OK) {
+		m->early_ms = 0;
+	}
 	return rc;
 }
 
@@ -59,17 +78,13 @@ whole_ask(struct snapshot *s, struct member *m, struct err *err)
 
 	if (s->whole.state != WHOLE_NONE || now_ms() < m->retry_ms)
 		return OK;
-	rc = is_early(s, m, &early, err);
-	if (rc == OK && early) {
-		snapshot_tell_early(s, m);
-		m->retry_ms = now_ms() + 200;
+	rc = snapshot_early(s, m, &early, err);
+	if (rc == OK && early)
 		return OK;
-	}
-	m->early_ms = 0;
 	s->whole.m = m;
 	s->whole.number = ++s->number;
 	if (rc == OK)
-		rc = emit(s, "whole", s->whole.number, err);
+		rc = snapshot_emit(s, "whole", s->whole.number, err);
 	if (rc == OK)
 		s->whole.state = WHOLE_ASKED;
 	return rc;
@@ -120,11 +135,9 @@ give_more(struct snapshot *s)
 void
 whole_mark(struct snapshot *s, struct slice content, const struct txn *txn)
 {
-	uint64_t token, number;
-	const char *text = arena_text(&s->mark_arena, content);
+	uint64_t number = snapshot_number(s, content, "whole");
 
-	if (sscanf(text, "whole %" SCNu64 " %" SCNu64, &token, &number) == 2 && token == s->token && s->whole.state == WHOLE_ASKED &&
-	    number == s->whole.number) {
+	if (number && s->whole.state == WHOLE_ASKED && number == s->whole.number) {
 		s->whole.state = WHOLE_HELD;
 		s->whole.mark = *txn;
 		s->whole.mark.origin = (struct slice){ NULL, 0 };
@@ -133,7 +146,8 @@ whole_mark(struct snapshot *s, struct slice content, const struct txn *txn)
 			s->whole.copiers = copiers_start(s->conf, (int)s->conf->snapshot_jobs);
 		give(s, JOB_WHOLE, 1);
 	}
-	if (sscanf(text, "seen %" SCNu64 " %" SCNu64, &token, &number) == 2 && token == s->token)
+	number = snapshot_number(s, content, "seen");
+	if (number)
 		for (struct member *m = s->members; m; m = m->next)
 			if (m->copy.seen && m->seen_number == number)
 				m->passed = s->sent + 1; /* when what comes next is in Kafka for good, nothing of it comes again */
@@ -295,6 +309,7 @@ whole_turn(struct snapshot *s, uint64_t accepted, struct err *err)
 	if (rc == OK && s->whole.state == WHOLE_SENT && s->whole.no <= accepted) {
 		m->copy.ranges[0].done = true;
 		m->copy.state = COPY_DONE;
+		m->copy.empty = false;
 		copy_complete(&m->copy, s->source->accepted);
 		m->copy.ended_ms = wall_us() / 1000;
 		log_info("producer", "table copied", "table=\"%s.%s\" rows=%" PRId64 " ms=%" PRId64, m->schema, m->name, m->copy.rows,
@@ -305,7 +320,7 @@ whole_turn(struct snapshot *s, uint64_t accepted, struct err *err)
 	for (m = s->members; m && rc == OK; m = m->next) {
 		if (m->copy.seen && !m->seen_number) {
 			m->seen_number = ++s->number;
-			rc = emit(s, "seen", m->seen_number, err);
+			rc = snapshot_emit(s, "seen", m->seen_number, err);
 		} else if (m->copy.seen && m->passed && m->passed <= accepted && m->copy.state != COPY_RUNNING) {
 			whole_forget(m);
 			snapshot_written(s, m, true);
@@ -332,7 +347,9 @@ snapshot_holds(const struct snapshot *s)
 bool
 whole_ready(const struct snapshot *s)
 {
-	return s->whole.state == WHOLE_COPYING && (s->whole.first || (!s->whole.given && !s->whole.idle));
+	const struct whole *w = &s->whole;
+
+	return w->state == WHOLE_COPYING && (w->first || (!w->given && !w->idle) || w->m->copy.state == COPY_STOPPED);
 }
 
 static struct txn
@@ -422,7 +439,14 @@ whole_next(struct snapshot *s, struct source_event *ev, struct err *err)
 	const struct value *row;
 	enum rc rc;
 
-	*ev = (struct source_event){ .txn = whole_txn(s) };
+	*ev = (struct source_event){ .kind = SRC_COMMIT, .txn = whole_txn(s) };
+	if (m->copy.state == COPY_STOPPED) { /* its TRUNCATE was refused: nothing of the transaction is out */
+		bool in_txn = s->whole.in_txn;
+
+		s->whole.in_txn = false;
+		snapshot_leave(s, m);
+		return in_txn ? OK : AGAIN;
+	}
 	if (j && j->rc != OK)
 		return fail_copy(s, j, err);
 	if (j && s->whole.row == j->nrows) {
@@ -452,6 +476,7 @@ whole_next(struct snapshot *s, struct source_event *ev, struct err *err)
 		ev->change = (struct change){ .op = OP_TRUNCATE, .tbl = s->whole.tbl, .lsn = s->whole.mark.commit_lsn,
 			.reshaped = s->source->ops->begins(s->source, m->table->relation.relid) };
 		s->whole.truncated = true;
+		member_emptied(s, m, s->whole.tbl);
 		return OK;
 	}
 	rc = next_row(s, j, &row, err);

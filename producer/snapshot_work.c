@@ -52,14 +52,14 @@ begin_ranges(struct snapshot *s, struct member *m, const struct job *j)
 	}
 	/* In one transaction, from the beginning. */
 	if (!t->rel->table.nkeys) {
-		m->truncate = m->copy.again;
+		m->truncate = m->copy.again || m->copy.empty;
 		m->copy.again = true;
 		m->copy.rows = 0;
 		m->copy.began_ms = wall_us() / 1000;
 	}
 	m->copy.since = j->since;
 	m->copy.estimate = t->estimate;
-	m->copy.state = COPY_RUNNING;
+	m->copy.state = member_is_void(m) ? COPY_WAITING : COPY_RUNNING; /* until it is known that it can be published */
 	m->reaches = calloc((size_t)m->copy.nranges, sizeof *m->reaches);
 	if (!m->reaches)
 		die("out of memory");
@@ -148,11 +148,14 @@ snapshot_give(struct snapshot *s, struct err *err)
 		}
 		if ((!m->table || !m->reaches) && !m->planning && !m->chunks && now_ms() >= m->retry_ms)
 			give_plan(s, m);
-		else if (m->table && m->reaches && !m->stale && m->table->rel->table.nkeys)
-			give_chunks(s, m, max);
 		else if (m->table && m->reaches && !m->stale) {
-			enum rc rc = whole_ask(s, m, err);
+			bool keyed = m->table->rel->table.nkeys > 0;
+			enum rc rc = OK;
 
+			if (keyed && !member_is_void(m))
+				give_chunks(s, m, max);
+			else
+				rc = keyed ? empty_ask(s, m, err) : whole_ask(s, m, err);
 			if (rc != OK)
 				return rc;
 		}

@@ -84,6 +84,11 @@ struct source_ops {
 	    struct err *err);
 	/* True once, when its next change is the first of a version that follows another one: that change is `reshaped`. */
 	bool (*begins)(struct source *s, uint32_t relid);
+	/*
+	 * yes: nothing of that version was published, and nothing of its table will be until no. What is told of later versions (reshaped,
+	 * what became of the columns) is told against the last one that was published. May be said again.
+	 */
+	void (*refuse)(struct source *s, const struct table *tbl, bool yes);
 	/* Where a source copies by itself, for who asks for more copies (producer/recopy.h); else both NULL. */
 	/* SCHEMA.TABLE of those that it has for this pipeline, in a. AGAIN: not to be had now. */
 	enum rc (*tables)(struct source *s, struct arena *a, const char ***names, int *n, struct err *err);

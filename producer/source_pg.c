@@ -366,7 +366,7 @@ take_message(struct source_pg *s, const struct pgo *m, uint64_t lsn, struct sour
 				rc = read_change(s, m, slot->rel, &ev->change, err);
 		}
 		ev->change.reshaped = slot->rel->follows;
-		slot->rel->follows = false;
+		slot->rel->follows = slot->refused && slot->rel->follows;
 		ev->change.lsn = lsn;
 		ev->txn = s->txn;
 		return rc;
@@ -627,6 +627,7 @@ static const struct source_ops ops = {
 	.table = source_pg_table,
 	.adopt = source_pg_adopt,
 	.begins = source_pg_begins,
+	.refuse = source_pg_refuse,
 };
 
 enum rc

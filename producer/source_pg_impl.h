@@ -14,6 +14,8 @@ struct slot {
 	struct relation *rel;  /* newest version; older ones hang behind it */
 	bool skip;             /* not of this pipeline */
 	char *text;            /* of the copy_table that rel is the same as; NULL: not known */
+	const struct table *known; /* the version before the first of rel's; NULL: none is known */
+	bool refused;          /* what comes is not published */
 	UT_hash_handle hh;
 };
 
@@ -58,5 +60,6 @@ const struct table *source_pg_table(struct source *base, uint32_t relid);
 enum rc source_pg_adopt(struct source *base, const struct pgo *relation, const char *text, const struct table *seen,
     const struct table **tbl, struct err *err);
 bool source_pg_begins(struct source *base, uint32_t relid);
+void source_pg_refuse(struct source *base, const struct table *tbl, bool yes);
 
 #endif

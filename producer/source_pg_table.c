@@ -33,11 +33,12 @@ follow_version(struct source_pg *s, struct slot *slot, struct relation *rel, con
 	bool unchanged = last && !slot->rel && lineage_same(t, last); /* since the last run */
 
 	t->version = slot->rel ? slot->rel->table.version + 1 : 1;
-	rel->follows = before && !unchanged;
+	rel->follows = rel->followed = before && !unchanged;
+	rel->unpublished = slot->refused;
 	if (rel->follows)
 		lineage_compare(t, before, &rel->arena);
 	/* Copied rows have no place in the log: they are safe when everything is that is there now. */
-	if (!unchanged)
+	if (!unchanged && !slot->refused)
 		known_note(s->base.known, t, s->copied ? s->base.end_lsn + 1 : s->txn.commit_lsn);
 	if (other && !last)
 		log_warn("producer", "another table has the name now: at sinks its rows join those of the one that was dropped or renamed",
@@ -54,6 +55,17 @@ follow_version(struct source_pg *s, struct slot *slot, struct relation *rel, con
 		    "table=\"%s.%s\" column=\"%s\"", t->schema.p, t->name.p, t->cols[i].name.p);
 	rel->prev = slot->rel;
 	slot->rel = rel;
+}
+
+/* The last version of which sinks have heard; NULL: none. */
+static const struct table *
+published(const struct slot *slot)
+{
+	const struct relation *rel = slot->rel;
+
+	while (rel && rel->unpublished)
+		rel = rel->prev;
+	return rel ? &rel->table : slot->known;
 }
 
 enum rc
@@ -76,7 +88,9 @@ source_pg_learn(struct source_pg *s, const struct pgo *m, struct err *err)
 	slot->skip = slice_is(m->schema, "towline") || !conf_wants(s->base.conf, m->schema, m->name);
 	if (slot->skip)
 		return OK;
-	last = slot->rel ? &slot->rel->table : known_table(s->base.known, m->relid, s->copied ? UINT64_MAX : s->txn.commit_lsn);
+	if (!slot->rel)
+		slot->known = known_table(s->base.known, m->relid, s->copied ? UINT64_MAX : s->txn.commit_lsn);
+	last = published(slot);
 	rc = catalog_relation(s->sql, s->base.conf, m, last, &rel, err);
 	s->waiting = source_pg_locked(rc, err);
 	if (s->waiting && !s->told_waiting)
@@ -186,4 +200,25 @@ source_pg_begins(struct source *base, uint32_t relid)
 	yes = slot->rel->follows;
 	slot->rel->follows = false;
 	return yes;
+}
+
+void
+source_pg_refuse(struct source *base, const struct table *tbl, bool yes)
+{
+	struct source_pg *s = (struct source_pg *)base;
+	struct slot *slot;
+
+	HASH_FIND(hh, s->rels, &tbl->relid, sizeof tbl->relid, slot);
+	if (!slot || !slot->rel)
+		return;
+	slot->refused = yes;
+	for (struct relation *rel = slot->rel; rel && yes; rel = &rel->table == tbl ? NULL : rel->prev) {
+		rel->unpublished = true;
+		rel->follows = rel->followed;
+		known_drop(s->base.known, &rel->table);
+	}
+	if (!yes && slot->rel->unpublished) {
+		slot->rel->unpublished = false;
+		known_note(s->base.known, &slot->rel->table, base->end_lsn + 1);
+	}
 }

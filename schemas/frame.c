@@ -23,6 +23,12 @@ frame_put(struct buf *out, struct frame f)
 	}
 }
 
+size_t
+frame_size(struct frame f)
+{
+	return f.kind == FRAME_CONFLUENT ? CONFLUENT_BYTES : f.kind == FRAME_SINGLE ? SINGLE_BYTES : 0;
+}
+
 struct frame
 frame_take(struct slice msg, struct slice *body)
 {

@@ -17,6 +17,7 @@ struct frame {
 };
 
 void frame_put(struct buf *out, struct frame f);
+size_t frame_size(struct frame f); /* bytes that it puts */
 
 /* Split a message; FRAME_NONE when it begins with neither. */
 struct frame frame_take(struct slice msg, struct slice *body);

@@ -1,7 +1,7 @@
 #include "schemas/header.h"
 
 /* The second where something must be understood that a reader of the first would pass over. */
-enum { TL_VERSION = 1, TL_VERSION_STRICT = 2, TL_KNOWN = 2 * TL_BEGINS - 1 };
+enum { TL_VERSION = 1, TL_VERSION_STRICT = 2, TL_KNOWN = 2 * TL_KEY - 1 };
 
 /* The bitmap ends with the last column that was not sent: a row that came whole costs nothing. */
 static void
@@ -58,12 +58,14 @@ tl_put(struct buf *out, const struct tl *h, const struct value *before, const st
     int ncols)
 {
 	uint64_t nexact = exact_count(before, ncols) + exact_count(after, ncols);
-	uint32_t flags = h->flags & ~(uint32_t)(TL_UNCHANGED | TL_EXACT | (h->mark && !(h->flags & TL_CHUNK) ? 0 : TL_MARK));
+	uint32_t flags = h->flags & ~(uint32_t)(TL_UNCHANGED | TL_EXACT | TL_KEY | (h->mark && !(h->flags & TL_CHUNK) ? 0 : TL_MARK));
 
 	if (any_absent(after, ncols))
 		flags |= TL_UNCHANGED;
 	if (nexact)
 		flags |= TL_EXACT;
+	if (h->key.kind != FRAME_NONE)
+		flags |= TL_KEY;
 	buf_byte(out, flags & TL_CHUNK ? TL_VERSION_STRICT : TL_VERSION);
 	buf_uvarint(out, flags);
 	buf_uvarint(out, h->gen);
@@ -84,6 +86,10 @@ tl_put(struct buf *out, const struct tl *h, const struct value *before, const st
 	}
 	if (flags & TL_MARK)
 		buf_be32(out, h->mark);
+	if (flags & TL_KEY) {
+		buf_uvarint(out, frame_size(h->key));
+		frame_put(out, h->key);
+	}
 }
 
 /* A length from outside: compared with what is left before it is narrowed. */
@@ -118,6 +124,7 @@ tl_take(struct slice s, struct tl *h, struct err *err)
 {
 	struct cursor c = cursor_of(s);
 	uint8_t version = cursor_u8(&c);
+	struct slice rest;
 	uint64_t flags;
 
 	*h = (struct tl){ 0 };
@@ -151,6 +158,8 @@ tl_take(struct slice s, struct tl *h, struct err *err)
 	}
 	if (h->flags & TL_MARK)
 		h->mark = cursor_be32(&c);
+	if (h->flags & TL_KEY)
+		h->key = frame_take(counted(&c), &rest);
 	if (c.bad)
 		return fail(err, REJECT, "header %s of %zu bytes is cut short or malformed",
 		    TL_HEADER, s.n);

@@ -12,6 +12,7 @@
  *                     the source's own text where the Avro form loses something
  *   if TL_CHUNK:      uvarint number, from 0; uvarint count; uvarint own: see below
  *   if TL_MARK:       4 bytes big-endian: schema_mark of the schemas that key and value name by a registry's number; not with TL_CHUNK
+ *   if TL_KEY:        uvarint n, then n bytes: the frame that keys of the table have (frame.h), of a TRUNCATE, whose record has no key
  *
  * A reader passes over bytes behind what it knows, so that fields may be added at the end, and over
  * flags of version 1 that it does not know. What must not be passed over comes as version 2: there
@@ -30,6 +31,7 @@
 #include "core/cursor.h"
 #include "core/err.h"
 #include "core/value.h"
+#include "schemas/frame.h"
 
 #define TL_HEADER "tl"
 
@@ -44,6 +46,7 @@ enum {
 	TL_CHUNK = 128,      /* a part of a large row */
 	TL_MARK = 256,
 	TL_BEGINS = 512,     /* the first row of a table version that follows another */
+	TL_KEY = 1024,
 };
 
 struct tl {
@@ -53,9 +56,10 @@ struct tl {
 	struct slice exact;     /* the encoded list, count first */
 	uint64_t number, count, own; /* TL_CHUNK */
 	uint32_t mark;          /* TL_MARK; else 0 */
+	struct frame key;       /* TL_KEY; else FRAME_NONE */
 };
 
-/* Append the header. after/before (ncols values, or NULL) give the bitmap and the exact texts and set their flags. */
+/* Append the header. after/before (ncols values, or NULL) give the bitmap and the exact texts and set their flags, as h->key does. */
 void tl_put(struct buf *out, const struct tl *h, const struct value *before, const struct value *after, int ncols);
 
 /* REJECT: short, or a version or flag that must be known. Slices point into s. */

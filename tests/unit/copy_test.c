@@ -74,6 +74,17 @@ there_and_back(void **state)
 	assert_false(copy_adopt(&got, (struct copy_place){ 5, 31 }));
 	got.upto = (struct copy_place){ 0 }; /* as a version wrote it that did not tell the end */
 	assert_true(copy_adopt(&got, (struct copy_place){ 5, 32 }) && got.upto.no == 32);
+	/* A table that was stopped is to be emptied first, whoever has it copied. */
+	got.state = COPY_STOPPED;
+	got.empty = true;
+	buf_reset(&b);
+	copy_put(&b, &got);
+	assert_int_equal(copy_take(buf_view(&b), &got, &err), OK);
+	assert_true(got.state == COPY_STOPPED && got.empty && !copy_open(&got));
+	copy_restart(&got, NULL, (struct copy_place){ 5, 8 });
+	assert_true(got.state == COPY_WAITING && got.empty && copy_open(&got));
+	got.empty = false;
+	got.whole = (struct copy_place){ 5, 8 };
 	assert_true(copy_behind(got.whole, (struct copy_place){ 5, 8 }) && copy_behind(got.whole, (struct copy_place){ 4, 99 }));
 	assert_false(copy_behind(got.whole, (struct copy_place){ 5, 9 }) || copy_behind(got.whole, (struct copy_place){ 6, 1 }));
 	copy_restart(&got, "w", (struct copy_place){ 5, 9 });

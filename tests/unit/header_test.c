@@ -145,6 +145,32 @@ mark_of_schemas(void **state UNUSED)
 	buf_free(&b);
 }
 
+/* The record of a truncate has no key: the frame of those of its table, behind all else. */
+static void
+key_of_truncate(void **state UNUSED)
+{
+	static const struct frame frames[] = { { FRAME_CONFLUENT, 0x80000001 }, { FRAME_SINGLE, UINT64_C(0x8000000000000002) } };
+	struct buf b = { 0 };
+	struct tl back;
+
+	for (size_t i = 0; i < COUNTOF(frames); i++) {
+		struct tl h = { .flags = TL_MARK | TL_LAST, .mark = 9, .key = frames[i] };
+
+		buf_reset(&b);
+		tl_put(&b, &h, NULL, NULL, 0);
+		back = taken(buf_view(&b));
+		assert_int_equal(back.flags, TL_MARK | TL_LAST | TL_KEY);
+		assert_int_equal(back.key.kind, frames[i].kind);
+		assert_true(back.key.id == frames[i].id && back.mark == 9);
+		for (size_t n = 0; n < b.n; n++)
+			assert_int_equal(tl_take((struct slice){ b.p, n }, &back, &err), REJECT);
+	}
+	buf_reset(&b);
+	tl_put(&b, &(struct tl){ .flags = TL_KEY | TL_LAST }, NULL, NULL, 0);
+	assert_int_equal(taken(buf_view(&b)).flags, TL_LAST);
+	buf_free(&b);
+}
+
 /* A part of a row must not be taken for a row: it has version 2, where every flag must be known, and which a reader of 1 refuses. */
 static void
 chunks(void **state UNUSED)
@@ -172,7 +198,7 @@ chunks(void **state UNUSED)
 	b.p[7] = 6; /* the seventh of six */
 	assert_int_equal(tl_take(buf_view(&b), &h, &err), REJECT);
 	b.p[7] = 5;
-	b.p[2] = 13; /* a flag of the future */
+	b.p[2] = 21; /* a flag of the future */
 	assert_int_equal(tl_take(buf_view(&b), &h, &err), REJECT);
 	assert_non_null(strstr(err.text, "upgrade the reader"));
 	buf_free(&b);
@@ -278,6 +304,7 @@ main(void)
 		cmocka_unit_test(apply),
 		cmocka_unit_test(later_fields_are_passed_over),
 		cmocka_unit_test(mark_of_schemas),
+		cmocka_unit_test(key_of_truncate),
 		cmocka_unit_test(chunks),
 		cmocka_unit_test(cut_short),
 		cmocka_unit_test(random_bytes),
