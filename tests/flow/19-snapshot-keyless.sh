@@ -20,6 +20,11 @@ sinks:
   copy: $DST
   edge: sqlite:$DIR/data/edge.db
 E2
+some='where v % 2 = 0'
+[ "$(pg_major src)" -ge 15 ] || { # no filters of rows yet
+	some=
+	sed -i /^rows:/d "$DIR/conf.yaml"
+}
 pg_sql src "create role rep login replication; grant create on database postgres to rep; grant create on schema public to rep; set role rep;
 	create table bag(v int, t text, big text); alter table bag alter big set storage external;
 	create table days(day date, v int, t text) partition by range (day);
@@ -155,7 +160,8 @@ pg_sql src "explain select from days where $(sed -n "s/.*WHERE \(ctid >= [^ ]* A
 grep -q 'Tid Range Scan on days_2' "$DIR/plan" || flunk "$(cat "$DIR/plan")"
 
 # All see what the first one saw, however late they come: what commits meanwhile is not both in the rows and in the stream.
-echo "insert into fat values (0, 'meanwhile')" >"$DIR/fat.sql"
+# (Wide rows, which find no room but at the end.)
+echo "insert into fat values (0, repeat('m', 900))" >"$DIR/fat.sql"
 "$PGBIN/pgbench" -n -h 127.0.0.1 -p "${FLOW_PG[src]}" -U postgres -f "$DIR/fat.sql" -c 1 -R 300 -T 600 postgres >"$DIR/pgbench-fat.log" 2>&1 &
 FLOW_PID[fat]=$!
 wait_for 20 "[ \"\$(pg_sql src 'select count(*) > 3100 from fat')\" = t ]"
@@ -164,7 +170,7 @@ grep 'COPY (.*"fat" WHERE ctid' "$DIR/pg-src.log" | cut -d ' ' -f 1 | sort -u >"
 kill -s TERM "${FLOW_PID[fat]}"
 wait "${FLOW_PID[fat]}" || true
 unset 'FLOW_PID[fat]'
-[ "$(wc -l <"$DIR/fat")" = 2 ] || flunk 'one alone has read it'
+[ "$(wc -l <"$DIR/fat")" -gt 1 ] || flunk 'one alone has read it'
 wait_for 60 'same_pg src dst fat'
 
 # again, with one connection to be had and no more
@@ -187,6 +193,6 @@ same() { # TABLE COLUMNS ORDER [WHERE at the source]: the same rows in all three
 wait_for 90 'same_pg src dst bag days "only base" heir none'
 same bag "v, t, coalesce(big, '')" '1, 2, 3'
 same days 'day, v, t' '1, 2, 3'
-same part 'v, t' '1, 2' 'where v % 2 = 0'
+same part 'v, t' '1, 2' "$some"
 same heir v 1
 [ "$(pg_sql src "select count(*) > count(distinct t::text) from bag t")" = t ] || flunk 'no row is there twice'
