@@ -1,6 +1,6 @@
 #!/bin/bash
 # The first copy next to pg_dump | psql: one table of some 120 bytes a row, PostgreSQL -> Kafka -> PostgreSQL, on this machine.
-#   ROWS=n (1000000)   ROUNDS=n (3)   JOBS=n (2)   MODE=release   SINK=sqlite: into a file instead of PostgreSQL
+#   ROWS=n (1000000)   ROUNDS=n (3)   JOBS=n (2)   MODE=release   SINK=sqlite: into a file instead of PostgreSQL   KEY=: a table without one
 # Each round prints both ways' rows a second, CPU-seconds and peak memory of our processes, CPU-seconds of their threads and of the servers.
 # The first round has a broker that was just started: a JVM that compiles.
 # limit: 3600
@@ -10,8 +10,9 @@ rows=${ROWS:-1000000}
 pg_start src SRC fsync=on shared_buffers=256MB max_wal_size=4GB
 pg_start dst DST fsync=on shared_buffers=256MB max_wal_size=4GB
 kafka_start
-pg_sql src "create table big(id bigint primary key, a int, b text, at timestamptz, c numeric(12, 2));
-	insert into big select i, i % 1000, repeat(md5(i::text), 2), now(), i / 7.0 from generate_series(1, $rows) i; vacuum analyze big; checkpoint"
+pg_sql src "create table big(id bigint ${KEY-primary key}, a int, b text, at timestamptz, c numeric(12, 2));
+	insert into big select i, i % 1000, repeat(md5(i::text), 2), now(), i / 7.0 from generate_series(1, $rows) i;
+	alter table big replica identity $([ -n "${KEY-x}" ] && echo default || echo full); vacuum analyze big; checkpoint"
 port() { echo "${FLOW_PG[$1]}"; }
 took() { python3 -c "print(f'{($2 - $1) / 1e6:.1f} s, {$rows * 1e6 / ($2 - $1):,.0f} rows/s')"; }
 clock() { echo "${EPOCHREALTIME/./}"; }
