@@ -16,6 +16,7 @@
 
 enum {
 	FIRST = 1,
+	ROW_BYTES = 16 << 10, /* room for the row that makes a job full, for most */
 	MORE_MS = 500, /* then a job brings what it has, if it has something: rows that come slowly are seen to come */
 };
 
@@ -174,6 +175,10 @@ copier_more(struct copier *c, struct job *j, struct err *err)
 		copier_stays_out(c, j);
 		return j->rc;
 	}
+	/* In one piece: what grows by and by leaves as much behind in the heap. */
+	if (!buf_reserve(&j->rows, j->bytes_max))
+		return fail(err, FATAL, "COPY: rows too large");
+	j->bytes_max -= ROW_BYTES;
 	while (rc == OK && !j->end && !is_full(j, until_ms)) {
 		if (!c->copying && !take_part(c, j, &rc, err))
 			j->end = true;

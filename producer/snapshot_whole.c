@@ -19,9 +19,9 @@
 #include <stdlib.h>
 
 enum {
-	AHEAD_BYTES = 4 << 20,   /* rows that were read and are not out, and those that are being read */
-	MORE_BYTES_MAX = 1 << 20, /* of a job */
-	MORE_BYTES_MIN = 128 << 10,
+	AHEAD_BYTES = 2 << 20,   /* rows that were read and are not out, and those that are being read */
+	MORE_BYTES_MAX = 512 << 10, /* of a job */
+	MORE_BYTES_MIN = 64 << 10,
 	HOLD_MS = 3000, /* for a snapshot that sees what was streamed; then the stream goes on first */
 	AGAIN_MS = 20,
 	EARLY_MS = 200,
