@@ -107,7 +107,7 @@ wait_for 60 caught_up
 refute equal dead
 parked=$(behind)
 for table in acct2 acct pair nokey t; do FLOW_DB=deads pg_sql dst "alter table $table drop constraint odd"; done
-shown=$("$TOWLINE" dlq show "pg/$(FLOW_DB=deads pg_sql dst "select min(id) from towline.parked")" -c "$DIR/dead.yaml")
+shown=$("$TOWLINE" dlq show "pg/$(FLOW_DB=deads pg_sql dst "select min(id) from towline.parked where key is not null")" -c "$DIR/dead.yaml")
 grep -q '^change .* key=' <<<"$shown" # all of it was taken: who is cut off by a grep that has enough ends with an error
 out=$("$TOWLINE" dlq retry pg --all -c "$DIR/dead.yaml") || flunk "$out"
 wait_for 20 "equal dead"
