@@ -53,7 +53,7 @@ show(struct snapshot *s, const struct table *tbl, const char *reason)
 {
 	char text[GAUGE_REASON_MAX];
 
-	snprintf(text, sizeof text, "table %s.%s is stopped: %s", tbl->schema.p, tbl->name.p, reason);
+	snprintf(text, sizeof text, "table %.64s.%.64s is stopped: %.350s", tbl->schema.p, tbl->name.p, reason);
 	gauge_set(s->gauge, GAUGE_RUNNING, text);
 	s->shows_stopped = true;
 }
