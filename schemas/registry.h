@@ -23,8 +23,9 @@ void registry_close(struct registry *r);
 /*
  * Register the schema under subject and give the frame to write before each body. alike: the subject's newest schema is taken instead if
  * it writes the same bytes (schema_mark.h), whatever its defaults. Known ones answer from memory. With OK the schema is where every reader
- * finds it, so that a row may be sent next. RETRY: registry or Kafka down, 5xx. REJECT: not compatible with the subject's other versions
- * (409), or none that it takes (422). FATAL: it refuses us (401, 403). With its words and the fix.
+ * finds it, so that a row may be sent next. RETRY: registry or Kafka down, 5xx, or the registry takes nothing for now (mode READONLY,
+ * IMPORT). REJECT: not compatible with the subject's other versions (409), or none that it takes (422). FATAL: it refuses us (401,
+ * 403). With its words and the fix.
  */
 enum rc registry_put(struct registry *r, const char *subject, struct slice json, bool alike, struct frame *out,
     struct err *err) MUST_CHECK;

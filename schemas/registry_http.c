@@ -279,12 +279,23 @@ ask(struct http *h, const char *path, const char *body, struct reply *r, struct 
 
 /* ---- answers ---- */
 
+/* Error code 42205 is "operation not permitted": registry or subject in mode READONLY or IMPORT, during a migration of it. */
+static bool
+not_permitted(const struct reply *r)
+{
+	return r->status == 422 && json_integer_value(json_object_get(r->json, "error_code")) == 42205;
+}
+
 /* What every call may be told. 404 is an answer only where the caller took it before. */
 static enum rc
 refused(struct http *h, const struct reply *r, const char *what, struct err *err)
 {
 	const char *fix = "is schemas.registry the base URL of a Confluent-compatible API?";
 
+	/* About no schema: whoever gave one up for it would give up all. It passes. */
+	if (not_permitted(r))
+		return fail(err, RETRY, "registry %s, %s: %.*s; set its mode, or the subject's, back to READWRITE", h->base, what,
+		    SLICE_ARG(r->message));
 	switch (r->status) {
 	case 401:
 		fix = "set schemas.user and schemas.password";

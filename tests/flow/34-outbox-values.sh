@@ -104,6 +104,12 @@ kill "${FLOW_PID[forward]}"
 wait "${FLOW_PID[forward]}" || true
 pg_sql src "insert into outbox values (33, 'away', 'k', 'T', 'a', 0, null, 8); insert into orders values (44, 0)"
 wait_for 30 "grep -q 'msg=.*registry http://127.0.0.1:$PORT' $DIR/run.log || grep -q 'reason=.*registry http://127.0.0.1:$PORT.*is it up' $DIR/run.log"
+# So is one that takes nothing for now (mode READONLY), which is about no schema.
+python3 "$ROOT/tests/flow/http_forward.py" "$PORT" "${REGISTRY%/apis/*}" 422 away- 42205 >>"$DIR/asked.log" 2>&1 &
+FLOW_PID[forward]=$!
+wait_for 30 "grep -q 'refused by the test; set its mode, or the subject.s, back to READWRITE' $DIR/run.log"
+kill "${FLOW_PID[forward]}"
+wait "${FLOW_PID[forward]}" || true
 python3 "$ROOT/tests/flow/http_forward.py" "$PORT" "${REGISTRY%/apis/*}" >>"$DIR/asked.log" 2>&1 &
 FLOW_PID[forward]=$!
 wait_for 60 'same_pg src dst orders'

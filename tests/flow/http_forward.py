@@ -1,6 +1,6 @@
-"""Hands requests on to another server, and logs each on stderr: http_forward.py PORT URL [STATUS TEXT]
+"""Hands requests on to another server, and logs each on stderr: http_forward.py PORT URL [STATUS TEXT [CODE]]
 
-With STATUS and TEXT it answers what is posted to a path with TEXT in it by itself, with that status."""
+With STATUS and TEXT it answers what is posted to a path with TEXT in it by itself, with that status (and error code)."""
 import http.server
 import json
 import sys
@@ -9,6 +9,7 @@ import urllib.request
 
 port, to = int(sys.argv[1]), sys.argv[2]
 refused = (int(sys.argv[3]), sys.argv[4]) if len(sys.argv) > 3 else None
+code = int(sys.argv[5]) if len(sys.argv) > 5 else refused and refused[0] * 100 + 1
 
 
 class Forward(http.server.BaseHTTPRequestHandler):
@@ -18,7 +19,7 @@ class Forward(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
         kind = {"Content-Type": self.headers["Content-Type"]} if body else {}
         if refused and self.command == "POST" and refused[1] in self.path:
-            return self.say(refused[0], json.dumps({"error_code": refused[0] * 100 + 1, "message": "refused by the test"}).encode())
+            return self.say(refused[0], json.dumps({"error_code": code, "message": "refused by the test"}).encode())
         ask = urllib.request.Request(to + self.path, body, kind, method=self.command)
         try:
             with urllib.request.urlopen(ask) as r:

@@ -325,18 +325,21 @@ refusals(void **state UNUSED)
 		{ 401, "", 0 },
 		{ 403, "{\"error_code\":40301,\"message\":\"user has no right\"}", 0 },
 		{ 422, "{\"error_code\":42201,\"message\":\"Invalid Avro schema\"}", 0 },
+		{ 422, "{\"error_code\":42205,\"message\":\"Subject s-value is in read-only mode\"}", 0 },
 	};
+	static const enum rc verdict[] = { REJECT, FATAL, FATAL, REJECT, RETRY };
 	static const char *const text[][2] = {
 		{ "reader type: LONG not compatible", "compatibility to NONE" },
 		{ "an empty answer", "schemas.user" },
 		{ "user has no right", "right to read and write" },
 		{ "Invalid Avro schema", "does not take this schema" },
+		{ "read-only mode", "back to READWRITE" },
 	};
 	struct http h;
 
 	http_start(&h, list, COUNTOF(list), "u:secret@");
 	for (size_t i = 0; i < COUNTOF(list); i++) {
-		assert_int_equal(put(&h, "s-value", A_LONG), list[i].status == 409 || list[i].status == 422 ? REJECT : FATAL);
+		assert_int_equal(put(&h, "s-value", A_LONG), verdict[i]);
 		says(&h, text[i][0]);
 		says(&h, text[i][1]);
 		says(&h, "subject s-value");
