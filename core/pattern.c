@@ -6,8 +6,20 @@
 #include <pcre2.h>
 #include <stdlib.h>
 
-/* Of one match: a pattern that backtracks without end finds nothing rather than to stop the stream. */
-enum { MATCH_STEPS = 1000000 };
+/* Of one match: a pattern that backtracks without end finds nothing rather than to stop the stream, or to take its memory. */
+enum { MATCH_STEPS = 1000000, MATCH_KIB = 8192 };
+
+static pcre2_match_context *
+limits(void)
+{
+	pcre2_match_context *context = pcre2_match_context_create(NULL);
+
+	if (!context)
+		die("out of memory");
+	pcre2_set_match_limit(context, MATCH_STEPS);
+	pcre2_set_heap_limit(context, MATCH_KIB);
+	return context;
+}
 
 bool
 pattern_is_regex(const char *text)
@@ -56,13 +68,12 @@ regex_matches(const struct pattern_regex *regex, struct slice schema, struct sli
 {
 	const pcre2_code *re = (const pcre2_code *)regex;
 	pcre2_match_data *data = pcre2_match_data_create(1, NULL);
-	pcre2_match_context *context = pcre2_match_context_create(NULL);
+	pcre2_match_context *context = limits();
 	struct buf name = { 0 };
 	bool yes;
 
-	if (!data || !context)
+	if (!data)
 		die("out of memory");
-	pcre2_set_match_limit(context, MATCH_STEPS);
 	buf_printf(&name, "%.*s.%.*s", SLICE_ARG(schema), SLICE_ARG(table));
 	yes = pcre2_match(re, (PCRE2_SPTR)name.p, name.n, 0, 0, data, context) >= 0;
 	buf_free(&name);
@@ -177,29 +188,41 @@ fill(const pcre2_code *re, pcre2_match_data *data, struct slice text, const char
 	}
 }
 
+/* code: of pcre2_match. */
+static const char *
+why_not(int code)
+{
+	if (code == PCRE2_ERROR_NOMATCH)
+		return "does not match";
+	return code <= PCRE2_ERROR_UTF8_ERR1 && code >= PCRE2_ERROR_UTF8_ERR21 ? "takes UTF-8, and there is something else in"
+	                                                                       : "backtracks too much, write it simpler: it gives up at";
+}
+
 bool
-pattern_fill(const struct pattern_regex *regex, struct slice text, const char *tmpl, struct buf *out)
+pattern_fill(const struct pattern_regex *regex, struct slice text, const char *tmpl, struct buf *out, const char **why)
 {
 	const pcre2_code *re = (const pcre2_code *)regex;
 	pcre2_match_context *context;
 	pcre2_match_data *data;
-	bool yes;
+	int code;
 
+	*why = NULL;
 	if (!re) {
 		fill(NULL, NULL, text, tmpl, out);
 		return true;
 	}
-	context = pcre2_match_context_create(NULL);
+	context = limits();
 	data = pcre2_match_data_create_from_pattern(re, NULL);
-	if (!context || !data)
+	if (!data)
 		die("out of memory");
-	pcre2_set_match_limit(context, MATCH_STEPS);
-	yes = pcre2_match(re, (PCRE2_SPTR)(text.n ? text.p : ""), text.n, 0, 0, data, context) > 0;
-	if (yes)
+	code = pcre2_match(re, (PCRE2_SPTR)(text.n ? text.p : ""), text.n, 0, 0, data, context);
+	if (code > 0)
 		fill(re, data, text, tmpl, out);
+	else
+		*why = why_not(code);
 	pcre2_match_data_free(data);
 	pcre2_match_context_free(context);
-	return yes;
+	return code > 0;
 }
 
 struct slice

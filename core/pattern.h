@@ -21,9 +21,10 @@ struct pattern_regex *pattern_compile_bare(const char *text, char why[static 128
 
 /*
  * tmpl with what stands in braces replaced: {route} by text, {NAME} and {1} by groups of the regex, which is to match all of text; a group
- * that took no part is empty. regex NULL: there are no groups. False: it does not match, out is unchanged.
+ * that took no part is empty. regex NULL: there are no groups. False: it does not match, or takes too many steps or too much
+ * memory, or text is not UTF-8: *why, a static text to stand between the regex and the text; out is unchanged.
  */
-bool pattern_fill(const struct pattern_regex *regex, struct slice text, const char *tmpl, struct buf *out);
+bool pattern_fill(const struct pattern_regex *regex, struct slice text, const char *tmpl, struct buf *out, const char **why);
 
 /* The first name in tmpl's braces that is neither route nor a group; n 0: there is none. */
 struct slice pattern_unknown(const struct pattern_regex *regex, const char *tmpl);

@@ -122,14 +122,14 @@ outbox_make(struct publisher *p, const struct table *tbl, struct outbox **out, s
 
 /* ---- where to ---- */
 
-/* outbox.event.{route}, what a topic may not be called as _. NULL: outbox.regex does not match. */
+/* outbox.event.{route}, what a topic may not be called as _. NULL: not by outbox.regex, *why. */
 static const char *
-topic_of(const struct conf *conf, struct slice route, struct arena *a)
+topic_of(const struct conf *conf, struct slice route, struct arena *a, const char **why)
 {
 	const char *name = NULL;
 	struct buf b = { 0 };
 
-	if (pattern_fill(conf->outbox_groups, route, conf->outbox_topic, &b))
+	if (pattern_fill(conf->outbox_groups, route, conf->outbox_topic, &b, why))
 		name = topic_name(a, "{table}", "", SLICE_LIT(""), buf_view(&b));
 	buf_free(&b);
 	return name;
@@ -158,11 +158,11 @@ destination_make(struct publisher *p, struct outbox *o, const char *name, struct
 static enum rc
 destination(struct publisher *p, struct outbox *o, struct slice route, struct destination **out, struct err *err)
 {
-	const char *name = topic_of(p->kafka->conf, route, &p->row);
+	const char *why, *name = topic_of(p->kafka->conf, route, &p->row, &why);
 	enum rc rc = OK;
 
 	if (!name)
-		return fail(err, REJECT, "outbox.regex does not match '%.*s'", SLICE_ARG(route));
+		return fail(err, REJECT, "outbox.regex %s '%.*s'", why, SLICE_ARG(route));
 
 	for (*out = o->destinations; *out; *out = (*out)->next)
 		if ((*out)->topic->lent && strcmp((*out)->topic->name, name) == 0)

@@ -4,6 +4,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -14,6 +16,7 @@ static const char *
 filled(struct buf *b, const char *regex, const char *text, const char *tmpl)
 {
 	struct pattern_regex *r = NULL;
+	const char *reason;
 	char why[128];
 	size_t at;
 	bool yes;
@@ -23,9 +26,9 @@ filled(struct buf *b, const char *regex, const char *text, const char *tmpl)
 		assert_non_null(r);
 	}
 	buf_reset(b);
-	yes = pattern_fill(r, slice_of(text), tmpl, b);
+	yes = pattern_fill(r, slice_of(text), tmpl, b, &reason);
 	pattern_free(r);
-	assert_true(yes || buf_view(b).n == 0);
+	assert_true(yes ? !reason : strcmp(reason, "does not match") == 0 && buf_view(b).n == 0);
 	return yes ? buf_cstr(b) : NULL;
 }
 
@@ -43,10 +46,42 @@ templates(void **state UNUSED)
 	assert_null(filled(&b, "[a-z]+", "", "x.{route}"));
 	assert_string_equal(filled(&b, "(a)?(?<rest>.*)", "böse", "{1}|{rest}"), "|böse");
 	assert_string_equal(filled(&b, ".(.)", "ü€", "{1}"), "€");
-	/* No UTF-8, and one that would backtrack until tomorrow: no match. */
-	assert_null(filled(&b, "(.*)", "\xff", "{1}"));
-	assert_null(filled(&b, "(a+)+b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "{1}"));
 	buf_free(&b);
+}
+
+static const char *
+refused(const char *regex, struct slice text)
+{
+	struct buf b = { 0 };
+	const char *reason;
+	char why[128];
+	size_t at;
+	struct pattern_regex *r = pattern_compile_bare(regex, why, &at);
+
+	assert_non_null(r);
+	assert_false(pattern_fill(r, text, "{1}", &b, &reason));
+	assert_int_equal(b.n, 0);
+	pattern_free(r);
+	buf_free(&b);
+	return reason;
+}
+
+/* No UTF-8; one that would backtrack until tomorrow; and one that would take 84 MB with fewer steps than are allowed. */
+static void
+limits(void **state UNUSED)
+{
+	char *text = malloc(100000);
+	struct rusage before, after;
+
+	assert_non_null(text);
+	assert_non_null(strstr(refused("(.*)", slice_of("\xff")), "UTF-8"));
+	assert_non_null(strstr(refused("(a+)+[bc]", slice_of("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")), "backtracks too much"));
+	memset(text, 'a', 100000);
+	getrusage(RUSAGE_SELF, &before);
+	assert_non_null(strstr(refused("(?:(a)|b)*!", (struct slice){ text, 100000 }), "backtracks too much"));
+	getrusage(RUSAGE_SELF, &after);
+	assert_in_range(after.ru_maxrss - before.ru_maxrss, 0, 32 << 10);
+	free(text);
 }
 
 static void
@@ -71,6 +106,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(templates),
+		cmocka_unit_test(limits),
 		cmocka_unit_test(groups),
 	};
 
