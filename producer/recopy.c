@@ -185,6 +185,16 @@ join(struct recopy *r, struct member *m)
 	m->copy.began_ms = m->copy.ended_ms = wall_us() / 1000;
 }
 
+static struct member *
+of_relid(struct recopy *r, uint32_t relid)
+{
+	struct member *m = r->members;
+
+	while (m && (!relid || m->copy.relid != relid))
+		m = m->next;
+	return m;
+}
+
 static enum rc
 part(struct recopy *r, struct member *m, struct err *err)
 {
@@ -196,58 +206,52 @@ part(struct recopy *r, struct member *m, struct err *err)
 	return rc;
 }
 
-/* Did a stopped table go, perhaps to get another name? */
-static bool
-gone_stopped(const struct recopy *r, const char *const *names, int n)
+/* It has a name, which another one may have had before. */
+static enum rc
+name_table(struct recopy *r, const struct source_table *t, bool *changed, struct err *err)
 {
-	for (const struct member *m = r->nempty ? r->members : NULL; m; m = m->next) {
-		int i = 0;
+	struct member *m = find(r, t->name, true), *was = of_relid(r, t->relid);
+	bool moved = was && was != m && was->copy.empty;
 
-		while (i < n && strcmp(names[i], m->name) != 0)
-			i++;
-		if (m->copy.empty && i == n)
-			return true;
+	m->in = true;
+	if (m->recorded && !moved) {
+		m->copy.relid = t->relid;
+		return OK;
 	}
-	return false;
-}
-
-/* It may be that one. */
-static void
-stop_unseen(struct recopy *r, struct member *m)
-{
-	r->nempty += !m->copy.empty;
-	m->copy.empty = true;
-	m->copy.state = COPY_STOPPED;
-	copy_text(&m->copy.reason, "a table that was stopped may have got this name");
-	r->last_tbl = NULL;
+	if (!m->recorded)
+		join(r, m);
+	m->copy.relid = t->relid;
+	if (moved) { /* by a table that was stopped: sinks lack changes of it under whatever name */
+		r->nempty += !m->copy.empty - 1;
+		was->copy.empty = false;
+		was->copy.relid = 0;
+		m->copy.empty = true;
+		m->copy.state = COPY_STOPPED;
+		m->refused = NULL;
+		copy_text(&m->copy.reason, was->copy.reason);
+	}
+	*changed = true;
+	return put(r, m, err);
 }
 
 enum rc
 recopy_look(struct recopy *r, struct err *err)
 {
+	struct source_table *tables;
 	struct arena a = { 0 };
-	const char **names;
 	bool changed = false;
 	int n = 0;
 	enum rc rc;
 
 	if (!r->source || r->looked == r->source->tables_no)
 		return OK;
-	rc = r->source->ops->tables(r->source, &a, &names, &n, err);
-	for (struct member *m = r->members; m; m = m->next)
+	rc = r->source->ops->tables(r->source, &a, &tables, &n, err);
+	for (struct member *m = r->members; m && rc == OK; m = m->next)
 		m->in = false;
-	for (int i = 0; i < n && rc == OK; i++) {
-		struct member *m = find(r, names[i], true);
-
-		m->in = true;
-		if (m->recorded)
-			continue;
-		join(r, m);
-		if (gone_stopped(r, names, n))
-			stop_unseen(r, m);
-		rc = put(r, m, err);
-		changed = true;
-	}
+	for (int i = 0; i < n && rc == OK; i++)
+		rc = name_table(r, &tables[i], &changed, err);
+	r->last_tbl = NULL;
+	/* What is known of them is in Kafka before it is forgotten under other names. */
 	if (rc == OK && changed)
 		rc = control_flush(r->control, FLUSH_MS, err);
 	for (struct member *m = r->members, *next; m && rc == OK; m = next) {
@@ -305,10 +309,13 @@ static enum rc
 copy_again(struct recopy *r, struct member *m, struct err *err)
 {
 	enum rc rc = r->source->ops->copy(r->source, m->name, &m->lsn, err);
+	uint32_t relid;
 
 	if (rc != OK)
 		return rc;
+	relid = m->copy.relid;
 	copy_restart(&m->copy, NULL, r->source->sent);
+	m->copy.relid = relid;
 	m->copy.state = COPY_RUNNING;
 	m->copy.began_ms = wall_us() / 1000;
 	m->emptied = false;
@@ -320,9 +327,11 @@ copy_again(struct recopy *r, struct member *m, struct err *err)
 static struct member *
 of_table(struct recopy *r, const struct table *tbl, bool make)
 {
+	struct member *m = of_relid(r, tbl->relid);
 	struct arena a = { 0 };
-	struct member *m = find(r, copy_name(&a, tbl->schema, tbl->name), make);
 
+	if (!m)
+		m = find(r, copy_name(&a, tbl->schema, tbl->name), make);
 	arena_free(&a);
 	return m;
 }
@@ -347,6 +356,7 @@ recopy_stop(struct recopy *r, const struct table *tbl, bool begins, const char *
 	r->nempty += !m->copy.empty;
 	m->copy.state = COPY_STOPPED;
 	m->copy.empty = true;
+	m->copy.relid = m->copy.relid ? m->copy.relid : tbl->relid;
 	m->copy.ended_ms = wall_us() / 1000;
 	copy_text(&m->copy.reason, reason);
 	m->emptied = false;
@@ -478,6 +488,7 @@ obey_one(struct recopy *r, struct member *m, struct err *err)
 enum rc
 recopy_turn(struct recopy *r, uint64_t safe, struct err *err)
 {
+	bool looked = r->source && r->looked == r->source->tables_no; /* who is there, and who is not */
 	struct control_record rec;
 	enum rc rc = OK;
 
@@ -491,9 +502,9 @@ recopy_turn(struct recopy *r, uint64_t safe, struct err *err)
 		next = m->next;
 		if (m->copy.state == COPY_STOPPED && !m->refused && m->in && !m->command && now_ms() >= m->try_ms) {
 			rc = bring_back(r, m, err);
-		} else if (!m->in && (m->command || (m->copy.empty && safe >= m->lsn))) {
+		} else if (!m->in && looked && (m->command || (m->copy.empty && safe >= m->lsn))) {
 			rc = part(r, m, err);
-		} else if (m->command) {
+		} else if (m->command && m->in) {
 			rc = obey_one(r, m, err);
 		} else if (m->copy.state == COPY_RUNNING && safe >= m->lsn && m->copy.empty && !m->emptied) {
 			m->copy.state = COPY_STOPPED; /* its rows did not come: tried again */

@@ -126,7 +126,7 @@ snapshot_leave(struct snapshot *s, struct member *m)
 void
 snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const char *reason)
 {
-	bool stays = state == COPY_FAILED && member_is_void(m);
+	bool stays = state == COPY_FAILED && m->copy.empty;
 
 	if (state == COPY_FAILED)
 		log_error("producer", stays ? "the copy by which a stopped table comes back has failed, it is tried again"
@@ -134,6 +134,8 @@ snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const
 		    "table=\"%s.%s\" reason=\"%s\"", m->schema, m->name, reason);
 	if (stays) {
 		state = COPY_STOPPED;
+		m->emptied = false;
+		m->refused = NULL;
 		m->try_ms = now_ms() + SNAPSHOT_TRY_MS;
 	}
 	snapshot_leave(s, m);
@@ -539,7 +541,7 @@ snapshot_begin(struct snapshot *s, struct source *source, bool fresh, struct err
 	 */
 	for (struct member *m = s->members; m && rc == OK; m = m->next)
 		if (m->in && m->copy.empty && m->copy.state != COPY_WAITING && m->copy.state != COPY_RUNNING)
-			stop_revive(s, m);
+			stop_revive_later(s, m);
 	return rc;
 }
 

@@ -223,6 +223,7 @@ struct member *stopped_as(struct snapshot *s, uint32_t relid);
 bool stopped_here(const struct snapshot *s); /* is there one, or one whose TRUNCATE is not in the spine yet? */
 void stop_change(struct snapshot *s, struct member *m, const struct table *tbl); /* one of such a table was passed over */
 void stop_revive(struct snapshot *s, struct member *m); /* its copy begins anew, and with it its changes */
+void stop_revive_later(struct snapshot *s, struct member *m); /* the same, unless it was stopped just now */
 void stop_revive_lost(struct snapshot *s, struct member *m); /* it may have been stopped, and nobody knows */
 void stop_turn(struct snapshot *s, uint64_t accepted);
 enum rc stop_try(struct snapshot *s, struct publisher *p, struct err *err) MUST_CHECK; /* can they be published by now? */

@@ -138,6 +138,20 @@ stop_revive(struct snapshot *s, struct member *m)
 	snapshot_written(s, m, true);
 }
 
+/* Its copy may fail each time, and end the session with it. */
+void
+stop_revive_later(struct snapshot *s, struct member *m)
+{
+	int64_t since_ms = wall_us() / 1000 - m->copy.ended_ms;
+
+	m->copy.state = COPY_STOPPED;
+	m->try_ms = now_ms();
+	if (since_ms >= 0 && since_ms < SNAPSHOT_TRY_MS)
+		m->try_ms += SNAPSHOT_TRY_MS - since_ms;
+	else
+		stop_revive(s, m);
+}
+
 void
 stop_revive_lost(struct snapshot *s, struct member *m)
 {
@@ -197,7 +211,10 @@ stop_change(struct snapshot *s, struct member *m, const struct table *tbl)
 		return;
 	m->refused = tbl;
 	m->try_ms = 0;
-	m->stale = true; /* by what was known of it the stream's version must not be replaced */
+	/* By what was known of it the stream's version must not be replaced. */
+	m->stale = true;
+	if (s->whole.m == m)
+		whole_end(s, 0);
 	s->source->ops->refuse(s->source, tbl, true);
 }
 
@@ -229,7 +246,7 @@ void
 stop_turn(struct snapshot *s, uint64_t accepted)
 {
 	for (struct member *m = s->nempty ? s->members : NULL; m; m = m->next) {
-		if (m->copy.empty && m->emptied && s->whole.m != m && s->empty.m != m)
+		if (m->copy.empty && m->emptied && s->whole.m != m && !s->whole.broken && s->empty.m != m)
 			note_emptied(s, m, accepted);
 		else if (m->copy.state == COPY_STOPPED && !m->refused && m->in && now_ms() >= m->try_ms && !is_busy(s, m))
 			stop_revive(s, m);

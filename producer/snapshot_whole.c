@@ -277,7 +277,7 @@ take_more(struct snapshot *s, struct job *j)
 	while (*at)
 		at = &(*at)->next;
 	*at = j;
-	s->whole.bytes += j->rows.n;
+	s->whole.bytes += j->rows.cap;
 }
 
 enum rc
@@ -371,17 +371,20 @@ sent(struct snapshot *s)
 	s->whole.state = WHOLE_SENT;
 }
 
-/* The last rows are out: what the snapshot saw is left out from now on. */
+/* All rows are out: what the snapshot saw is left out of the stream from now on. */
 static void
-sent_all(struct snapshot *s)
+leave_out(const struct snapshot *s, struct member *m)
 {
-	struct member *m = s->whole.m;
-
-	sent(s);
 	whole_forget(m);
 	copy_text(&m->copy.seen, s->whole.seen);
 	if (!copy_snapshot_parse(m->copy.seen, &m->seen))
 		die("a snapshot that was read is none");
+}
+
+static void
+sent_all(struct snapshot *s)
+{
+	sent(s);
 	s->whole.no = s->sent;
 }
 
@@ -423,7 +426,7 @@ drop_first(struct snapshot *s)
 	struct job *j = s->whole.first;
 
 	s->whole.first = j->next;
-	s->whole.bytes -= j->rows.n;
+	s->whole.bytes -= j->rows.cap;
 	s->whole.row = 0;
 	s->whole.at = 0;
 	job_free(j);
@@ -456,6 +459,7 @@ whole_next(struct snapshot *s, struct source_event *ev, struct err *err)
 	if (!j && s->whole.in_txn && s->whole.truncated) {
 		ev->kind = SRC_COMMIT;
 		s->whole.in_txn = false;
+		leave_out(s, m);
 		return OK;
 	}
 	if (!j && s->whole.truncated) {

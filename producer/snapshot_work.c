@@ -140,7 +140,7 @@ snapshot_give(struct snapshot *s, struct err *err)
 			continue;
 		if (!s->copiers)
 			s->copiers = copiers_start(s->conf, (int)s->conf->snapshot_jobs);
-		if (m->stale && !m->chunks) {
+		if (m->stale && !m->chunks && s->whole.m != m) {
 			copy_table_free(m->table);
 			m->table = NULL;
 			m->stale = false;

@@ -45,6 +45,12 @@ struct source_published {
 	int64_t commit_us;  /* its time, or that of a later one that is not complete; 0: not known */
 };
 
+/* name: SCHEMA.TABLE, which it may change; relid: table.relid of its versions, which it keeps. */
+struct source_table {
+	const char *name;
+	uint32_t relid;
+};
+
 struct pgo;
 struct known;
 struct source;
@@ -90,8 +96,8 @@ struct source_ops {
 	 */
 	void (*refuse)(struct source *s, const struct table *tbl, bool yes);
 	/* Where a source copies by itself, for who asks for more copies (producer/recopy.h); else both NULL. */
-	/* SCHEMA.TABLE of those that it has for this pipeline, in a. AGAIN: not to be had now. */
-	enum rc (*tables)(struct source *s, struct arena *a, const char ***names, int *n, struct err *err);
+	/* Those that it has for this pipeline, in a. AGAIN: not to be had now. */
+	enum rc (*tables)(struct source *s, struct arena *a, struct source_table **tables, int *n, struct err *err);
 	/* The table is emptied and filled again in the stream, all of it up to *lsn. AGAIN: not now. */
 	enum rc (*copy)(struct source *s, const char *name, uint64_t *lsn, struct err *err);
 };

@@ -731,7 +731,7 @@ lite_close(struct source *base)
 /* ---- copies that are asked for ---- */
 
 static enum rc
-lite_tables(struct source *base, struct arena *a, const char ***out, int *n, struct err *err)
+lite_tables(struct source *base, struct arena *a, struct source_table **out, int *n, struct err *err)
 {
 	struct captured *list;
 	int have;
@@ -741,7 +741,7 @@ lite_tables(struct source *base, struct arena *a, const char ***out, int *n, str
 	*out = arena_array(a, (size_t)have + 1, sizeof **out);
 	for (int i = 0; i < have && rc == OK; i++)
 		if (conf_wants(base->conf, SLICE_LIT("main"), slice_of(list[i].table)))
-			(*out)[(*n)++] = arena_printf(a, "main.%s", list[i].table);
+			(*out)[(*n)++] = (struct source_table){ arena_printf(a, "main.%s", list[i].table), (uint32_t)list[i].id };
 	return rc == RETRY ? AGAIN : rc;
 }
 

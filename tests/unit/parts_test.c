@@ -13,36 +13,43 @@
 
 #define BLOCK_MAX (UINT32_MAX - UINT64_C(1)) /* of a heap: InvalidBlockNumber is none */
 
-/* What the condition says of that block, as PostgreSQL compares ctids; line pointers count from 1. */
-static bool
-takes(const char *where, uint64_t block)
-{
-	unsigned long long at;
+enum { PARTS_MAX = 32 * 16 };
 
-	if (!where)
-		return true;
-	if (sscanf(where, "ctid >= '(%llu,0)'", &at) == 1 && block < at)
-		return false;
-	where = strstr(where, "ctid < ");
-	return !where || sscanf(where, "ctid < '(%llu,0)'", &at) != 1 || block < at;
+/* From this block on, and before that one, as the conditions of all parts say; line pointers count from 1. */
+struct ends {
+	uint64_t from[PARTS_MAX], to[PARTS_MAX];
+};
+
+static void
+read_ends(const struct parts *p, struct ends *out)
+{
+	struct arena a = { 0 };
+
+	for (int i = 0; i < p->n; i++) {
+		const char *where = parts_where(p, i, &a), *to = where ? strstr(where, "ctid < ") : NULL;
+		unsigned long long at;
+
+		out->from[i] = where && sscanf(where, "ctid >= '(%llu,0)'", &at) == 1 ? at : 0;
+		out->to[i] = to && sscanf(to, "ctid < '(%llu,0)'", &at) == 1 ? at : UINT64_MAX;
+	}
+	arena_free(&a);
 }
 
 static int
-takers(const struct parts *p, uint64_t block)
+takers(const struct parts *p, const struct ends *ends, uint64_t block)
 {
-	struct arena a = { 0 };
 	int n = 0;
 
 	for (int i = 0; i < p->n; i++)
-		n += takes(parts_where(p, i, &a), block);
-	arena_free(&a);
+		n += block >= ends->from[i] && block < ends->to[i];
 	return n;
 }
 
 static void
 each_block_once(void **state)
 {
-	uint64_t seed = first_seed("parts_test"), n = rounds(3000);
+	static struct ends ends;
+	uint64_t seed = first_seed("parts_test"), n = rounds(300);
 
 	(void)state;
 	for (uint64_t round = 0; round < n; round++) {
@@ -51,12 +58,13 @@ each_block_once(void **state)
 		struct parts p = parts_of(longest * partitions, longest, 1 + (int)below(&r, 32));
 		uint64_t edges[] = { 0, 1, longest ? longest - 1 : 0, longest, longest + 1, longest + 100000, BLOCK_MAX };
 
-		HOLDS(&r, p.n >= 1 && p.n <= 32 * 16);
+		HOLDS(&r, p.n >= 1 && p.n <= PARTS_MAX);
+		read_ends(&p, &ends);
 		for (size_t i = 0; i < COUNTOF(edges); i++)
-			HOLDS(&r, takers(&p, edges[i]) == 1);
+			HOLDS(&r, takers(&p, &ends, edges[i]) == 1);
 		for (int i = 1; i < p.n; i++) { /* on both sides of an end between two */
-			HOLDS(&r, takers(&p, (uint64_t)i * p.width) == 1);
-			HOLDS(&r, takers(&p, (uint64_t)i * p.width - 1) == 1);
+			HOLDS(&r, takers(&p, &ends, (uint64_t)i * p.width) == 1);
+			HOLDS(&r, takers(&p, &ends, (uint64_t)i * p.width - 1) == 1);
 		}
 		/* No part is behind the end of all heaps, so none is without a block when it is planned. */
 		HOLDS(&r, p.n == 1 || (uint64_t)(p.n - 1) * p.width < longest);
