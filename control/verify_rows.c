@@ -1,16 +1,23 @@
 /*
  * A table compared: chunks by digests, the rows of chunks that differ by theirs, and the keys of rows that differ by looks that take turns
  * (verify_key.h). Under writes most of what differs at first was only looked at in two moments.
+ *
+ * While keys are decided, which may wait for the sink, no statement that reads the table is open: what changes the table's definition, or
+ * empties it, would wait for that statement, and the sink, and so we, for it.
  */
 #include "control/verify.h"
 #include "core/now.h"
 #include "core/stop.h"
 
+#include <assert.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PENDING_MAX = 500, PAUSE_MS = 20, PAUSE_MS_MAX = 300 };
+/* Keys that wait: so many are looked at together, and this many at most are kept until the list of rows is read. */
+enum { BATCH = 500, PENDING_MAX = 5000 };
+
+enum { PAUSE_MS = 20, PAUSE_MS_MAX = 300 };
 
 /* How long keys, and tables without one, are looked at; from which round on, and of how few keys, the source more than once. */
 enum { ROUNDS_MIN = 8, DECIDE_MS = 30000, WHOLE_ROUNDS_MAX = 12, GLANCE_ROUND = 3, GLANCE_KEYS = 50 };
@@ -20,7 +27,7 @@ struct rows {
 	struct verify_table *t;
 	struct arena chunk;        /* statements, bounds */
 	struct verify_key *pending; /* PENDING_MAX */
-	int npending;
+	int npending, kept;        /* kept: the first of them, of chunks that were compared to their ends */
 	struct arena keys;         /* of pending */
 	int tries;
 	bool broken;               /* a connection broke, so that chunks may have been compared twice */
@@ -146,12 +153,13 @@ pause_between(int round, struct err *err)
 	return stop_requested() ? fail_exit(err, FATAL, EXIT_INTERRUPTED, "interrupted") : OK;
 }
 
+/* Of the first BATCH. */
 static int
 open_keys(const struct rows *r, int *which)
 {
 	int n = 0;
 
-	for (int i = 0; i < r->npending; i++)
+	for (int i = 0; i < r->npending && i < BATCH; i++)
 		if (r->pending[i].verdict == VERIFY_OPEN)
 			which[n++] = i;
 	return n;
@@ -201,40 +209,28 @@ look_round(struct rows *r, int round, int *which, struct verify_row *rows, struc
 	return rc;
 }
 
+/* All but the first n. */
 static void
-forget_pending(struct rows *r)
+forget_behind(struct rows *r, int n)
 {
-	for (int i = 0; i < r->npending; i++)
+	for (int i = n; i < r->npending; i++)
 		verify_key_drop(&r->pending[i]);
-	memset(r->pending, 0, PENDING_MAX * sizeof *r->pending);
-	r->npending = 0;
-	arena_reset(&r->keys);
+	r->npending = n;
+	r->kept = r->kept < n ? r->kept : n;
+	if (!n)
+		arena_reset(&r->keys);
 }
 
-static enum rc
-decide(struct rows *r, struct err *err)
+static void
+forget_first(struct rows *r, int n)
 {
-	int *which = calloc(PENDING_MAX, sizeof *which);
-	struct verify_row *rows = calloc(PENDING_MAX, sizeof *rows);
-	int64_t until = now_ms() + DECIDE_MS;
-	enum rc rc = OK;
-
-	if (!which || !rows)
-		die("out of memory");
-	for (int round = 0; rc == OK && (round < ROUNDS_MIN || now_ms() < until) && open_keys(r, which); round++) {
-		rc = pause_between(round, err);
-		if (rc == OK)
-			rc = look_round(r, round, which, rows, err);
-	}
-	for (int i = 0; i < r->npending && rc == OK; i++) {
-		verify_key_end(&r->pending[i], r->v->strict);
-		note_found(r, &r->pending[i]);
-	}
-	if (rc == OK)
-		forget_pending(r);
-	free(which);
-	free(rows);
-	return rc;
+	for (int i = 0; i < n; i++)
+		verify_key_drop(&r->pending[i]);
+	r->npending -= n;
+	memmove(r->pending, r->pending + n, (size_t)r->npending * sizeof *r->pending);
+	r->kept = r->kept > n ? r->kept - n : 0;
+	if (!r->npending)
+		arena_reset(&r->keys);
 }
 
 static bool
@@ -244,17 +240,58 @@ enough(const struct rows *r)
 }
 
 static enum rc
-suspect(struct rows *r, char *const *key, struct err *err)
+decide_batch(struct rows *r, int *which, struct verify_row *rows, struct err *err)
+{
+	int64_t until = now_ms() + DECIDE_MS;
+	int n = r->npending < BATCH ? r->npending : BATCH;
+	enum rc rc = OK;
+
+	for (int round = 0; rc == OK && (round < ROUNDS_MIN || now_ms() < until) && open_keys(r, which); round++) {
+		rc = pause_between(round, err);
+		if (rc == OK)
+			rc = look_round(r, round, which, rows, err);
+	}
+	for (int i = 0; i < n && rc == OK; i++) {
+		verify_key_end(&r->pending[i], r->v->strict);
+		note_found(r, &r->pending[i]);
+	}
+	if (rc == OK)
+		forget_first(r, n);
+	return rc;
+}
+
+/* All that are pending, or as many as are asked for. After an error those that were not decided are pending still. */
+static enum rc
+decide(struct rows *r, struct err *err)
+{
+	int *which = calloc(BATCH, sizeof *which);
+	struct verify_row *rows = calloc(BATCH, sizeof *rows);
+	enum rc rc = OK;
+
+	if (!which || !rows)
+		die("out of memory");
+	while (rc == OK && r->npending && !enough(r))
+		rc = decide_batch(r, which, rows, err);
+	if (rc == OK)
+		forget_behind(r, 0);
+	free(which);
+	free(rows);
+	return rc;
+}
+
+/* There is room for one. */
+static void
+suspect(struct rows *r, char *const *key)
 {
 	int n = r->t->shape.nkeys;
 	struct verify_key *k;
 
 	if (r->npending && verify_key_compare(r->pending[r->npending - 1].key, key, n) == 0)
-		return OK;
+		return;
+	assert(r->npending < PENDING_MAX);
 	k = &r->pending[r->npending++];
-	k->key = arena_array(&r->keys, (size_t)n, sizeof *k->key);
+	*k = (struct verify_key){ .key = arena_array(&r->keys, (size_t)n, sizeof *k->key) };
 	copy_key(k->key, key, n, &r->keys);
-	return r->npending < PENDING_MAX ? OK : decide(r, err);
 }
 
 /* ---- rows of a range, both sides in one order ---- */
@@ -293,17 +330,18 @@ read_row(struct reader *rd, struct err *err)
 }
 
 static enum rc
-begin_reading(struct rows *r, enum verify_side side, char *const *from, char *const *to, struct reader *rd, struct err *err)
+begin_reading(struct rows *r, enum verify_side side, const struct verify_range *range, struct reader *rd, struct err *err)
 {
 	PGconn *conn = r->v->scan[side];
 
 	*rd = (struct reader){ .conn = conn, .n = r->t->shape.nkeys };
 	rd->key = arena_array(&r->chunk, (size_t)rd->n, sizeof *rd->key);
-	if (!PQsendQuery(conn, verify_sql_list(&r->t->shape, side, from, to, &r->chunk)) || !PQsetSingleRowMode(conn))
+	if (!PQsendQuery(conn, verify_sql_list(&r->t->shape, side, range, &r->chunk)) || !PQsetSingleRowMode(conn))
 		return pg_fail(conn, NULL, err, "list rows");
 	return OK;
 }
 
+/* Ends before the rows do when no more keys can wait: behind the last of them. */
 static enum rc
 merge(struct rows *r, struct reader *a, struct reader *b, bool counts, struct err *err)
 {
@@ -311,14 +349,14 @@ merge(struct rows *r, struct reader *a, struct reader *b, bool counts, struct er
 
 	if (rc == OK)
 		rc = read_row(b, err);
-	while (rc == OK && (a->res || b->res) && !enough(r)) {
+	while (rc == OK && (a->res || b->res) && r->npending < PENDING_MAX) {
 		int c = !a->res ? 1 : !b->res ? -1 : verify_key_compare(a->key, b->key, a->n);
 
 		if (c || strcmp(a->digest, b->digest) != 0)
-			rc = suspect(r, c <= 0 ? a->key : b->key, err);
-		if (rc == OK && counts && c <= 0 && ++r->t->rows % 1000 == 0)
+			suspect(r, c <= 0 ? a->key : b->key);
+		if (counts && c <= 0 && ++r->t->rows % 1000 == 0)
 			verify_print_progress(r->v, r->t);
-		if (rc == OK && c <= 0)
+		if (c <= 0)
 			rc = read_row(a, err);
 		if (rc == OK && c >= 0)
 			rc = read_row(b, err);
@@ -326,15 +364,14 @@ merge(struct rows *r, struct reader *a, struct reader *b, bool counts, struct er
 	return rc;
 }
 
-/* counts: its rows are not counted yet. */
 static enum rc
-compare_rows(struct rows *r, char *const *from, char *const *to, bool counts, struct err *err)
+merge_range(struct rows *r, const struct verify_range *range, bool counts, struct err *err)
 {
 	struct reader rd[VERIFY_SIDES] = { { 0 } };
-	enum rc rc = begin_reading(r, VERIFY_SOURCE, from, to, &rd[VERIFY_SOURCE], err);
+	enum rc rc = begin_reading(r, VERIFY_SOURCE, range, &rd[VERIFY_SOURCE], err);
 
 	if (rc == OK)
-		rc = begin_reading(r, VERIFY_SINK, from, to, &rd[VERIFY_SINK], err);
+		rc = begin_reading(r, VERIFY_SINK, range, &rd[VERIFY_SINK], err);
 	if (rc == OK)
 		rc = merge(r, &rd[VERIFY_SOURCE], &rd[VERIFY_SINK], counts, err);
 	for (int i = 0; i < VERIFY_SIDES; i++) {
@@ -345,6 +382,26 @@ compare_rows(struct rows *r, char *const *from, char *const *to, bool counts, st
 			*err = broken;
 			rc = err->rc;
 		}
+	}
+	return rc;
+}
+
+/* counts: its rows are not counted yet. */
+static enum rc
+compare_rows(struct rows *r, char *const *from, char *const *to, bool counts, struct err *err)
+{
+	struct verify_range range = { .from = from, .to = to };
+	bool full = true;
+	enum rc rc = r->npending == PENDING_MAX ? decide(r, err) : OK;
+
+	while (rc == OK && full && !enough(r)) {
+		rc = merge_range(r, &range, counts, err);
+		full = r->npending == PENDING_MAX;
+		if (rc != OK || !full)
+			break;
+		range.behind = arena_array(&r->chunk, (size_t)r->t->shape.nkeys, sizeof *range.behind);
+		copy_key(range.behind, r->pending[PENDING_MAX - 1].key, r->t->shape.nkeys, &r->chunk);
+		rc = decide(r, err);
 	}
 	return rc;
 }
@@ -405,6 +462,7 @@ compare_chunk(struct rows *r, struct arena *at, char ***from, bool *end, struct 
 	if (rc != OK)
 		return rc;
 	r->t->rows += rows;
+	r->kept = r->npending;
 	*end = !to || enough(r);
 	if (to) {
 		struct arena next = { 0 };
@@ -419,7 +477,7 @@ compare_chunk(struct rows *r, struct arena *at, char ***from, bool *end, struct 
 	return OK;
 }
 
-/* A connection that broke is made anew. What is pending is decided all the same. */
+/* A connection that broke is made anew. What is pending is decided all the same; a chunk that was not read to its end is compared anew. */
 static enum rc
 again(struct rows *r, enum rc rc, struct err *err)
 {
@@ -429,6 +487,7 @@ again(struct rows *r, enum rc rc, struct err *err)
 		return rc;
 	r->broken = true;
 	arena_reset(&r->chunk);
+	forget_behind(r, r->kept);
 	for (int i = 0; i < r->npending; i++) {
 		struct verify_key *k = &r->pending[i];
 
@@ -451,9 +510,12 @@ by_ranges(struct rows *r, struct err *err)
 
 	while (rc == OK && !end) {
 		rc = compare_chunk(r, &at, &from, &end, err);
-		if (rc == OK)
+		if (rc == OK) {
 			r->tries = 0;
-		else
+			rc = r->npending >= BATCH ? decide(r, err) : OK;
+			end = end || enough(r);
+		}
+		if (rc != OK)
 			rc = again(r, rc, err);
 		verify_print_progress(r->v, r->t);
 	}
@@ -472,9 +534,10 @@ by_list(struct rows *r, struct err *err)
 		t->rows = 0;
 		t->nfound = 0;
 		memset(t->counts, 0, sizeof t->counts);
-		forget_pending(r);
+		forget_behind(r, 0);
 		rc = compare_rows(r, NULL, NULL, true, err);
 	} while (rc == RETRY && (rc = again(r, rc, err)) == OK);
+	r->kept = r->npending;
 	return rc;
 }
 
@@ -585,7 +648,7 @@ verify_rows(struct verify *v, struct verify_table *t, struct err *err)
 	t->state = t->counts[VERIFY_DIFFERENT] + t->counts[VERIFY_MISSING] + t->counts[VERIFY_EXTRA] ? VERIFY_DIFFERS
 	    : t->counts[VERIFY_OPEN] ? VERIFY_UNDECIDED
 	    : VERIFY_SAME;
-	forget_pending(&r);
+	forget_behind(&r, 0);
 	free(r.pending);
 	arena_free(&r.keys);
 	arena_free(&r.chunk);

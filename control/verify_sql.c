@@ -107,8 +107,15 @@ verify_sql_bound(const struct verify_shape *s, char *const *from, int64_t n, str
 	return done(&b, a);
 }
 
+/* What sorts a text by its bytes in UTF-8. */
+static void
+put_bytes(struct buf *b, const struct verify_shape *s, enum verify_side side, const char *sep, const char *text)
+{
+	buf_printf(b, s->utf8[side] ? "%s%s COLLATE \"C\"" : "%sconvert_to(%s, 'UTF8')", sep, text);
+}
+
 const char *
-verify_sql_list(const struct verify_shape *s, enum verify_side side, char *const *from, char *const *to, struct arena *a)
+verify_sql_list(const struct verify_shape *s, enum verify_side side, const struct verify_range *range, struct arena *a)
 {
 	struct buf b = { 0 };
 
@@ -123,10 +130,20 @@ verify_sql_list(const struct verify_shape *s, enum verify_side side, char *const
 	}
 	put_record(&b, s, side);
 	buf_text(&b, " AS r");
-	put_where(&b, s, side, from, to, a);
-	buf_text(&b, " OFFSET 0) s ORDER BY ");
+	put_where(&b, s, side, range->from, range->to, a);
+	buf_text(&b, " OFFSET 0) s");
+	if (range->behind) {
+		buf_text(&b, " WHERE (");
+		for (int i = 0; i < s->nkeys; i++)
+			put_bytes(&b, s, side, i ? ", " : "", arena_printf(a, "k%d", i));
+		buf_text(&b, ") > (");
+		for (int i = 0; i < s->nkeys; i++)
+			put_bytes(&b, s, side, i ? ", " : "", arena_printf(a, "%s::text", pg_literal(a, slice_of(range->behind[i]))));
+		buf_byte(&b, ')');
+	}
+	buf_text(&b, " ORDER BY ");
 	for (int i = 0; i < s->nkeys; i++)
-		buf_printf(&b, s->utf8[side] ? "%sk%d COLLATE \"C\"" : "%sconvert_to(k%d, 'UTF8')", i ? ", " : "", i);
+		put_bytes(&b, s, side, i ? ", " : "", arena_printf(a, "k%d", i));
 	return done(&b, a);
 }
 

@@ -38,8 +38,14 @@ const char *verify_sql_digest(const struct verify_shape *s, enum verify_side sid
 /* The key of the n-th row behind `from`, at the source; no row: there are fewer. */
 const char *verify_sql_bound(const struct verify_shape *s, char *const *from, int64_t n, struct arena *a);
 
+/* behind: only rows that come behind this key in the list's own order. */
+struct verify_range {
+	char *const *from, *const *to;
+	char **behind;
+};
+
 /* Key texts, digest: of each row of a range, in the order of verify_key_compare. */
-const char *verify_sql_list(const struct verify_shape *s, enum verify_side side, char *const *from, char *const *to, struct arena *a);
+const char *verify_sql_list(const struct verify_shape *s, enum verify_side side, const struct verify_range *range, struct arena *a);
 
 /* Number, version, cells (verify_key.h): of the rows with the keys in parameters, for each column of the key an array of texts. */
 const char *verify_sql_look(const struct verify_shape *s, enum verify_side side, struct arena *a);

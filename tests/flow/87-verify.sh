@@ -169,9 +169,34 @@ ends_with 0 verify copy renamed
 pg_sql dst "update part set v = 1 where id = 7; insert into part values ('a', 8, 1)"
 ends_with 0 verify copy part
 
-say 'connections that are ended: it goes on'
+say 'more keys than can wait: while they are decided no list of rows is open; connections that are ended then'
 pg_sql src "insert into queue select i, repeat('x', 100) from generate_series(1000, 150000) i"
 wait_for 60 "t verify copy queue"
+pg_sql dst 'delete from queue where id between 1001 and 7000'
+pg_sql src "begin; select pg_current_xact_id(); select pg_sleep(1000)" >"$DIR/data/open" 2>&1 &
+open=$!
+wait_for 10 '[ "$(pg_sql src "select count(*) from pg_stat_activity where wait_event = '"'PgSleep'"'")" = 1 ]'
+"$TOWLINE" -c "$DIR/towline.yaml" verify copy queue --json --limit 10000 --chunk-size 1000000 >"$DIR/data/out" 2>"$DIR/data/err" &
+pid=$!
+verifies() { pg_sql "$1" "select count(*) from pg_stat_activity where application_name = 'towline verify' and $2"; }
+wait_for 30 "[ \"\$(verifies src \"query like '%count(*) = 0%'\")\" != 0 ]" # it waits for the open transaction
+for s in src dst; do
+	[ "$(verifies $s "state = 'active' and query like '%ORDER BY k0%'")" = 0 ] || flunk "$s: a list of rows is open while keys are decided"
+done
+pg_sql src "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'" >"$DIR/data/open"
+wait $open || true
+cut=0
+while kill -0 $pid 2>/dev/null && [ $cut -lt 3 ]; do
+	wait_for 20 "! kill -0 $pid 2>/dev/null || [ \"\$(verifies dst \"query like '%unnest(%'\")\" != 0 ]"
+	n=$(pg_sql dst "select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'towline verify' and query like '%unnest(%'")
+	[ "$n" = 0 ] || cut=$((cut + 1))
+done
+wait $pid && flunk 'nothing was missing' || [ $? = 6 ] || flunk "it ended otherwise: $(cat "$DIR/data/err")"
+[ $cut = 3 ] || flunk "only $cut cuts"
+python3 -c 'import json, sys; t = json.load(open(sys.argv[1]))["tables"][0]; k = {k["key"]["id"] for k in t["keys"]}; assert (t["missing"], len(t["keys"]), k, t["complete"]) == (6000, 6000, {str(i) for i in range(1001, 7001)}, True), (t["missing"], len(t["keys"]), len(k))' "$DIR/data/out"
+pg_sql dst "insert into queue select i, repeat('x', 100) from generate_series(1001, 7000) i"
+
+say 'connections that are ended while chunks are compared: it goes on'
 "$TOWLINE" -c "$DIR/towline.yaml" verify copy queue --json --chunk-size 200 >"$DIR/data/out" 2>"$DIR/data/err" &
 pid=$!
 cut=0
