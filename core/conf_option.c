@@ -98,11 +98,21 @@ check_table(const char *s)
 }
 
 static const char *
-check_header(const char *s)
+check_field(const char *s)
 {
 	const char *equal = strchr(s, '=');
 
-	return equal == s || (equal && !equal[1]) ? "is not COLUMN=HEADER" : NULL;
+	return equal == s || (equal && !equal[1]) ? "is not COLUMN=NAME" : NULL;
+}
+
+static const char *
+check_header(const char *s)
+{
+	const char *equal = strchr(s, '='), *name = equal ? equal + 1 : s;
+
+	if (strcmp(name, "tl") == 0 || strncmp(name, "towline.", 8) == 0)
+		return "is a header of Towline's own; write COLUMN=HEADER with another name";
+	return check_field(s);
 }
 
 /* "{NAME}": its length; 0: it is none. */
@@ -313,7 +323,7 @@ const struct conf_option conf_options[] = {
 	{ "outbox.headers", "Further columns as headers: COLUMN or COLUMN=HEADER.", CONF_LIST, 0, AT(outbox_headers),
 	    .sample = "[type=eventType]", .check = check_header },
 	{ "outbox.envelope", "Further columns beside the payload, in a record with the field payload: COLUMN or COLUMN=FIELD.",
-	    CONF_LIST, 0, AT(outbox_envelope), .sample = "[type=eventType]", .check = check_header },
+	    CONF_LIST, 0, AT(outbox_envelope), .sample = "[type=eventType]", .check = check_field },
 	{ "outbox.partition", "Column (a whole number) that is the event's partition; NULL: by the key.", CONF_TEXT, 0,
 	    AT(outbox_partition), .sample = "shard" },
 	{ "outbox.timestamp", "Column that is the record's timestamp: a timestamp, or milliseconds since 1970; NULL: of the commit.",

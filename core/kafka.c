@@ -27,6 +27,7 @@ enum {
 	FIXED_BYTES = 16 << 20,   /* libraries, threads' stacks, connections */
 	SHARE_MIN = 32 << 20,
 	AHEAD_MIN = 1 << 20,
+	BROKER_MAX = 1048588,     /* message.max.bytes of a broker for which it is not set */
 	SPARE_KBYTES_MIN = 2048,  /* in librdkafka's queue, above what we count ourselves (producer/deliver.c) */
 	FETCH_KBYTES_MIN = 256,   /* asked for at once, each partition */
 };
@@ -461,11 +462,33 @@ topic_result(rd_kafka_event_t *ev, const char *topic, struct err *err)
 	    fix_for(code));
 }
 
+static const struct conf_pair keep_config[][6] = {
+	[TOPIC_STANDARD] = { { NULL, NULL } },
+	[TOPIC_COMPACT] = { { "cleanup.policy", "compact" } },
+	[TOPIC_FOREVER] = { { "retention.ms", "-1" } },
+	[TOPIC_NEWS] = { { "cleanup.policy", "compact,delete" }, { "retention.ms", "604800000" }, { "segment.ms", "600000" },
+	    { "segment.bytes", "1048576" }, { "min.cleanable.dirty.ratio", "0.1" } },
+	[TOPIC_BRIEF] = { { "cleanup.policy", "delete" }, { "retention.ms", "600000" }, { "segment.ms", "600000" },
+	    { "segment.bytes", "16777216" } },
+};
+
+/* A topic that is made on the fly has to take what is sent to it, whatever brokers take by default. */
+static void
+take_large(rd_kafka_NewTopic_t *nt, const struct conf *conf)
+{
+	int64_t most = kafka_message_max(conf);
+	char text[24];
+
+	snprintf(text, sizeof text, "%" PRId64, most);
+	if (most > BROKER_MAX)
+		rd_kafka_NewTopic_set_config(nt, "max.message.bytes", text);
+}
+
 static enum rc
-topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication, const struct conf_pair *config, struct err *err)
+topic_create(rd_kafka_t *rk, const struct conf *conf, const char *topic, int partitions, enum topic_keep keep, struct err *err)
 {
 	char text[512] = "";
-	rd_kafka_NewTopic_t *nt = rd_kafka_NewTopic_new(topic, partitions, replication, text, sizeof text);
+	rd_kafka_NewTopic_t *nt = rd_kafka_NewTopic_new(topic, partitions, (int)conf->replication, text, sizeof text);
 	rd_kafka_AdminOptions_t *opt = NULL;
 	rd_kafka_queue_t *q = NULL;
 	rd_kafka_event_t *ev = NULL;
@@ -473,8 +496,10 @@ topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication,
 
 	if (!nt)
 		return fail(err, FATAL, "topic %s: %s", topic, text);
-	for (; config->key; config++)
+	for (const struct conf_pair *config = keep_config[keep]; config->key; config++)
 		rd_kafka_NewTopic_set_config(nt, config->key, config->value);
+	if (keep == TOPIC_STANDARD)
+		take_large(nt, conf);
 	opt = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
 	rd_kafka_AdminOptions_set_request_timeout(opt, REQUEST_MS, text, sizeof text);
 	q = rd_kafka_queue_new(rk);
@@ -488,16 +513,6 @@ topic_create(rd_kafka_t *rk, const char *topic, int partitions, int replication,
 	rd_kafka_NewTopic_destroy(nt);
 	return rc;
 }
-
-static const struct conf_pair keep_config[][6] = {
-	[TOPIC_STANDARD] = { { NULL, NULL } },
-	[TOPIC_COMPACT] = { { "cleanup.policy", "compact" } },
-	[TOPIC_FOREVER] = { { "retention.ms", "-1" } },
-	[TOPIC_NEWS] = { { "cleanup.policy", "compact,delete" }, { "retention.ms", "604800000" }, { "segment.ms", "600000" },
-	    { "segment.bytes", "1048576" }, { "min.cleanable.dirty.ratio", "0.1" } },
-	[TOPIC_BRIEF] = { { "cleanup.policy", "delete" }, { "retention.ms", "600000" }, { "segment.ms", "600000" },
-	    { "segment.bytes", "16777216" } },
-};
 
 enum rc
 kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, enum topic_keep keep, int *n,
@@ -514,7 +529,7 @@ kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int
 	rc = kafka_partitions(rk, topic, n, err);
 	if (rc != OK || *n > 0)
 		return rc;
-	rc = topic_create(rk, topic, partitions, (int)k->conf->replication, keep_config[keep], err);
+	rc = topic_create(rk, k->conf, topic, partitions, keep, err);
 	if (rc != OK)
 		return rc;
 	/* The other brokers learn of a new topic a little later than its controller. */

@@ -77,7 +77,10 @@ enum rc kafka_partitions(rd_kafka_t *rk, const char *topic, int *n, struct err *
  */
 enum topic_keep { TOPIC_STANDARD = 0, TOPIC_COMPACT, TOPIC_FOREVER, TOPIC_NEWS, TOPIC_BRIEF };
 
-/* Make the topic when it is missing; a topic that exists is left as it is. *n: its partitions. */
+/*
+ * Make the topic when it is missing (one of TOPIC_STANDARD takes what message.max.bytes of kafka.options lets be sent); a topic that exists
+ * is left as it is. *n: its partitions.
+ */
 enum rc kafka_topic_ensure(const struct kafka *k, rd_kafka_t *rk, const char *topic, int partitions, enum topic_keep keep,
     int *n, struct err *err) MUST_CHECK;
 

@@ -27,6 +27,7 @@ large_limits(struct publisher *p)
 	p->record_max =
 	    most > 2 * ROOM_FOR_HEADERS ? (size_t)most - ROOM_FOR_HEADERS : (size_t)most / 2;
 	p->chunk_max = (size_t)(most > RECORD_MAX ? RECORD_MAX : most) / 10 * 9;
+	p->aside_max = p->record_max < RECORD_MAX - ROOM_FOR_HEADERS ? p->record_max : RECORD_MAX - ROOM_FOR_HEADERS;
 }
 
 static size_t

@@ -13,7 +13,7 @@
 
 enum {
 	SHARE = 32, /* of a record: what is longer goes into others. Of those below there are fewer. */
-	LONG = HEADERS + 3,
+	LONG = COUNTOF(((struct record *)0)->extra) + 2, /* all headers, payload and key */
 };
 
 struct piece {
@@ -48,24 +48,37 @@ add_header(struct record *r, const char *name, struct slice value)
 	r->extra[r->nextra++].value = value;
 }
 
+/* False: it has no form as text (a map, say). It is left out then, as for what is set aside there is no other place. */
+static bool
+has_text(struct publisher *p, const struct outbox *o, int col, const struct value *row, struct slice *out)
+{
+	struct err why;
+
+	*out = (struct slice){ NULL, 0 };
+	if (value_is_null(&row[col]) || outbox_plain(&o->tbl->cols[col], &row[col], &p->row, out, &why) == OK)
+		return true;
+	*out = (struct slice){ NULL, 0 };
+	return false;
+}
+
 static enum rc
 make(struct publisher *p, struct outbox *o, const struct value *row, const char *reason, struct record *r, struct err *err)
 {
 	const struct table *tbl = o->tbl;
+	struct slice header;
 	struct slice fields = outbox_fields(p, o, row);
 	enum rc rc = OK;
 
 	if (!o->aside.topic)
 		rc = publisher_topic(p, topic_own(&p->row, p->kafka->conf->name, "deadletter"), 1, TOPIC_FOREVER,
 		    SLICE_LIT("the dead letters"), &o->aside.topic, err);
-	if (rc == OK)
-		rc = outbox_key(p, o, &o->aside, row, &r->key, err);
-	if (rc == OK && !value_is_null(&row[o->payload]))
-		rc = outbox_plain(&tbl->cols[o->payload], &row[o->payload], &p->row, &r->value, err);
-	if (rc == OK)
-		rc = outbox_headers(p, o, row, r, err);
 	if (rc != OK)
 		return rc;
+	(void)has_text(p, o, o->key, row, &r->key);
+	(void)has_text(p, o, o->payload, row, &r->value);
+	for (int i = 0; i < o->nheaders; i++)
+		if (has_text(p, o, o->headers[i].col, row, &header))
+			add_header(r, o->headers[i].name, header);
 	r->topic = o->aside.topic;
 	add_header(r, "towline.reason", slice_of(reason));
 	add_header(r, "towline.source", slice_of(arena_printf(&p->row, "%.*s.%.*s", SLICE_ARG(tbl->schema), SLICE_ARG(tbl->name))));
@@ -151,15 +164,15 @@ outbox_aside(struct publisher *p, struct outbox *o, struct group *g, const struc
 {
 	struct record r = { .aside = true, .timestamp_ms = ms };
 	enum rc rc = make(p, o, row, reason, &r, err);
+	enum on_large policy = p->kafka->conf->on_large;
+	size_t most = policy == LARGE_CHUNK ? p->chunk_max : policy == LARGE_DEADLETTER ? p->aside_max : p->record_max;
 	bool is_long;
 
-	if (rc == REJECT)
-		return fail(err, FATAL, "outbox: %s", err->text);
 	if (rc != OK)
 		return rc;
-	/* Brokers take chunks by default, whatever message.max.bytes is set to. */
-	is_long = p->kafka->conf->on_large == LARGE_CHUNK ? large_bytes(&r) > p->chunk_max : large_is(p, &r);
-	if (is_long && p->kafka->conf->on_large == LARGE_STOP)
+	/* The topic takes what brokers do by default, whatever message.max.bytes is set to. */
+	is_long = large_bytes(&r) > most;
+	if (is_long && policy == LARGE_STOP)
 		return outbox_stop(o, arena_printf(&p->row, "an event to be set aside is larger than message.max.bytes (%s)", reason), err);
 	tell(o, reason);
 	return is_long ? send_long(p, o, g, &r, reason, err) : deliver(p, g, &r, err);

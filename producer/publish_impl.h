@@ -74,6 +74,7 @@ struct publisher {
 	struct arena row;       /* substituted rows */
 	struct buf keybuf, valuebuf, header;
 	size_t record_max, chunk_max; /* bytes of a record as it is, and of one of a large row's */
+	size_t aside_max;	      /* likewise as it is, into a topic that takes no more than brokers do by default */
 };
 
 struct record {
@@ -101,8 +102,8 @@ enum rc publisher_topic(struct publisher *p, const char *name, int partitions, e
 enum rc publisher_topic_lend(struct publisher *p, const char *name, int partitions, struct topic **out, struct err *err) MUST_CHECK;
 
 /*
- * large.c: set record_max and chunk_max; a record's bytes, and is it too large to be sent as it is? What becomes of such a one, by
- * source.on_large.
+ * large.c: set record_max, chunk_max and aside_max; a record's bytes, and is it too large to be sent as it is? What becomes of such a one,
+ * by source.on_large.
  */
 void large_limits(struct publisher *p);
 size_t large_bytes(const struct record *r);

@@ -74,6 +74,24 @@ aside | diff - <(printf '%s,towline.reason=,towline.source=public.outbox%s\n' id
 	id=2,type=T ',towline.long=header note|k|5' id=3,type=T,note=NULL '|k|950000') || flunk 'the events are not set aside so'
 end run
 
+# With a larger message.max.bytes: the topic of events is made to take what is sent, that of the dead letters has the brokers' limit. A header that
+# is named as Towline's own is refused.
+world raised <<-E
+source: { url: "${SRC%/*}/raised", on_large: dead-letter }
+outbox: { tables: [public.outbox], topic: 'event.${NAME}raised.{route}', headers: [note] }
+kafka: { brokers: "$BROKERS", options: { message.max.bytes: 10000000 } }
+E
+pg_sql src "create table outbox(id int primary key, aggregatetype text, aggregateid text, payload text, note text);
+	create table orders(id int primary key)"
+tl run run -c "$CONF"
+streams run
+put "(1, null, 'k', $(long 5000000 a), 'n'), (2, 'order', 'k', $(long 3000000 b), null), (3, null, 'k', $(long 1000000 c), 'n')" 1
+[ "$(events)" = 'k|id=2,note=NULL|3000000' ] || flunk "the events: $(events)"
+aside | diff - <(printf 'id=%s,note=n,towline.reason=,towline.source=public.outbox%s\n' 1 ',towline.long=payload|k|-1' 3 ',towline.long=payload|k|-1') || flunk 'the events are not set aside so'
+end run
+"$TOWLINE" config check -c "$CONF" --set 'outbox.headers=[note=towline.reason]' >"$DIR/header.out" 2>&1 && flunk 'a header named towline.reason is taken'
+grep -q "is a header of Towline's own" "$DIR/header.out" || flunk "$(cat "$DIR/header.out")"
+
 # ---- stop ----
 
 outbox stop '' stop
@@ -92,3 +110,21 @@ put "(1, 'order', 'k', 'T', $(long 1200000 a), 'n')" 1
 says run 'events of an outbox were set aside'
 pg_sql src "insert into outbox values (2, 'order', 'k', 'T', $(long 5000000 b), 'n')"
 ends run 1 'does not fit into the embedded broker; use a real Kafka, or set source.on_large: dead-letter'
+
+# ---- a value that has no text in its column's type, as SQLite lets it be, is left out: the rest of the event is set aside ----
+
+db=$DIR/data/src.db PIPE=${NAME}lite
+mkdir -p "$DIR/data"
+sqlite3 "$db" 'pragma journal_mode = wal; create table outbox(id integer primary key, aggregatetype text, aggregateid text, payload text, n integer, note text);
+	create table orders(id integer primary key)' >/dev/null
+"$TOWLINE" source install "$db" >"$DIR/install.out" 2>&1 || flunk "$(cat "$DIR/install.out")"
+printf '%s\n' "name: $PIPE" "source: sqlite:$db" "kafka: $BROKERS" "outbox: { tables: [main.outbox], topic: 'event.$PIPE.{route}', headers: [n, note] }" \
+	"sinks: { file: 'sqlite:$DIR/data/dst.db' }" >"$DIR/lite.yaml"
+towline_start lite run -c "$DIR/lite.yaml"
+wait_for 30 "grep -q 'msg=streaming' $DIR/lite.log"
+sqlite3 -cmd '.timeout 20000' "$db" "begin; insert into outbox values (1, 'order', 'k', 'p', 'no number', 'n'), (2, 'order', 'k', 'p', 5, 'n'); insert into orders values (1); commit" >/dev/null
+wait_for 30 '[ "$(sqlite3 "$DIR/data/dst.db" "select count(*) from orders" 2>/dev/null)" = 1 ]'
+[ "$(events)" = 'k|id=2,n=5,note=n|1' ] || flunk "the events: $(events)"
+letters '%k|%s|%h\n' >"$DIR/aside.txt"
+grep -q '^k|p|id=1,note=n,towline.reason=a column of numbers of the SQLite source holds .*,towline.source=main.outbox$' "$DIR/aside.txt" || flunk "$(cat "$DIR/aside.txt")"
+towline_kill lite TERM
