@@ -148,6 +148,7 @@ destination_make(struct publisher *p, struct outbox *o, const char *name, struct
 	d->topic = topic;
 	/* By the regex several routes may be one topic, whose schema has one name. */
 	d->space = outbox_namespace(p, o, p->kafka->conf->outbox_regex ? slice_of(name) : route);
+	d->record = "Value";
 	d->tables = topic_fits_table(p->kafka->conf, name);
 	d->next = o->destinations;
 	o->destinations = d;

@@ -26,10 +26,11 @@ struct refusal {
 /* A topic that was written to, and how its records begin (outbox.format: avro). */
 struct destination {
 	struct topic *topic;
-	const char *space; /* of the records' names */
+	const char *space, *record; /* names of the records, and of an envelope's */
 	bool tables; /* a table may come that has this topic */
 	struct frame key, value;
 	struct json_shape *shape; /* outbox.expand: what payloads were like so far; NULL: not asked for yet */
+	bool named;		  /* space and record are known to fit the subject */
 	bool registered;	  /* all that does not depend on the rows */
 	struct refusal *refusals; /* REFUSALS, the newest in place of the oldest; NULL: none yet */
 	int nrefusals;

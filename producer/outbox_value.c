@@ -69,7 +69,7 @@ value_schema(const struct outbox *o, const struct destination *d, const struct j
 	else
 		buf_slice(&payload, schema_column(&o->tbl->cols[o->payload], a));
 	if (o->nfields) {
-		buf_printf(&b, "{\"type\":\"record\",\"name\":\"Value\",\"namespace\":\"%s\",\"fields\":[", ns);
+		buf_printf(&b, "{\"type\":\"record\",\"name\":\"%s\",\"namespace\":\"%s\",\"fields\":[", d->record, ns);
 		if (shape && !slice_is(buf_view(&payload), "\"null\"")) {
 			const char *inner = arena_text(a, buf_view(&payload));
 
@@ -81,7 +81,7 @@ value_schema(const struct outbox *o, const struct destination *d, const struct j
 			buf_byte(&b, ',');
 			put_field(&b, o->fields[i].name, schema_column(&o->tbl->cols[o->fields[i].col], a));
 		}
-		buf_printf(&b, "],\"connect.name\":\"%s.Value\"}", ns);
+		buf_printf(&b, "],\"connect.name\":\"%s.%s\"}", ns, d->record);
 	} else {
 		buf_slice(&b, buf_view(&payload));
 	}
@@ -138,12 +138,63 @@ register_one(struct publisher *p, struct destination *d, const char *half, struc
 	return rc;
 }
 
+/* Is there a record of this namespace in a schema? */
+static bool
+has_space(json_t *j, const char *space)
+{
+	const char *ns = json_string_value(json_object_get(j, "namespace"));
+	json_t *below;
+	const char *key;
+	size_t i;
+
+	if (ns && strcmp(ns, space) == 0)
+		return true;
+	json_object_foreach(j, key, below)
+		if (has_space(below, space))
+			return true;
+	json_array_foreach(j, i, below)
+		if (has_space(below, space))
+			return true;
+	return false;
+}
+
+/*
+ * Versions of before had <topic>.Event for an envelope, and <topic>.Payload in it. A registry that asks for compatibility takes no record
+ * of another name in a subject, so one that has these keeps them.
+ */
+static enum rc
+keep_names(struct publisher *p, struct destination *d, struct err *err)
+{
+	const char *before = schema_adjust(slice_of(d->topic->name), true, &p->row).p;
+	struct slice newest;
+	json_t *j;
+	enum rc rc = registry_latest(p->registry, registry_subject(SUBJECTS_TOPIC, d->topic->name, "value", SLICE_LIT("{}"), &p->row),
+	    &newest, err);
+
+	if (rc != OK || !newest.n)
+		return rc;
+	j = json_loadb(newest.p, newest.n, JSON_DECODE_ANY, NULL);
+	if (has_space(j, before)) {
+		d->space = arena_text(&p->arena, slice_of(before));
+		if (json_is_string(json_object_get(j, "name")) && strcmp(json_string_value(json_object_get(j, "name")), "Event") == 0)
+			d->record = "Event";
+	}
+	json_decref(j);
+	return OK;
+}
+
 enum rc
 outbox_value_register(struct publisher *p, const struct outbox *o, struct destination *d, struct err *err)
 {
 	const struct conf *conf = p->kafka->conf;
 	enum rc rc = OK;
 
+	/* Under a subject of the record's own name there is nothing to be kept. */
+	if (conf->outbox_format == OUTBOX_AVRO && conf->subjects == SUBJECTS_TOPIC && (o->nfields || conf->outbox_expand) && !d->named)
+		rc = keep_names(p, d, err);
+	if (rc != OK)
+		return rc;
+	d->named = true;
 	if (conf->outbox_format == OUTBOX_AVRO)
 		rc = register_one(p, d, "key", schema_column(&o->tbl->cols[o->key], &p->row), &d->key, err);
 	if (rc == OK && conf->outbox_format == OUTBOX_AVRO && !conf->outbox_expand)
