@@ -84,7 +84,7 @@ verify_key_source(struct verify_key *k, struct verify_row row, bool settled, boo
 	k->proof = false;
 	if (k->sink_looked && same_row(&k->source, &k->sink))
 		k->verdict = VERIFY_EQUAL;
-	else if (k->sink_looked && same_version(&before, &k->source))
+	else if (k->sink_looked && same_version(&before, &k->source) && k->sink.rows <= k->source.rows)
 		prove(k, k->settled, strict);
 	k->source_looked = true;
 	drop_row(&before);
@@ -123,7 +123,7 @@ verify_key_sink(struct verify_key *k, struct verify_row row, bool strict)
 	k->missing += k->source.there && !row.there;
 	if (k->verdict == VERIFY_OPEN && (same_row(&k->source, &k->sink) || was_glanced(k)))
 		k->verdict = VERIFY_EQUAL;
-	else if (k->verdict == VERIFY_OPEN && k->sink_looked && same_version(&before, &k->sink))
+	else if (k->verdict == VERIFY_OPEN && k->sink_looked && same_version(&before, &k->sink) && k->source.rows <= k->sink.rows)
 		prove(k, k->settled, strict);
 	k->sink_looked = true;
 	drop_row(&before);

@@ -29,10 +29,17 @@ enum verify_verdict { VERIFY_OPEN = 0, VERIFY_EQUAL, VERIFY_DIFFERENT, VERIFY_MI
 /* "equal", "different", "missing" (at the sink), "extra" (there); "undecided". */
 const char *verify_verdict_name(enum verify_verdict v);
 
-/* A row as one look found it. version: no two versions of a row share it; cells: a digest of each column, with commas. */
+/*
+ * A row as one look found it. version: no two versions of a row share it; cells: a digest of each column, with commas.
+ *
+ * A table without a key is looked at as if it were one row: cells are the digest of all its rows, version is that of their versions. Rows
+ * that came and went between two looks leave no trace there. So S and S' of one version mean that the source had at least these rows all
+ * the while, and the sink at K too: it is proven wrong if K has other rows and not more of them; K and K' the other way round.
+ */
 struct verify_row {
 	bool there;
 	char *version, *cells; /* from malloc; NULL when it is not there */
+	int64_t rows;          /* of a table without a key; else 0 */
 };
 
 struct verify_key {

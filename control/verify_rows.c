@@ -87,7 +87,7 @@ take_row(struct verify_row *row, const char *version, const char *cells)
 		row->cells = own(VERIFY_SEVERAL);
 		return;
 	}
-	*row = (struct verify_row){ true, own(version), own(cells) };
+	*row = (struct verify_row){ .there = true, .version = own(version), .cells = own(cells) };
 }
 
 static enum rc
@@ -547,16 +547,15 @@ static enum rc
 look_at_all(struct rows *r, enum verify_side side, struct verify_row *out, struct err *err)
 {
 	PGresult *res = NULL;
-	enum rc rc = verify_ask(r->v->scan[side], "digest of all rows", verify_sql_digest(&r->t->shape, side, NULL, NULL, &r->chunk), 0,
-	    NULL, &res, err);
+	enum rc rc = verify_ask(r->v->scan[side], "digest of all rows", verify_sql_all(&r->t->shape, side, &r->chunk), 0, NULL, &res, err);
 
 	*out = (struct verify_row){ 0 };
 	if (rc == OK) {
 		const char *text = arena_printf(&r->chunk, "%s:%s", PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
 
-		*out = (struct verify_row){ true, own(text), own(text) };
+		*out = (struct verify_row){ true, own(PQgetvalue(res, 0, 2)), own(text), strtoll(PQgetvalue(res, 0, 0), NULL, 10) };
 		if (side == VERIFY_SOURCE)
-			r->t->rows = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+			r->t->rows = out->rows;
 	}
 	PQclear(res);
 	return rc == OK ? OK : fail_in(err, side == VERIFY_SOURCE ? "source" : "sink");
@@ -587,7 +586,7 @@ whole_round(struct rows *r, struct verify_key *k, int round, struct err *err)
 	return rc;
 }
 
-/* The whole table as one row whose version is its content: it is decided when it stands still for two looks. */
+/* The whole table as one row (verify_key.h): a difference is decided when one side stands still for two looks. */
 static enum rc
 as_a_whole(struct rows *r, struct err *err)
 {

@@ -79,6 +79,26 @@ verify_sql_digest(const struct verify_shape *s, enum verify_side side, char *con
 	return done(&b, a);
 }
 
+/* No two versions of a row have this in common. */
+#define VERSION "concat(tableoid, '/', xmin, '/', ctid)"
+
+const char *
+verify_sql_all(const struct verify_shape *s, enum verify_side side, struct arena *a)
+{
+	struct buf b = { 0 };
+
+	buf_text(&b, "SELECT count(*), ");
+	put_digest(&b, s, "r", "coalesce(sum(", "), 0)");
+	buf_text(&b, ", ");
+	put_digest(&b, s, "v", "coalesce(sum(", "), 0)");
+	buf_text(&b, " FROM (SELECT " VERSION " AS v, ");
+	put_record(&b, s, side);
+	buf_text(&b, " AS r");
+	put_where(&b, s, side, NULL, NULL, a);
+	buf_text(&b, " OFFSET 0) s");
+	return done(&b, a);
+}
+
 /* A key's column as a text, by its output function. */
 static void
 put_text(struct buf *b, const struct verify_shape *s, enum verify_side side, int key)
@@ -159,7 +179,7 @@ verify_sql_look(const struct verify_shape *s, enum verify_side side, struct aren
 	buf_text(&b, ") WITH ORDINALITY AS u (");
 	for (int i = 0; i < s->nkeys; i++)
 		buf_printf(&b, "k%d, ", i);
-	buf_text(&b, "n) JOIN (SELECT concat(tableoid, '/', xmin, '/', ctid) AS v, ");
+	buf_text(&b, "n) JOIN (SELECT " VERSION " AS v, ");
 	for (int i = 0; i < s->nkeys; i++) {
 		buf_printf(&b, "%s AS r%d, ", s->cols[s->keys[i]].raw[side], i);
 		put_text(&b, s, side, i);

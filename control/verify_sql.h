@@ -32,6 +32,9 @@ struct verify_shape {
 
 /* All in a. from, to: texts of a key, from < key <= to; NULL: open. */
 
+/* Count, digest, digest of the versions: of all rows. */
+const char *verify_sql_all(const struct verify_shape *s, enum verify_side side, struct arena *a);
+
 /* Count, digest: of one range. */
 const char *verify_sql_digest(const struct verify_shape *s, enum verify_side side, char *const *from, char *const *to, struct arena *a);
 

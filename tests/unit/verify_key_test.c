@@ -173,6 +173,126 @@ what_is_planted_is_found(void **state)
 	}
 }
 
+/* ---- a table without a key, as one row ---- */
+
+enum { ROWS_MAX = 6 };
+
+/* Its rows after i commits: content (0: none) and the commit that wrote it. `steady` rows are never touched. */
+struct heap {
+	struct rng r;
+	int content[COMMITS_MAX + 1][ROWS_MAX], version[COMMITS_MAX + 1][ROWS_MAX];
+	int n, applied, steady;
+};
+
+static void
+heap_commit(struct heap *h)
+{
+	int i = h->steady + (int)(rnd(&h->r) % (uint64_t)(ROWS_MAX - h->steady));
+
+	memcpy(h->content[h->n + 1], h->content[h->n], sizeof h->content[0]);
+	memcpy(h->version[h->n + 1], h->version[h->n], sizeof h->version[0]);
+	h->n++;
+	/* As in a queue: a row comes, goes, and the same content comes again as another row. */
+	h->content[h->n][i] = h->content[h->n][i] ? 0 : 1 + (int)(rnd(&h->r) % 2);
+	h->version[h->n][i] = h->n;
+}
+
+/* Without the row `lost`, and with one more where `extra` is set. */
+static struct verify_row
+heap_look(const struct heap *h, int at, int lost, bool extra)
+{
+	char cells[128] = "", version[128] = "";
+	struct verify_row row = { .there = true };
+
+	for (int value = 1; value <= 2; value++)
+		for (int i = 0; i < ROWS_MAX; i++)
+			if (i != lost && h->content[at][i] == value)
+				snprintf(cells + strlen(cells), sizeof cells - strlen(cells), "%d.", value);
+	for (int i = 0; i < ROWS_MAX; i++)
+		if (i != lost && h->content[at][i]) {
+			snprintf(version + strlen(version), sizeof version - strlen(version), "%d/%d.", i, h->version[at][i]);
+			row.rows++;
+		}
+	if (extra) {
+		snprintf(cells + strlen(cells), sizeof cells - strlen(cells), "9.");
+		snprintf(version + strlen(version), sizeof version - strlen(version), "x.");
+		row.rows++;
+	}
+	row.cells = strdup(cells);
+	row.version = strdup(version);
+	return row;
+}
+
+static void
+heap_steps(struct heap *h, int most)
+{
+	for (int i = (int)(rnd(&h->r) % (uint64_t)most); i >= 0; i--) {
+		if (h->n < COMMITS_MAX && rnd(&h->r) % 2)
+			heap_commit(h);
+		if (h->applied < h->n && rnd(&h->r) % 2)
+			h->applied += 1 + (int)(rnd(&h->r) % (uint64_t)(h->n - h->applied));
+	}
+}
+
+static void
+heap_round(struct heap *h, struct verify_key *k, int lost, bool extra)
+{
+	int end;
+
+	verify_key_source(k, heap_look(h, h->n, -1, false), true, false);
+	end = h->n;
+	heap_steps(h, 3);
+	if (h->applied < end)
+		h->applied = end;
+	verify_key_sink(k, heap_look(h, h->applied, lost, extra), false);
+	heap_steps(h, 3);
+}
+
+static void
+a_table_without_a_key(void **state)
+{
+	uint64_t first = first_seed("a_table_without_a_key"), n_rounds = rounds(20000), decided = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < n_rounds; i++) {
+		struct heap h = { .r = rng_of(first + i), .steady = 1 };
+		struct verify_key k = { 0 };
+
+		h.content[0][0] = 1;
+		heap_steps(&h, 10);
+		for (int n = 0; n < 8 && k.verdict == VERIFY_OPEN; n++)
+			heap_round(&h, &k, -1, false);
+		HOLDS(&h.r, k.verdict == VERIFY_OPEN || k.verdict == VERIFY_EQUAL);
+		decided += k.verdict == VERIFY_EQUAL;
+		verify_key_drop(&k);
+	}
+	assert_true(getenv("TOWLINE_ROUNDS") || decided > n_rounds / 2);
+}
+
+/* At rest, whatever was before: a row that the sink lacks, has too much, or both. */
+static void
+a_table_without_a_key_at_rest(void **state)
+{
+	uint64_t first = first_seed("a_table_without_a_key_at_rest"), n_rounds = rounds(5000);
+
+	(void)state;
+	for (uint64_t i = 0; i < n_rounds; i++) {
+		struct heap h = { .r = rng_of(first + i), .steady = 1 };
+		struct verify_key k = { 0 };
+		int kind = (int)(rnd(&h.r) % 3);
+
+		h.content[0][0] = 1;
+		heap_steps(&h, 10);
+		h.applied = h.n;
+		for (int n = 0; n < 2 && k.verdict == VERIFY_OPEN; n++) {
+			verify_key_source(&k, heap_look(&h, h.n, -1, false), true, false);
+			verify_key_sink(&k, heap_look(&h, h.n, kind ? 0 : -1, kind != 1), false);
+		}
+		HOLDS(&h.r, k.verdict == VERIFY_DIFFERENT);
+		verify_key_drop(&k);
+	}
+}
+
 /* A transaction that runs for hours: it takes more rounds, and where commits may wait for sinks it is never said. */
 static void
 without_settled_looks(void **state)
@@ -268,6 +388,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_difference_where_there_is_none), cmocka_unit_test(what_is_planted_is_found),
+		cmocka_unit_test(a_table_without_a_key), cmocka_unit_test(a_table_without_a_key_at_rest),
 		cmocka_unit_test(without_settled_looks), cmocka_unit_test(hot_rows),
 		cmocka_unit_test(glances), cmocka_unit_test(columns_and_keys),
 	};
