@@ -9,6 +9,7 @@
 #include "control/verify.h"
 #include "core/suggest.h"
 #include "producer/publication.h"
+#include "producer/snapshot.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -90,7 +91,7 @@ asked_for(const struct verify_call *w, const char *arg, struct slice schema, str
 }
 
 static void
-add_table(struct verify_call *w, const struct publication_table *p)
+add_table(struct verify_call *w, const struct publication_table *p, bool named)
 {
 	struct verify_table *t = &w->tables[w->n++];
 
@@ -102,6 +103,7 @@ add_table(struct verify_call *w, const struct publication_table *p)
 		t->why = "an outbox, whose rows are events";
 	else if (!p->in)
 		t->why = p->fit ? "it is not in the publication" : "it has no key, and no REPLICA IDENTITY FULL, so it is not published";
+	t->named = named;
 	t->state = t->why ? VERIFY_SKIPPED : VERIFY_SAME;
 }
 
@@ -120,13 +122,15 @@ take_tables(struct verify_call *w)
 		die("out of memory");
 	for (int i = 0; i < w->pub.ntables; i++) {
 		const struct publication_table *p = &w->pub.tables[i];
-		bool take = call->argc == 1 && conf_sink_wants(w->v.sink, slice_of(p->schema), slice_of(p->name));
+		bool named = false, take = call->argc == 1 && conf_sink_wants(w->v.sink, slice_of(p->schema), slice_of(p->name));
 
 		for (int k = 1; k < call->argc; k++)
-			if (asked_for(w, call->argv[k], slice_of(p->schema), slice_of(p->name)))
+			if (asked_for(w, call->argv[k], slice_of(p->schema), slice_of(p->name))) {
 				used[k] = take = true;
+				named = named || (!strpbrk(call->argv[k], "*?") && call->argv[k][0] != '/');
+			}
 		if (take)
-			add_table(w, p);
+			add_table(w, p, named);
 	}
 	for (int k = 1; k < call->argc; k++) {
 		struct suggestion s = { .word = slice_of(call->argv[k]) };
@@ -148,7 +152,11 @@ static void
 judge_copy(struct verify_table *t, const struct copy *c)
 {
 	t->upto = c->upto;
-	if (c->state == COPY_WAITING || c->state == COPY_RUNNING || c->state == COPY_PAUSED) {
+	t->copy = t->copy_now;
+	if (c->state == COPY_STOPPED || (c->empty && !copy_open(c))) {
+		t->state = VERIFY_SKIPPED;
+		t->why = "it is stopped, as it cannot be published as it is now: the sink lacks changes of it; see towline snapshot ls";
+	} else if (c->state == COPY_WAITING || c->state == COPY_RUNNING || c->state == COPY_PAUSED) {
 		t->state = VERIFY_SKIPPED;
 		t->why = c->state == COPY_PAUSED ? "its copy is paused" : "it is being copied; see towline snapshot ls";
 	} else if (c->state == COPY_NONE) {
@@ -161,7 +169,7 @@ judge_copy(struct verify_table *t, const struct copy *c)
 }
 
 static void
-note_copy(struct verify_call *w, struct slice name, struct slice value)
+note_copy(struct verify_call *w, struct slice name, struct slice value, bool judge)
 {
 	struct slice schema, table;
 	struct copy c = { 0 };
@@ -175,42 +183,112 @@ note_copy(struct verify_call *w, struct slice name, struct slice value)
 		/* The newest record of a table counts. */
 		if (!slice_is(schema, t->schema) || !slice_is(table, t->name))
 			continue;
+		t->copy_now = (struct verify_copy){ c.state, c.empty, c.begun, c.upto };
+		if (!judge)
+			continue;
 		if (t->state == VERIFY_SKIPPED && t->copied)
 			t->state = VERIFY_SAME, t->why = NULL;
 		t->note = NULL;
 		t->copied = t->state != VERIFY_SKIPPED;
 		if (t->copied)
 			judge_copy(t, &c);
+		t->lacks = t->copied && t->state == VERIFY_SKIPPED;
 	}
 	copy_free(&c);
+}
+
+/* judge: tables are skipped, or noted, for their copies; else those are only noted down in copy_now. */
+static enum rc
+read_copies(struct verify_call *w, bool judge)
+{
+	struct err *err = &w->v.call->err;
+	struct control *c = NULL;
+	struct control_record rec;
+	struct slice name;
+	enum rc rc = control_open(&w->v.kafka, CONTROL_ALL, false, &c, err);
+
+	for (int i = 0; i < w->n; i++)
+		w->tables[i].copy_now = (struct verify_copy){ 0 };
+	while (rc == OK && control_there(c) && (rc = control_held(c, LOAD_MS, &rec, err)) == OK)
+		if (control_about(rec.key, COPY_PREFIX, &name) && rec.value.n)
+			note_copy(w, name, rec.value, judge);
+	control_close(c);
+	return rc == AGAIN ? OK : rc;
+}
+
+/* Rows may be missing at the sink that are still to come. With the embedded broker only the publication's comment tells. */
+static enum rc
+rows_to_come(struct verify_call *w, bool *yes)
+{
+	struct err *err = &w->v.call->err;
+	PGresult *res = NULL;
+	enum rc rc;
+
+	if (!w->v.conf->embedded)
+		return resync_stands(&w->v.kafka, w->v.sink, yes, err);
+	rc = verify_ask(w->v.look[VERIFY_SOURCE], "the publication's comment",
+	    "SELECT obj_description(oid, 'pg_publication') FROM pg_catalog.pg_publication WHERE pubname = $1", 1,
+	    &w->v.conf->publication, &res, err);
+	*yes = rc == OK && PQntuples(res) && snapshot_is_unfinished(PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return rc == OK ? OK : fail_in(err, "source");
 }
 
 static enum rc
 look_at_copies(struct verify_call *w)
 {
 	struct err *err = &w->v.call->err;
-	struct control *c = NULL;
-	struct control_record rec;
-	struct slice name;
-	bool anew = false;
-	enum rc rc;
+	bool yes = false;
+	enum rc rc = rows_to_come(w, &yes);
 
-	if (w->v.conf->embedded)
-		return OK;
-	rc = resync_stands(&w->v.kafka, w->v.sink, &anew, err);
-	if (rc == OK && anew)
+	if (rc == OK && yes && w->v.conf->embedded)
+		return fail(err, FATAL, "tables are still being copied, so that rows of them are not at the sink; try again once the log of"
+		    " towline run says that the copies are done");
+	if (rc == OK && yes)
 		return fail(err, FATAL, "sink %s is being made anew (towline resync) and lacks rows until that is over; see towline stats",
 		    w->v.sink->name);
-	if (rc == OK)
-		rc = control_open(&w->v.kafka, CONTROL_ALL, false, &c, err);
-	while (rc == OK && control_there(c) && (rc = control_held(c, LOAD_MS, &rec, err)) == OK)
-		if (control_about(rec.key, COPY_PREFIX, &name) && rec.value.n)
-			note_copy(w, name, rec.value);
-	control_close(c);
-	return rc == AGAIN ? OK : rc;
+	return rc == OK && !w->v.conf->embedded ? read_copies(w, true) : rc;
+}
+
+static bool
+same_copy(const struct verify_copy *a, const struct verify_copy *b)
+{
+	return a->state == b->state && a->empty == b->empty && a->begun.gen == b->begun.gen && a->begun.no == b->begun.no &&
+	    a->upto.gen == b->upto.gen && a->upto.no == b->upto.no;
+}
+
+/* Before it is said that a table differs: a copy, or a resync, that began after the first look explains it. */
+static enum rc
+look_at_copy_again(struct verify_call *w, struct verify_table *t)
+{
+	bool yes = false;
+	enum rc rc = rows_to_come(w, &yes);
+
+	if (rc == OK && !yes && !w->v.conf->embedded) {
+		rc = read_copies(w, false);
+		yes = !same_copy(&t->copy, &t->copy_now);
+	}
+	if (rc != OK || !yes)
+		return rc;
+	t->state = VERIFY_UNDECIDED;
+	t->note = "it differed, but is copied again, or is the sink made anew, since it was looked at; verify it once that is over";
+	for (int i = VERIFY_DIFFERENT; i <= VERIFY_EXTRA; i++) {
+		t->counts[VERIFY_OPEN] += t->counts[i];
+		t->counts[i] = 0;
+	}
+	for (int i = 0; i < t->nfound; i++)
+		t->found[i].verdict = VERIFY_OPEN;
+	return OK;
 }
 
 /* ---- the comparison ---- */
+
+/* Rights, or a policy that would hide rows; more columns than a row may have: other tables can be compared all the same. */
+static bool
+is_of_the_table(enum rc rc, const struct err *err)
+{
+	return rc == FATAL && (strstr(err->text, "(SQLSTATE 42501)") || strstr(err->text, "(SQLSTATE 54"));
+}
 
 static enum rc
 verify_one(struct verify_call *w, struct verify_table *t)
@@ -223,11 +301,17 @@ verify_one(struct verify_call *w, struct verify_table *t)
 		rc = verify_table_look(&w->v, t, err);
 	if (rc == OK && t->state != VERIFY_SKIPPED && t->shape.from[VERIFY_SINK])
 		rc = verify_rows(&w->v, t, err);
-	if (rc == REJECT) { /* a value that the sink's type does not take, say */
-		t->state = VERIFY_UNDECIDED;
+	if (rc == REJECT || is_of_the_table(rc, err)) {
+		/* A value that the sink's type does not take, say. What was found before holds. */
+		bool wrong = t->counts[VERIFY_DIFFERENT] + t->counts[VERIFY_MISSING] + t->counts[VERIFY_EXTRA];
+
+		t->state = wrong ? VERIFY_DIFFERS : VERIFY_UNDECIDED;
+		t->cut = true;
 		t->note = arena_text(&t->arena, slice_of(err->text));
-		rc = OK;
+		rc = verify_quiet(&w->v, err);
 	}
+	if (rc == OK && t->state == VERIFY_DIFFERS)
+		rc = look_at_copy_again(w, t);
 	/* Where nothing is wrong nobody needs to hear why something could be. */
 	if (t->note == note && t->state == VERIFY_SAME)
 		t->note = NULL;
@@ -252,23 +336,48 @@ verify_sequences(struct verify_call *w, struct arena *a)
 	return rc;
 }
 
+int
+verify_open_tables(const struct verify_table *tables, int n)
+{
+	int found = 0;
+
+	for (int i = 0; i < n; i++)
+		found += tables[i].state == VERIFY_UNDECIDED ||
+		    (tables[i].state == VERIFY_SKIPPED && (tables[i].named || tables[i].lacks));
+	return found;
+}
+
+bool
+verify_equal(const struct verify_table *tables, int n)
+{
+	int same = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (tables[i].state == VERIFY_DIFFERS)
+			return false;
+		same += tables[i].state == VERIFY_SAME;
+	}
+	return same && !verify_open_tables(tables, n);
+}
+
 static int
 verdict(struct verify_call *w)
 {
-	int undecided = 0;
+	int undecided = verify_open_tables(w->tables, w->n);
 	bool different = false;
 
-	for (int i = 0; i < w->n; i++) {
+	for (int i = 0; i < w->n; i++)
 		different = different || w->tables[i].state == VERIFY_DIFFERS;
-		undecided += w->tables[i].state == VERIFY_UNDECIDED;
-	}
 	for (int i = 0; i < w->nseqs; i++)
 		different = different || sequence_is_less(&w->seqs[i]);
 	if (different)
 		return EXIT_DIFFERENT;
-	if (!undecided)
+	if (verify_equal(w->tables, w->n))
 		return EXIT_DONE;
-	(void)fail(&w->v.call->err, FATAL, "%d %s undecided", undecided, undecided == 1 ? "table is" : "tables are");
+	if (undecided)
+		(void)fail(&w->v.call->err, FATAL, "%d %s undecided, or skipped", undecided, undecided == 1 ? "table is" : "tables are");
+	else
+		(void)fail(&w->v.call->err, FATAL, "no table was compared");
 	return EXIT_FAILED;
 }
 
@@ -327,7 +436,8 @@ const struct command command_verify = {
 	    "TABLE is SCHEMA.TABLE, or a table of schema public, with * and ?. Reads both databases, changes nothing (but for --sequences\n"
 	    "copy). Chunks are compared by digests that the servers make; what differs is looked at again, key by key, until one side\n"
 	    "stood still and the sink had applied the log up to there: a row that is only on its way is no difference. Tables that are\n"
-	    "being copied are skipped. Exit code 6: something differs; 1: something is undecided, as it changed at every look.\n",
+	    "being copied, or stopped, are skipped. Exit code 6: something differs; 1: something is undecided, as it changed at every\n"
+	    "look, or skipped although it was named or is copied, or nothing was compared.\n",
 	.options = verify_options,
 	.noptions = COUNTOF(verify_options),
 	.args_min = 1,

@@ -56,6 +56,9 @@ enum rc verify_ask(PGconn *conn, const char *what, const char *sql, int n, const
 /* What was asked is not of interest any more: the connection is good for the next statement. RETRY: it is broken. */
 enum rc verify_drop(PGconn *conn, struct err *err) MUST_CHECK;
 
+/* Nothing that was asked on any connection is of interest any more. */
+enum rc verify_quiet(struct verify *v, struct err *err) MUST_CHECK;
+
 /* Two at once, on the scanning connections. */
 enum rc verify_ask_both(struct verify *v, const char *what, const char *const sql[VERIFY_SIDES], PGresult *out[VERIFY_SIDES],
     struct err *err) MUST_CHECK;
@@ -79,6 +82,16 @@ enum rc verify_reach(struct verify *v, const struct verify_place *p, struct err 
 /* Wait a little for every transaction that runs at the source now; *settled: all have ended. */
 enum rc verify_settle(struct verify *v, bool *settled, struct err *err) MUST_CHECK;
 
+/* ---- verify.c ---- */
+
+struct verify_table;
+
+/* Tables of which nobody can say whether they are equal: undecided ones, and those skipped although named, or for their copy. */
+int verify_open_tables(const struct verify_table *tables, int n);
+
+/* All that were to be compared were, and are; at least one. */
+bool verify_equal(const struct verify_table *tables, int n);
+
 /* ---- verify_table.c ---- */
 
 struct verify_found {
@@ -86,6 +99,13 @@ struct verify_found {
 	enum verify_verdict verdict;
 	const char **columns; /* that differ */
 	int ncolumns;
+};
+
+/* What tells one copy of a table from another one. */
+struct verify_copy {
+	enum copy_state state;
+	bool empty;
+	struct copy_place begun, upto;
 };
 
 enum verify_state { VERIFY_SAME = 0, VERIFY_DIFFERS, VERIFY_UNDECIDED, VERIFY_SKIPPED };
@@ -106,6 +126,9 @@ struct verify_table {
 	int64_t estimate;
 	struct copy_place upto;    /* where its copy ends */
 	bool copied;               /* its state is that of its copy */
+	bool lacks;                /* skipped for its copy: the sink lacks rows */
+	bool named;                /* asked for by its name */
+	struct verify_copy copy, copy_now; /* when its rows were looked at, and later */
 
 	enum verify_state state;
 	const char *why;           /* SKIPPED: the reason */

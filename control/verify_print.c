@@ -93,7 +93,7 @@ verify_print_table(struct verify *v, const struct verify_table *t)
 			buf_printf(&b, "%s%s", c ? ", " : "  ", f->columns[c]);
 		buf_byte(&b, '\n');
 	}
-	if (t->cut && t->nfound)
+	if (t->cut && t->nfound >= v->limit)
 		buf_printf(&b, "  and more: the rest of the table was not looked at (--limit)\n");
 	if (t->note)
 		buf_printf(&b, "  %s\n", t->note);
@@ -222,7 +222,7 @@ put_number(struct buf *b, const char *name, bool there, int64_t n)
 void
 verify_print_json(struct verify *v, const struct verify_table *tables, int n, const struct sequence_found *seqs, int nseqs)
 {
-	bool equal = count_state(tables, n, VERIFY_DIFFERS) + count_state(tables, n, VERIFY_UNDECIDED) == 0;
+	bool equal = verify_equal(tables, n);
 	struct buf b = { 0 };
 
 	for (int i = 0; i < nseqs; i++)

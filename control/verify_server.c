@@ -69,6 +69,15 @@ verify_drop(PGconn *conn, struct err *err)
 	return rc;
 }
 
+enum rc
+verify_quiet(struct verify *v, struct err *err)
+{
+	for (int i = 0; i < VERIFY_SIDES; i++)
+		if (verify_drop(v->scan[i], err) != OK || verify_drop(v->look[i], err) != OK)
+			return err->rc;
+	return OK;
+}
+
 static enum rc
 take(PGconn *conn, const char *what, PGresult **out, struct err *err)
 {

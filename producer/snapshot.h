@@ -24,6 +24,9 @@
 
 struct snapshot;
 
+/* With the embedded broker: does the publication's comment say that rows are still to come? */
+bool snapshot_is_unfinished(const char *comment);
+
 /* Of stopped tables g tells. */
 struct snapshot *snapshot_new(const struct kafka *k, struct gauge *g);
 void snapshot_free(struct snapshot *s);

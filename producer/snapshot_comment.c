@@ -9,6 +9,15 @@ static const char *const unfinished[] = {
 	[UNFINISHED_EMPTY] = "towline: sinks to be emptied, then copied",
 };
 
+bool
+snapshot_is_unfinished(const char *comment)
+{
+	for (int i = 1; i < (int)COUNTOF(unfinished); i++)
+		if (strcmp(comment, unfinished[i]) == 0)
+			return true;
+	return false;
+}
+
 static enum unfinished
 unfinished_now(const struct snapshot *s)
 {
