@@ -29,6 +29,7 @@ struct verify {
 	struct board *board;   /* NULL: embedded */
 	PGconn *scan[VERIFY_SIDES], *look[VERIFY_SIDES];
 	bool utf8[VERIFY_SIDES], md5;
+	bool blind;            /* the source is a standby: what runs at its primary cannot be seen */
 	bool strict;           /* commits at the source may wait for sinks */
 	int64_t flush_ms;      /* a commit is on disk at the latest so long after it was made */
 	int64_t timeout_us, chunk_rows, limit;
@@ -79,7 +80,7 @@ enum rc verify_here(struct verify *v, struct copy_place copied, struct verify_pl
 enum rc verify_reached(struct verify *v, const struct verify_place *p, bool *yes, struct err *err) MUST_CHECK;
 enum rc verify_reach(struct verify *v, const struct verify_place *p, struct err *err) MUST_CHECK;
 
-/* Wait a little for every transaction that runs at the source now; *settled: all have ended. */
+/* Wait a little for every transaction that runs at the source now; *settled: all have ended (nobody knows of a standby's primary). */
 enum rc verify_settle(struct verify *v, bool *settled, struct err *err) MUST_CHECK;
 
 /* ---- verify.c ---- */
