@@ -109,10 +109,10 @@ column_of(struct verify_table *t, const struct col *from, const struct col *to)
 
 	c.raw[VERIFY_SOURCE] = c.value[VERIFY_SOURCE] = pg_ident(a, slice_of(from->name));
 	c.raw[VERIFY_SINK] = c.value[VERIFY_SINK] = pg_ident(a, slice_of(to->name));
-	/* One without a pair travels as a blank. */
+	/* One without a pair travels as a blank, or as a map without one; all others begin and end with a quote, or a NULL. */
 	if (to->oid == PG_TEXT && strlen(from->base) > 7 && strcmp(from->base + strlen(from->base) - 7, ".hstore") == 0)
-		c.value[VERIFY_SOURCE] = arena_printf(a, "coalesce(nullif(%s::text, ''), left(%s::text || ' ', 1))", c.raw[VERIFY_SOURCE],
-		    c.raw[VERIFY_SOURCE]);
+		for (int i = 0; i < 2; i++)
+			c.value[i] = arena_printf(a, "btrim(%s::text)", c.raw[i]);
 	if (from->oid == to->oid || !from->own || !to->own)
 		return c;
 	/* What has another type where the sink makes the table is written as a value; all else as the text. */
