@@ -281,13 +281,13 @@ sequences_close(struct sequences *w)
 
 /* ---- towline sequence ---- */
 
-static void
-put_value(struct buf *b, int64_t last, bool used, bool there)
+void
+sequence_put_last(struct buf *b, bool there, bool used, int64_t last, const char *unused)
 {
 	if (there && used)
 		buf_printf(b, "%" PRId64, last);
 	else
-		buf_text(b, there ? "null" : "none");
+		buf_text(b, there ? unused : "none");
 }
 
 static void
@@ -297,16 +297,16 @@ say(struct buf *b, const struct sequence_found *f, bool json)
 		buf_printf(b, "%s{\"sink\":\"%s\",\"sequence\":", b->n ? "," : "[", f->sink);
 		quote_json(b, slice_of(f->name));
 		buf_text(b, ",\"source\":");
-		put_value(b, f->last, f->used, true);
+		sequence_put_last(b, true, f->used, f->last, "null");
 		buf_text(b, ",\"at_sink\":");
-		put_value(b, f->last_there, f->used_there, true);
+		sequence_put_last(b, true, f->used_there, f->last_there, "null");
 		buf_printf(b, ",\"state\":\"%s\",\"set\":%s}", sequence_state_name(f->state), f->set ? "true" : "false");
 		return;
 	}
 	buf_printf(b, "%-12s %-32s %-8s source ", f->sink, f->name, sequence_state_name(f->state));
-	put_value(b, f->last, f->used, true);
+	sequence_put_last(b, true, f->used, f->last, "null");
 	buf_text(b, ", sink ");
-	put_value(b, f->last_there, f->used_there, f->state != SEQUENCE_MISSING);
+	sequence_put_last(b, f->state != SEQUENCE_MISSING, f->used_there, f->last_there, "null");
 	buf_text(b, f->set ? "  (set)\n" : "\n");
 }
 

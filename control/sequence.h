@@ -25,6 +25,11 @@ sequence_is_less(const struct sequence_found *f)
 	return f->state == SEQUENCE_BEHIND || f->state == SEQUENCE_MISSING;
 }
 
+struct buf;
+
+/* The last value of one that is there: `unused` for one that gave out none. "none": it is not there. */
+void sequence_put_last(struct buf *b, bool there, bool used, int64_t last, const char *unused);
+
 struct sequence_how {
 	bool copy, create; /* else nothing is changed */
 	int64_t ahead;     /* values to pass over */

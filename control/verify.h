@@ -47,6 +47,9 @@ void verify_close(struct verify *v);
 enum { VERIFY_TRIES = 5 };
 enum rc verify_reopen(struct verify *v, int tries, struct err *err) MUST_CHECK;
 
+/* FATAL/EXIT_INTERRUPTED: the program is to end. */
+enum rc verify_pause(int ms, struct err *err) MUST_CHECK;
+
 /* Where the key's operators are found, on both connections of a side. */
 enum rc verify_path(struct verify *v, enum verify_side side, const char *path, struct err *err) MUST_CHECK;
 

@@ -104,15 +104,6 @@ verify_print_table(struct verify *v, const struct verify_table *t)
 	buf_free(&b);
 }
 
-static void
-put_last(struct buf *b, bool there, bool used, int64_t last)
-{
-	if (there && used)
-		buf_printf(b, "%" PRId64, last);
-	else
-		buf_text(b, there ? "unused" : "none");
-}
-
 static int
 count_state(const struct verify_table *tables, int n, enum verify_state state)
 {
@@ -133,9 +124,9 @@ verify_print_end(struct verify *v, const struct verify_table *tables, int n, con
 	for (int i = 0; i < nseqs; i++) {
 		less += sequence_is_less(&seqs[i]);
 		buf_printf(&b, "sequence %s  %s: source ", seqs[i].name, sequence_state_name(seqs[i].state));
-		put_last(&b, true, seqs[i].used, seqs[i].last);
+		sequence_put_last(&b, true, seqs[i].used, seqs[i].last, "unused");
 		buf_text(&b, ", sink ");
-		put_last(&b, seqs[i].state != SEQUENCE_MISSING, seqs[i].used_there, seqs[i].last_there);
+		sequence_put_last(&b, seqs[i].state != SEQUENCE_MISSING, seqs[i].used_there, seqs[i].last_there, "unused");
 		buf_text(&b, seqs[i].set ? "  (set)\n" : "\n");
 	}
 	buf_printf(&b, "%s: %s compared: %d equal, %d different", v->sink->name,

@@ -7,10 +7,8 @@
  */
 #include "control/verify.h"
 #include "core/now.h"
-#include "core/stop.h"
 
 #include <assert.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -148,9 +146,7 @@ pause_between(int round, struct err *err)
 {
 	int ms = PAUSE_MS * round > PAUSE_MS_MAX ? PAUSE_MS_MAX : PAUSE_MS * round;
 
-	if (round > 1)
-		poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, ms);
-	return stop_requested() ? fail_exit(err, FATAL, EXIT_INTERRUPTED, "interrupted") : OK;
+	return verify_pause(round > 1 ? ms : 0, err);
 }
 
 /* Of the first BATCH. */

@@ -17,8 +17,8 @@ interrupted(struct err *err)
 	return fail_exit(err, FATAL, EXIT_INTERRUPTED, "interrupted");
 }
 
-static enum rc
-pause_ms(int ms, struct err *err)
+enum rc
+verify_pause(int ms, struct err *err)
 {
 	poll(&(struct pollfd){ .fd = stop_fd(), .events = POLLIN }, 1, ms);
 	return stop_requested() ? interrupted(err) : OK;
@@ -166,7 +166,6 @@ enum rc
 verify_path(struct verify *v, enum verify_side side, const char *path, struct err *err)
 {
 	PGresult *res = NULL;
-	struct arena a = { 0 };
 	const char *params[] = { path };
 	enum rc rc = OK;
 
@@ -175,7 +174,6 @@ verify_path(struct verify *v, enum verify_side side, const char *path, struct er
 		    &res, err);
 		PQclear(res);
 	}
-	arena_free(&a);
 	return rc;
 }
 
@@ -267,7 +265,7 @@ verify_reopen(struct verify *v, int tries, struct err *err)
 	enum rc rc;
 
 	log_warn("verify", "trouble, once more", "try=%d reason=\"%s\"", tries, err->text);
-	rc = pause_ms(TRY_MS * tries, err);
+	rc = verify_pause(TRY_MS * tries, err);
 	return rc == OK ? verify_open(v, err) : rc;
 }
 
@@ -307,7 +305,7 @@ verify_here(struct verify *v, struct copy_place copied, struct verify_place *out
 			out->lsn = end;
 			break;
 		}
-		rc = pause_ms(LOOK_MS, err);
+		rc = verify_pause(LOOK_MS, err);
 	}
 	out->copied = copied;
 	out->until_us = now_us() + v->timeout_us;
@@ -362,7 +360,7 @@ verify_reach(struct verify *v, const struct verify_place *p, struct err *err)
 	enum rc rc;
 
 	while ((rc = verify_reached(v, p, &yes, err)) == OK && !yes)
-		if ((rc = pause_ms(LOOK_MS, err)) != OK)
+		if ((rc = verify_pause(LOOK_MS, err)) != OK)
 			break;
 	return rc;
 }
@@ -396,7 +394,7 @@ verify_settle(struct verify *v, bool *settled, struct err *err)
 		PQclear(res);
 		if (*settled || now_ms() > until)
 			break;
-		rc = pause_ms(LOCKS_MS, err);
+		rc = verify_pause(LOCKS_MS, err);
 	}
 	arena_free(&a);
 	return rc;

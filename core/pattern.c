@@ -153,9 +153,11 @@ group(const pcre2_code *re, struct slice name)
 		return -1;
 	memcpy(text, name.p, name.n);
 	text[name.n] = 0;
-	if (strspn(text, "0123456789") < name.n)
-		return pcre2_substring_number_from_name(re, (PCRE2_SPTR)text) > 0 ?
-		    pcre2_substring_number_from_name(re, (PCRE2_SPTR)text) : -1;
+	if (strspn(text, "0123456789") < name.n) {
+		int named = pcre2_substring_number_from_name(re, (PCRE2_SPTR)text);
+
+		return named > 0 ? named : -1;
+	}
 	pcre2_pattern_info(re, PCRE2_INFO_CAPTURECOUNT, &n);
 	number = strtol(text, NULL, 10);
 	return number <= (long)n ? (int)number : -1;

@@ -235,8 +235,8 @@ timestamp_of(const struct outbox *o, const struct value *row, struct record *r, 
 	return OK;
 }
 
-enum rc
-outbox_headers(struct publisher *p, const struct outbox *o, const struct value *row, struct record *r, struct err *err)
+static enum rc
+headers(struct publisher *p, const struct outbox *o, const struct value *row, struct record *r, struct err *err)
 {
 	enum rc rc = OK;
 
@@ -261,7 +261,7 @@ event(struct publisher *p, const struct outbox *o, struct destination *d, const 
 	if (rc == OK)
 		rc = outbox_value(p, o, d, row, &r->value, err);
 	if (rc == OK)
-		rc = outbox_headers(p, o, row, r, err);
+		rc = headers(p, o, row, r, err);
 	if (rc == OK)
 		rc = partition_of(o, d, row, r, err);
 	if (rc == OK)

@@ -80,10 +80,6 @@ enum rc outbox_key(struct publisher *p, const struct outbox *o, const struct des
 enum rc outbox_value(struct publisher *p, const struct outbox *o, struct destination *d, const struct value *row, struct slice *out,
     struct err *err) MUST_CHECK;
 
-/* The headers of its columns, in p->row. REJECT: a value without text. */
-enum rc outbox_headers(struct publisher *p, const struct outbox *o, const struct value *row, struct record *r, struct err *err)
-    MUST_CHECK;
-
 /*
  * The event into the dead letters, in as many records as it takes (source.on_large). reason stays; ms: the timestamp. RETRY: Kafka.
  * FATAL: it is too large, and source.on_large does not let it be cut or cut short.

@@ -477,11 +477,18 @@ take_event(struct session *s, const struct source_event *ev, struct err *err)
 	return OK;
 }
 
-/* The group up to which all is there after a crash: what lives in this process only, when the sinks have it. */
+/* What lives in the memory of this process only is safe when the sinks have it, not before: up to which group. */
+static uint64_t
+applied_no(const struct session *s)
+{
+	return s->kafka->broker && s->flow ? flow_applied(s->flow) : UINT64_MAX;
+}
+
+/* The group up to which all is there after a crash. */
 static uint64_t
 kept_no(const struct session *s)
 {
-	uint64_t accepted = s->g.inflight.accepted_no, applied = s->kafka->broker && s->flow ? flow_applied(s->flow) : accepted;
+	uint64_t accepted = s->g.inflight.accepted_no, applied = applied_no(s);
 
 	return applied < accepted ? applied : accepted;
 }
@@ -589,9 +596,7 @@ quorum_no(const struct session *s)
 static enum rc
 confirm(struct session *s, struct err *err)
 {
-	/* What lives in the memory of this process only is safe when the sinks have it, not before. */
-	uint64_t no = s->kafka->broker && s->flow ? flow_applied(s->flow) : UINT64_MAX;
-	uint64_t safe = grouping_safe(&s->g, no), applied = safe;
+	uint64_t safe = grouping_safe(&s->g, applied_no(s)), applied = safe;
 
 	s->safe = safe;
 	if (s->quorum->nmembers) {

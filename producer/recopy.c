@@ -7,12 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum {
-	CONTROL_MS = 50,
-	LOAD_MS = 30000,
-	FLUSH_MS = 10000,
-	RECOPY_TRY_MS = 15000, /* between two looks whether a stopped table can be published */
-};
+enum { CONTROL_MS = 50, LOAD_MS = 30000, FLUSH_MS = 10000 };
 
 struct member {
 	struct member *next;
@@ -346,7 +341,7 @@ recopy_stop(struct recopy *r, const struct table *tbl, bool begins, const char *
 	if (!r->source)
 		return fail(err, FATAL, "table %s.%s: %s", tbl->schema.p, tbl->name.p, reason);
 	m = of_table(r, tbl, true);
-	m->try_ms = now_ms() + RECOPY_TRY_MS;
+	m->try_ms = now_ms() + STOPPED_TRY_MS;
 	m->begins = m->begins || begins;
 	if (m->copy.state == COPY_STOPPED && m->refused == tbl && m->told == tbl) /* refused again, in whatever words */
 		return OK;
@@ -410,7 +405,6 @@ bring_back(struct recopy *r, struct member *m, struct err *err)
 		return put(r, m, err);
 	}
 	rc = copy_again(r, m, err);
-
 	if (rc == AGAIN)
 		return OK;
 	if (rc == OK)
@@ -508,7 +502,7 @@ recopy_turn(struct recopy *r, uint64_t safe, struct err *err)
 			rc = obey_one(r, m, err);
 		} else if (m->copy.state == COPY_RUNNING && safe >= m->lsn && m->copy.empty && !m->emptied) {
 			m->copy.state = COPY_STOPPED; /* its rows did not come: tried again */
-			m->try_ms = now_ms() + RECOPY_TRY_MS;
+			m->try_ms = now_ms() + STOPPED_TRY_MS;
 		} else if (m->copy.state == COPY_RUNNING && safe >= m->lsn) {
 			m->copy.state = COPY_DONE;
 			r->nempty -= m->copy.empty;

@@ -13,6 +13,8 @@
 #include "producer/publish.h"
 #include "producer/source.h"
 
+enum { STOPPED_TRY_MS = 15000 }; /* between two looks whether a stopped table can be published, whichever source it is of */
+
 struct recopy;
 
 struct recopy *recopy_new(const struct kafka *k);

@@ -136,7 +136,7 @@ snapshot_fail(struct snapshot *s, struct member *m, enum copy_state state, const
 		state = COPY_STOPPED;
 		m->emptied = false;
 		m->refused = NULL;
-		m->try_ms = now_ms() + SNAPSHOT_TRY_MS;
+		m->try_ms = now_ms() + STOPPED_TRY_MS;
 	}
 	snapshot_leave(s, m);
 	m->copy.state = state;

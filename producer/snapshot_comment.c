@@ -9,13 +9,19 @@ static const char *const unfinished[] = {
 	[UNFINISHED_EMPTY] = "towline: sinks to be emptied, then copied",
 };
 
-bool
-snapshot_is_unfinished(const char *comment)
+static enum unfinished
+unfinished_of(const char *comment)
 {
 	for (int i = 1; i < (int)COUNTOF(unfinished); i++)
 		if (strcmp(comment, unfinished[i]) == 0)
-			return true;
-	return false;
+			return (enum unfinished)i;
+	return UNFINISHED_NONE;
+}
+
+bool
+snapshot_is_unfinished(const char *comment)
+{
+	return unfinished_of(comment) != UNFINISHED_NONE;
 }
 
 static enum unfinished
@@ -53,9 +59,8 @@ comment_look(struct snapshot *s, struct err *err)
 	enum rc rc = pg_exec_params(s->sql, "look at the publication's comment",
 	    "SELECT obj_description(oid, 'pg_publication') FROM pg_publication WHERE pubname = $1", 1, &s->conf->publication, &res, err);
 
-	for (int i = 1; rc == OK && i < (int)COUNTOF(unfinished); i++)
-		if (PQntuples(res) && strcmp(PQgetvalue(res, 0, 0), unfinished[i]) == 0)
-			s->embedded_said = i;
+	if (rc == OK)
+		s->embedded_said = PQntuples(res) ? (int)unfinished_of(PQgetvalue(res, 0, 0)) : UNFINISHED_NONE;
 	PQclear(res);
 	return rc;
 }

@@ -12,10 +12,7 @@
 #include "producer/window.h"
 #include "schemas/control.h"
 
-enum {
-	SNAPSHOT_CHUNKS = 2,     /* on their way, for each connection */
-	SNAPSHOT_TRY_MS = 15000, /* between two looks whether a stopped table can be published */
-};
+enum { SNAPSHOT_CHUNKS = 2 }; /* on their way, for each connection */
 
 struct chunk;
 

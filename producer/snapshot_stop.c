@@ -2,7 +2,7 @@
  * snapshot_stop.c - tables that cannot be published as they are now, and how they come back.
  *
  *   refused -> STOPPED, written down: its changes are passed over
- *           -> tried every SNAPSHOT_TRY_MS, at each new version, at each start, when a copy is asked for
+ *           -> tried every STOPPED_TRY_MS, at each new version, at each start, when a copy is asked for
  *           -> its copy begins anew: TRUNCATE into the stream, from there on its changes go out again, and all rows come
  *
  * Changes that were passed over are in no sink, and nobody knows of which rows: so the sinks are emptied, and that is the first of the
@@ -69,7 +69,7 @@ stop_member(struct snapshot *s, const struct table *tbl, const char *reason, str
 		m = snapshot_add_member(s, tbl->schema, tbl->name);
 		m->in = true;
 	}
-	m->try_ms = now_ms() + SNAPSHOT_TRY_MS;
+	m->try_ms = now_ms() + STOPPED_TRY_MS;
 	if (m->copy.state == COPY_STOPPED && m->refused == tbl && m->told == tbl) /* refused again, in whatever words */
 		return OK;
 	m->refused = m->told = tbl;
@@ -146,8 +146,8 @@ stop_revive_later(struct snapshot *s, struct member *m)
 
 	m->copy.state = COPY_STOPPED;
 	m->try_ms = now_ms();
-	if (since_ms >= 0 && since_ms < SNAPSHOT_TRY_MS)
-		m->try_ms += SNAPSHOT_TRY_MS - since_ms;
+	if (since_ms >= 0 && since_ms < STOPPED_TRY_MS)
+		m->try_ms += STOPPED_TRY_MS - since_ms;
 	else
 		stop_revive(s, m);
 }
